@@ -1,0 +1,132 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+
+namespace lockstep {
+namespace {
+
+absl::Status WriteAll(int fd, absl::string_view content, absl::string_view path) {
+  while (!content.empty()) {
+    const ssize_t written = write(fd, content.data(), content.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return SystemError(path, "cannot write", errno);
+    content.remove_prefix(written);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SyncDirectory(absl::string_view path) {
+  const size_t slash = path.rfind('/');
+  const std::string directory =
+      slash == absl::string_view::npos ? "." : std::string(path.substr(0, slash + 1));
+  const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return SystemError(directory, "cannot open folder", errno);
+  const int result = fsync(fd);
+  const int error = errno;
+  close(fd);
+  if (result != 0 && error != EINVAL) return SystemError(directory, "cannot fsync folder", error);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ReadFile(absl::string_view path) {
+  const int fd = open(std::string(path).c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return SystemError(path, "cannot open", errno);
+  const absl::Cleanup close_fd = [fd] { close(fd); };
+  std::string content;
+  struct stat info;
+  if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) content.reserve(info.st_size);
+  char buffer[1 << 16];
+  while (true) {
+    const ssize_t got = read(fd, buffer, sizeof(buffer));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return SystemError(path, "cannot read", errno);
+    if (got == 0) return content;
+    content.append(buffer, got);
+  }
+}
+
+absl::Status WriteFileAtomically(absl::string_view path, absl::string_view content) {
+  std::string temporary = absl::StrCat(path, ".tmp-XXXXXX");
+  const int fd = mkostemp(temporary.data(), O_CLOEXEC);
+  if (fd < 0) return SystemError(path, "cannot create", errno);
+  absl::Status status = WriteAll(fd, content, path);
+  const mode_t mask = umask(0);  // mkostemp makes 0600; give the file the user's own umask
+  umask(mask);
+  if (status.ok() && fchmod(fd, 0666 & ~mask) != 0)
+    status = SystemError(path, "cannot chmod", errno);
+  if (status.ok() && fsync(fd) != 0) status = SystemError(path, "cannot fsync", errno);
+  if (close(fd) != 0 && status.ok()) status = SystemError(path, "cannot close", errno);
+  if (status.ok() && rename(temporary.c_str(), std::string(path).c_str()) != 0) {
+    status = SystemError(path, "cannot rename", errno);
+  }
+  if (!status.ok()) {
+    unlink(temporary.c_str());
+    return status;
+  }
+  return SyncDirectory(path);
+}
+
+absl::Status MakeDirectories(absl::string_view path) {
+  for (size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
+    const std::string prefix(path.substr(0, end));
+    if (mkdir(prefix.c_str(), 0777) != 0 && errno != EEXIST) {
+      return SystemError(prefix, "cannot make folder", errno);
+    }
+    if (end == absl::string_view::npos) break;
+  }
+  struct stat info;
+  if (stat(std::string(path).c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
+    return SystemError(path, "cannot make folder", ENOTDIR);
+  }
+  return absl::OkStatus();
+}
+
+bool FileExists(absl::string_view path) { return access(std::string(path).c_str(), F_OK) == 0; }
+
+std::string JoinPath(absl::string_view directory, absl::string_view name) {
+  if (directory.empty() || (!name.empty() && name.front() == '/')) return std::string(name);
+  return absl::StrCat(directory, directory.back() == '/' ? "" : "/", name);
+}
+
+absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(absl::string_view path) {
+  std::string name(path);
+  const int fd = open(name.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return SystemError(path, "cannot open", errno);
+  const absl::Cleanup close_fd = [fd] { close(fd); };
+  struct stat info;
+  if (fstat(fd, &info) != 0) return SystemError(path, "cannot stat", errno);
+  if (!S_ISREG(info.st_mode)) return UserError(path, "want a regular file");
+  const size_t size = info.st_size;
+  const uint8_t* data = nullptr;
+  if (size > 0) {
+    void* map = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (map == MAP_FAILED) return SystemError(path, "cannot map", errno);
+    data = static_cast<const uint8_t*>(map);
+  }
+  return std::shared_ptr<const MappedFile>(new MappedFile(std::move(name), data, size));
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) munmap(const_cast<uint8_t*>(data_), size_);
+}
+
+void MappedFile::Release(size_t offset, size_t bytes) const {
+  const size_t page = sysconf(_SC_PAGESIZE);
+  const size_t begin = (offset + page - 1) / page * page;
+  const size_t end = (offset + bytes) / page * page;
+  if (begin < end) madvise(const_cast<uint8_t*>(data_) + begin, end - begin, MADV_DONTNEED);
+}
+
+}  // namespace lockstep

@@ -1,0 +1,56 @@
+// Files: read whole, mapped, or written so that a reader never sees half of one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace lockstep {
+
+// The whole file. The error names the path and what the system said.
+absl::StatusOr<std::string> ReadFile(absl::string_view path);
+
+// Writes `content` under a temporary, unpredictable name in the same folder, fsyncs it, renames it
+// to `path` and fsyncs the folder: after a crash at any instant `path` is the old file or the new
+// one, whole.
+absl::Status WriteFileAtomically(absl::string_view path, absl::string_view content);
+
+// Makes `path` and its parents; fine if it is there already.
+absl::Status MakeDirectories(absl::string_view path);
+
+bool FileExists(absl::string_view path);
+
+// dir + "/" + name, without doubling the slash; `name` alone if it is absolute.
+std::string JoinPath(absl::string_view directory, absl::string_view name);
+
+// A read-only map of a file. Its bytes stay valid as long as the object; pages come from the page
+// cache and are not counted against our own memory.
+class MappedFile {
+ public:
+  static absl::StatusOr<std::shared_ptr<const MappedFile>> Open(absl::string_view path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const uint8_t* data() const { return data_; }
+  size_t size() const { return size_; }
+  const std::string& path() const { return path_; }
+  absl::string_view view() const { return {reinterpret_cast<const char*>(data_), size_}; }
+
+  // Tells the kernel that [offset, offset + bytes) will not be needed again.
+  void Release(size_t offset, size_t bytes) const;
+
+ private:
+  MappedFile(std::string path, const uint8_t* data, size_t size)
+      : path_(std::move(path)), data_(data), size_(size) {}
+  std::string path_;
+  const uint8_t* data_;
+  size_t size_;
+};
+
+}  // namespace lockstep

@@ -1,0 +1,25 @@
+// Content hashes: for caches, for data identity, and for what ranks compare at the start.
+// XXH3 of the xxHash library: not cryptographic; the same on every machine.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace lockstep {
+
+uint64_t Hash64(absl::string_view bytes, uint64_t seed = 0);
+
+// 128 bits as 32 hexadecimal digits.
+std::string HashHex(absl::string_view bytes);
+
+// Mixes several 64-bit keys into one; the order matters.
+constexpr uint64_t MixKeys(uint64_t a, uint64_t b) {  // splitmix64's finaliser over a ^ rotated b
+  uint64_t x = a + 0x9E3779B97F4A7C15ull * (b + 1);
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
+  return x ^ (x >> 31);
+}
+
+}  // namespace lockstep

@@ -1,0 +1,41 @@
+#include "base/status.h"
+
+#include "gtest/gtest.h"
+
+namespace lockstep {
+namespace {
+
+TEST(UserErrorTest, NamesThePlaceTheProblemAndTheWayOut) {
+  const absl::Status status = UserError("data.jsonl:7", "want an object, got a list", "see README");
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(std::string(status.message()),
+            "[data.jsonl:7] want an object, got a list\nHINT: see README");
+}
+
+TEST(UserErrorTest, LeavesOutAnEmptyHint) {
+  EXPECT_EQ(std::string(UserError("a", "b").message()), "[a] b");
+}
+
+TEST(SystemErrorTest, SaysWhatTheSystemSaid) {
+  EXPECT_EQ(std::string(SystemError("x.json", "cannot open", ENOENT).message()),
+            "[x.json] cannot open: No such file or directory");
+}
+
+absl::StatusOr<int> Half(int x) {
+  if (x % 2 != 0) return UserError("half", "want an even number");
+  return x / 2;
+}
+
+absl::StatusOr<int> Quarter(int x) {
+  ASSIGN_OR_RETURN(const int half, Half(x));
+  return Half(half);
+}
+
+TEST(AssignOrReturnTest, PassesErrorsUp) {
+  EXPECT_EQ(*Quarter(8), 2);
+  EXPECT_FALSE(Quarter(6).ok());
+  EXPECT_FALSE(Quarter(7).ok());
+}
+
+}  // namespace
+}  // namespace lockstep

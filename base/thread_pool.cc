@@ -1,0 +1,122 @@
+#include "base/thread_pool.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace lockstep {
+namespace {
+
+thread_local bool inside_a_task = false;
+
+int AvailableCores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
+}
+
+// One parallel loop. Threads take the next index until there is none.
+struct Loop {
+  int64_t num_tasks;
+  absl::FunctionRef<void(int64_t)> task;
+  std::atomic<int64_t> next{0};
+
+  void Work() {
+    inside_a_task = true;
+    for (int64_t i = next.fetch_add(1); i < num_tasks; i = next.fetch_add(1)) task(i);
+    inside_a_task = false;
+  }
+};
+
+class Pool {
+ public:
+  explicit Pool(int num_threads) {
+    for (int i = 1; i < num_threads; ++i) threads_.emplace_back([this] { Serve(); });
+  }
+
+  ~Pool() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  int size() const { return static_cast<int>(threads_.size()) + 1; }
+
+  void Run(Loop& loop) {
+    std::lock_guard<std::mutex> one_loop_at_a_time(run_mutex_);
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      loop_ = &loop;
+      ++generation_;
+      busy_ = static_cast<int>(threads_.size());
+    }
+    wake_.notify_all();
+    loop.Work();
+    std::unique_lock<std::mutex> lock(mutex_);
+    done_.wait(lock, [this] { return busy_ == 0; });
+    loop_ = nullptr;
+  }
+
+ private:
+  void Serve() {
+    uint64_t seen = 0;
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (true) {
+      wake_.wait(lock, [&] { return stopping_ || generation_ != seen; });
+      if (stopping_) return;
+      seen = generation_;
+      Loop* loop = loop_;
+      lock.unlock();
+      loop->Work();
+      lock.lock();
+      if (--busy_ == 0) done_.notify_one();
+    }
+  }
+
+  std::mutex run_mutex_;
+  std::mutex mutex_;
+  std::condition_variable wake_, done_;
+  Loop* loop_ = nullptr;
+  uint64_t generation_ = 0;
+  int busy_ = 0;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+std::unique_ptr<Pool>& ThePool() {
+  static std::unique_ptr<Pool> pool = std::make_unique<Pool>(AvailableCores());
+  return pool;
+}
+
+}  // namespace
+
+void SetNumThreads(int num_threads) {
+  ThePool() = std::make_unique<Pool>(std::max(1, num_threads));
+}
+
+int NumThreads() { return ThePool()->size(); }
+
+void ParallelFor(int64_t num_tasks, absl::FunctionRef<void(int64_t)> task) {
+  if (num_tasks <= 1 || inside_a_task || NumThreads() == 1) {
+    for (int64_t i = 0; i < num_tasks; ++i) task(i);
+    return;
+  }
+  Loop loop{num_tasks, task};
+  ThePool()->Run(loop);
+}
+
+void ParallelForRange(int64_t size, int64_t grain, absl::FunctionRef<void(int64_t, int64_t)> body) {
+  ParallelFor((size + grain - 1) / grain,
+              [&](int64_t chunk) { body(chunk * grain, std::min(size, (chunk + 1) * grain)); });
+}
+
+}  // namespace lockstep

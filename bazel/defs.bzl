@@ -1,0 +1,89 @@
+"""The project's C++ rules: the only place with compiler options and test defaults."""
+
+load("//bazel:cuda.bzl", "CUDA_ONLY", "cuda_library")
+
+# x86-64-v3 (AVX2, FMA) is the oldest processor that the CPU back end is compiled for.
+COPTS = ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-march=x86-64-v3"]
+
+GTEST = "@com_google_googletest//:gtest_main"
+
+def lockstep_library(name, copts = [], **kwargs):
+    native.cc_library(name = name, copts = COPTS + copts, **kwargs)
+
+def lockstep_binary(name, copts = [], **kwargs):
+    native.cc_binary(name = name, copts = COPTS + copts, **kwargs)
+
+def lockstep_test(name, srcs = None, deps = [], copts = [], size = "small", **kwargs):
+    """A GoogleTest binary; `srcs` defaults to <name>.cc."""
+    native.cc_test(
+        name = name,
+        srcs = srcs or [name + ".cc"],
+        copts = COPTS + copts,
+        deps = deps + [GTEST],
+        size = size,
+        **kwargs
+    )
+
+def tensor_op(name, deps = [], cpu_deps = [], cuda_deps = [], test_deps = [], test_size = "small"):
+    """One kernel: <name>.h (contract), .cc (checks, dispatch), _cpu.cc, _cuda.cu, _test.cc.
+
+    Where <name>_cuda.cu does not exist, or the build is without CUDA, the dispatch reports it.
+    Adding an op is adding its files: nothing here, and no other C++ file, lists ops.
+
+    Args:
+      name: the file stem.
+      deps: further libraries whose headers the contract includes.
+      cpu_deps: libraries of the CPU side alone.
+      cuda_deps: libraries of the CUDA side alone.
+      test_deps: libraries of the test alone.
+      test_size: the test's size.
+    """
+    contract = ["//tensor", "//tensor/kernels:dispatch"] + deps
+    has_cuda = len(native.glob([name + "_cuda.cu"], allow_empty = True)) > 0
+    native.cc_library(
+        name = name + "_contract",
+        hdrs = [name + ".h"],
+        deps = contract,
+    )
+    if has_cuda:
+        cuda_library(
+            name = name + "_cuda",
+            srcs = [name + "_cuda.cu"],
+            deps = [name + "_contract", "//tensor/kernels/device", "@local_config_cuda//:cudart"] + cuda_deps,
+            target_compatible_with = CUDA_ONLY,
+        )
+    cuda_side = [":" + name + "_cuda"] if has_cuda else []
+    cuda_define = ["LOCKSTEP_OP_HAS_CUDA=1"] if has_cuda else []
+    lockstep_library(
+        name = name,
+        srcs = [name + ".cc", name + "_cpu.cc"],
+        hdrs = [name + ".h"],
+        copts = ["-O3"],
+        local_defines = select({
+            "//bazel:with_cuda": cuda_define,
+            "//conditions:default": [],
+        }),
+        deps = contract + cpu_deps + select({
+            "//bazel:with_cuda": cuda_side,
+            "//conditions:default": [],
+        }),
+    )
+    lockstep_test(
+        name = name + "_test",
+        size = test_size,
+        deps = [":" + name, "//tensor/kernels:testing"] + test_deps,
+    )
+
+def autograd_op(name, deps = [], test_deps = [], test_size = "small"):
+    """One differentiable op: <name>.h, .cc (forward and, right below it, backward), _test.cc."""
+    lockstep_library(
+        name = name,
+        srcs = [name + ".cc"],
+        hdrs = [name + ".h"],
+        deps = ["//autograd"] + deps,
+    )
+    lockstep_test(
+        name = name + "_test",
+        size = test_size,
+        deps = [":" + name, "//autograd:gradcheck"] + test_deps,
+    )

@@ -1,0 +1,50 @@
+"""Repositories that are detected on the machine: the CUDA toolkit and the reference material."""
+
+def _cuda_impl(rctx):
+    root = rctx.os.environ.get("CUDA_HOME", "/usr/local/cuda")
+    found = rctx.path(root + "/bin/nvcc").exists
+    rctx.file("defs.bzl", "CUDA_AVAILABLE = %s\nCUDA_HOME = %s\n" % (found, repr(root)))
+    build = "package(default_visibility = [\"//visibility:public\"])\n"
+    build += "cc_library(name = \"headers\", hdrs = glob([\"include/**\"], allow_empty = True), includes = [\"include\"])\n"
+    if found:
+        # All but cccl, which nvcc finds by itself.
+        for entry in rctx.path(root + "/include").readdir():
+            name = entry.basename
+            if name.endswith(".h") or name.endswith(".hpp") or name in ["crt", "nvtx3", "nccl_device"]:
+                rctx.symlink(entry, "include/" + name)
+    libraries = {
+        "cudart": ["-lcudart"],
+        "cudart_static": ["-lcudart_static", "-ldl", "-lrt", "-pthread"],
+        "cublaslt": ["-lcublasLt"],
+        "cudnn": ["-lcudnn"],
+        "nccl": ["-lnccl"],
+        "cupti": ["-lcupti"],
+    }
+    for name, options in libraries.items():
+        if found:
+            options = ["-L%s/lib64" % root, "-Wl,-rpath,%s/lib64" % root] + options
+        else:
+            options = []
+        build += "cc_library(name = \"%s\", linkopts = %s, deps = [\":headers\"])\n" % (name, repr(options))
+    rctx.file("BUILD", build)
+
+cuda_configure = repository_rule(implementation = _cuda_impl, local = True, environ = ["CUDA_HOME"])
+
+def _shared_impl(rctx):
+    # ../shared beside the checkout, file by file, so that tests may name what they read as data.
+    # Where it is missing the repository is empty and the tests that want it say that they skip.
+    root = rctx.path(Label("//:WORKSPACE")).dirname.dirname.get_child("shared")
+    root = rctx.os.environ.get("LOCKSTEP_SHARED", str(root))
+    files = []
+    if rctx.path(root).exists:
+        out = rctx.execute(["find", "-L", ".", "-type", "f"], working_directory = root)
+        files = sorted([f[2:] for f in out.stdout.split("\n") if f])
+        for f in files:
+            rctx.symlink(root + "/" + f, f)
+    build = "package(default_visibility = [\"//visibility:public\"])\n"
+    for group in ["goldens", "assets/stories260k", "assets/tokenizers", "assets/tokenizer_vectors", "assets/chat", "assets/datasets"]:
+        members = [f for f in files if f.startswith(group + "/")]
+        build += "filegroup(name = %s, srcs = %s)\n" % (repr(group.split("/")[-1]), repr(members))
+    rctx.file("BUILD", build)
+
+shared_files = repository_rule(implementation = _shared_impl, local = True, environ = ["LOCKSTEP_SHARED"])
