@@ -1,0 +1,74 @@
+// Memory for tensors.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "tensor/device.h"
+
+namespace lockstep {
+
+// Addresses are aligned to 256 bytes, so that every tensor starts on a full memory transaction.
+inline constexpr size_t kAlignment = 256;
+
+constexpr size_t AlignUp(size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+// Hands out and takes back blocks in the order of one stream: a block that was given back may be
+// handed out again at once, because whatever uses it next is queued behind its last use.
+// Not thread-safe: one thread drives one stream. Running out of memory is fatal.
+class Allocator {
+ public:
+  explicit Allocator(Device device) : device_(device) {}
+  virtual ~Allocator() = default;
+  Allocator(const Allocator&) = delete;
+  Allocator& operator=(const Allocator&) = delete;
+
+  void* Allocate(size_t bytes);
+  void Deallocate(void* data, size_t bytes);
+
+  Device device() const { return device_; }
+  int64_t bytes_in_use() const { return bytes_in_use_; }
+  int64_t peak_bytes() const { return peak_bytes_; }
+  void ResetPeak() { peak_bytes_ = bytes_in_use_; }
+
+ private:
+  virtual void* DoAllocate(size_t aligned_bytes) = 0;
+  virtual void DoDeallocate(void* data, size_t aligned_bytes) = 0;
+
+  Device device_;
+  int64_t bytes_in_use_ = 0;
+  int64_t peak_bytes_ = 0;
+};
+
+// Host memory. Blocks given back are kept by size and handed out again, so that a training step,
+// whose sizes repeat, touches no new pages. Contents are undefined.
+class CpuAllocator final : public Allocator {
+ public:
+  CpuAllocator() : Allocator(Device{DeviceType::kCPU}) {}
+  ~CpuAllocator() override;
+
+  // Gives blocks that nobody uses back to the system.
+  void Trim();
+
+ private:
+  void* DoAllocate(size_t aligned_bytes) override;
+  void DoDeallocate(void* data, size_t aligned_bytes) override;
+  std::map<size_t, std::vector<void*>> free_blocks_;
+};
+
+// Addresses without memory, for the memory plan: only bytes_in_use() and peak_bytes() matter.
+class MetaAllocator final : public Allocator {
+ public:
+  MetaAllocator() : Allocator(Device{DeviceType::kMeta}) {}
+
+ private:
+  void* DoAllocate(size_t aligned_bytes) override;
+  void DoDeallocate(void* data, size_t aligned_bytes) override {}
+  uintptr_t next_ = kAlignment;
+};
+
+}  // namespace lockstep

@@ -1,0 +1,156 @@
+// Helpers for kernel tests: tensors with known contents, guard bands, comparison.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tensor/context.h"
+#include "tensor/half.h"
+#include "tensor/tensor.h"
+
+namespace lockstep::kernels {
+
+// The CPU as a device to run kernels on; one allocator a process.
+inline Context CpuContext() {
+  static CpuAllocator* allocator = new CpuAllocator;
+  return Context{Stream{Device{DeviceType::kCPU}}, allocator};
+}
+
+inline double GetElement(const void* data, DType dtype, int64_t i) {
+  switch (dtype) {
+    case DType::kF64:
+      return static_cast<const double*>(data)[i];
+    case DType::kF32:
+      return static_cast<const float*>(data)[i];
+    case DType::kBF16:
+      return Bf16ToFloat(static_cast<const uint16_t*>(data)[i]);
+    case DType::kF16:
+      return F16ToFloat(static_cast<const uint16_t*>(data)[i]);
+    case DType::kI64:
+      return static_cast<double>(static_cast<const int64_t*>(data)[i]);
+    case DType::kI32:
+      return static_cast<const int32_t*>(data)[i];
+    case DType::kU8:
+      return static_cast<const uint8_t*>(data)[i];
+  }
+  return NAN;
+}
+
+inline void SetElement(void* data, DType dtype, int64_t i, double value) {
+  switch (dtype) {
+    case DType::kF64:
+      static_cast<double*>(data)[i] = value;
+      break;
+    case DType::kF32:
+      static_cast<float*>(data)[i] = static_cast<float>(value);
+      break;
+    case DType::kBF16:
+      static_cast<uint16_t*>(data)[i] = FloatToBf16(static_cast<float>(value));
+      break;
+    case DType::kF16:
+      static_cast<uint16_t*>(data)[i] = FloatToF16(static_cast<float>(value));
+      break;
+    case DType::kI64:
+      static_cast<int64_t*>(data)[i] = static_cast<int64_t>(value);
+      break;
+    case DType::kI32:
+      static_cast<int32_t*>(data)[i] = static_cast<int32_t>(value);
+      break;
+    case DType::kU8:
+      static_cast<uint8_t*>(data)[i] = static_cast<uint8_t>(value);
+      break;
+  }
+}
+
+// The elements of a CPU tensor of any strides, in row-major order.
+inline std::vector<double> ToVector(const View& view) {
+  std::vector<double> out;
+  out.reserve(view.numel());
+  int64_t index[kMaxRank] = {};
+  for (int64_t n = view.numel(); n > 0; --n) {
+    int64_t offset = 0;
+    for (int d = 0; d < view.rank; ++d) offset += index[d] * view.stride[d];
+    out.push_back(GetElement(view.data, view.dtype, offset));
+    for (int d = view.rank - 1; d >= 0 && ++index[d] == view.shape[d]; --d) index[d] = 0;
+  }
+  return out;
+}
+
+// A contiguous CPU tensor with these elements.
+inline Tensor FromVector(DType dtype, absl::Span<const int64_t> shape,
+                         const std::vector<double>& values) {
+  Tensor out = Tensor::Empty(*CpuContext().allocator, dtype, shape);
+  EXPECT_EQ(out.numel(), static_cast<int64_t>(values.size()));
+  for (int64_t i = 0; i < out.numel(); ++i) SetElement(out.view().data, dtype, i, values[i]);
+  return out;
+}
+inline Tensor FromVector(DType dtype, std::initializer_list<int64_t> shape,
+                         const std::vector<double>& values) {
+  return FromVector(dtype, absl::MakeConstSpan(shape.begin(), shape.size()), values);
+}
+
+// Normally distributed, times `scale`; the same for the same seed on every machine.
+inline Tensor Random(DType dtype, std::initializer_list<int64_t> shape, uint32_t seed,
+                     double scale = 1.0) {
+  int64_t numel = 1;
+  for (const int64_t d : shape) numel *= d;
+  std::mt19937 bits(seed);
+  std::vector<double> values(numel);
+  for (double& v : values) {
+    const double u = (bits() + 0.5) * 0x1p-32, w = (bits() + 0.5) * 0x1p-32;
+    v = scale * std::sqrt(-2 * std::log(u)) * std::cos(6.283185307179586 * w);
+  }
+  return FromVector(dtype, shape, values);
+}
+
+// Each |got − want| ≤ absolute + relative·|want|; reports the worst element.
+inline void ExpectNear(const View& got, const View& want, double relative, double absolute) {
+  const std::vector<double> a = ToVector(got), b = ToVector(want);
+  ASSERT_EQ(a.size(), b.size());
+  double worst = 0;
+  size_t where = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double excess = std::abs(a[i] - b[i]) / (absolute + relative * std::abs(b[i]) + 1e-300);
+    if (!(excess <= worst)) worst = excess, where = i;
+    if (std::isnan(excess)) break;
+  }
+  EXPECT_LE(worst, 1.0) << "element " << where << " of " << a.size() << ": got " << a[where]
+                        << ", want " << b[where];
+}
+
+// A tensor between two bands of bytes that nobody may touch.
+class Guarded {
+ public:
+  Guarded(DType dtype, std::initializer_list<int64_t> shape) {
+    int64_t numel = 1;
+    for (const int64_t d : shape) numel *= d;
+    const int64_t bytes = numel * static_cast<int64_t>(SizeOf(dtype));
+    whole_ = Tensor::Empty(*CpuContext().allocator, DType::kU8, {bytes + 2 * kBand});
+    std::memset(whole_.view().data, kByte, bytes + 2 * kBand);
+    View view = Tensor::Empty(*CpuContext().allocator, dtype, shape).view();
+    view.data = whole_.view().as<uint8_t>() + kBand;
+    tensor_ = Tensor::Wrap(view, nullptr);
+  }
+  ~Guarded() {
+    const uint8_t* bytes = whole_.view().as<uint8_t>();
+    const int64_t size = whole_.numel();
+    for (int64_t i = 0; i < kBand; ++i) {
+      EXPECT_EQ(bytes[i], kByte) << "written before the tensor";
+      EXPECT_EQ(bytes[size - 1 - i], kByte) << "written behind the tensor";
+    }
+  }
+  const Tensor& tensor() const { return tensor_; }
+  operator const View&() const { return tensor_.view(); }  // NOLINT(google-explicit-constructor)
+
+ private:
+  static constexpr int64_t kBand = 256;
+  static constexpr uint8_t kByte = 0xA5;
+  Tensor whole_, tensor_;
+};
+
+}  // namespace lockstep::kernels
