@@ -1,0 +1,189 @@
+#include "tools/tool_main.h"
+
+#include <gflags/gflags.h>
+#include <glog/logging.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "base/file.h"
+#include "base/status.h"
+
+namespace lockstep {
+namespace {
+
+// Edits (insert, delete, replace) that turn a into b.
+size_t EditDistance(absl::string_view a, absl::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = row[j];
+      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row[b.size()];
+}
+
+// The flags that our own sources define; gflags and glog bring more, which work but are not shown.
+std::vector<gflags::CommandLineFlagInfo> OwnFlags() {
+  std::vector<gflags::CommandLineFlagInfo> all, own;
+  gflags::GetAllFlags(&all);
+  for (gflags::CommandLineFlagInfo& flag : all) {
+    if (absl::StartsWith(flag.filename, "tools/") || absl::StartsWith(flag.filename, "trainer/")) {
+      own.push_back(std::move(flag));
+    }
+  }
+  return own;
+}
+
+absl::Status UnknownFlag(absl::string_view where, absl::string_view name) {
+  std::string nearest;
+  size_t least = std::max<size_t>(2, name.size() / 3) + 1;
+  for (const gflags::CommandLineFlagInfo& flag : OwnFlags()) {
+    const size_t distance = EditDistance(name, flag.name);
+    if (distance < least) {
+      least = distance;
+      nearest = flag.name;
+    }
+  }
+  const std::string hint =
+      nearest.empty() ? "--help lists the flags" : absl::StrCat("did you mean --", nearest, "?");
+  return UserError(where, absl::StrCat("there is no flag --", name), hint);
+}
+
+class FlagParser {
+ public:
+  // Consumes one argument, and the one behind it (`next`, may be null) if that is its value.
+  absl::StatusOr<bool> Consume(absl::string_view where, absl::string_view argument,
+                               const char* next) {
+    absl::string_view body = argument;
+    if (!absl::ConsumePrefix(&body, "--")) absl::ConsumePrefix(&body, "-");
+    const std::pair<absl::string_view, absl::string_view> parts =
+        absl::StrSplit(body, absl::MaxSplits('=', 1));
+    std::string name(parts.first);
+    std::replace(name.begin(), name.end(), '-', '_');
+    const bool has_value = body.size() > name.size();
+
+    gflags::CommandLineFlagInfo info;
+    bool negated = false;
+    if (!gflags::GetCommandLineFlagInfo(name.c_str(), &info)) {
+      negated = absl::StartsWith(name, "no") && !has_value &&
+                gflags::GetCommandLineFlagInfo(name.c_str() + 2, &info) && info.type == "bool";
+      if (!negated) return UnknownFlag(where, parts.first);
+    }
+    if (info.type == "bool" && !has_value) {
+      RETURN_IF_ERROR(Set(where, info, negated ? "false" : "true"));
+      return false;
+    }
+    if (!has_value && next == nullptr) {
+      return UserError(where, absl::StrCat("--", info.name, " wants a value"),
+                       absl::StrCat("--", info.name, "=VALUE"));
+    }
+    RETURN_IF_ERROR(Set(where, info, has_value ? std::string(parts.second) : std::string(next)));
+    return !has_value;
+  }
+
+ private:
+  absl::Status Set(absl::string_view where, const gflags::CommandLineFlagInfo& info,
+                   const std::string& value) {
+    if (info.name == "flagfile") return ReadFlagFile(value);
+    if (gflags::SetCommandLineOption(info.name.c_str(), value.c_str()).empty()) {
+      return UserError(where,
+                       absl::StrCat("--", info.name, ": want a value of type ", info.type,
+                                    ", got \"", value, "\""),
+                       info.description);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadFlagFile(const std::string& name) {
+    if (++flag_file_depth_ > 8) {
+      return UserError(name, "flag files include one another without end");
+    }
+    const std::string path = UserPath(name);
+    ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
+    int number = 0;
+    for (absl::string_view line : absl::StrSplit(content, '\n')) {
+      ++number;
+      line = absl::StripAsciiWhitespace(line);
+      if (line.empty() || line.front() == '#') continue;
+      const std::string where = absl::StrCat(path, ":", number);
+      if (line.front() != '-') return UserError(where, "want a flag, --name=value");
+      RETURN_IF_ERROR(Consume(where, line, nullptr).status());
+    }
+    --flag_file_depth_;
+    return absl::OkStatus();
+  }
+
+  int flag_file_depth_ = 0;
+};
+
+void PrintHelp(absl::string_view usage) {
+  std::printf("%s\n\nFlags:\n", std::string(usage).c_str());
+  for (const gflags::CommandLineFlagInfo& flag : OwnFlags()) {
+    std::printf("  --%s=%s\n      %s\n", flag.name.c_str(), flag.default_value.c_str(),
+                flag.description.c_str());
+  }
+}
+
+bool IsSet(const char* flag) {
+  std::string value;
+  return gflags::GetCommandLineOption(flag, &value) && value == "true";
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> ParseFlags(int argc, char** argv) {
+  FlagParser parser;
+  std::vector<std::string> rest;
+  for (int i = 1; i < argc; ++i) {
+    const absl::string_view argument = argv[i];
+    if (argument == "--") {
+      rest.insert(rest.end(), argv + i + 1, argv + argc);
+      break;
+    }
+    if (argument.size() < 2 || argument[0] != '-') {
+      rest.emplace_back(argument);
+      continue;
+    }
+    ASSIGN_OR_RETURN(const bool took_next,
+                     parser.Consume("flags", argument, i + 1 < argc ? argv[i + 1] : nullptr));
+    i += took_next;
+  }
+  return rest;
+}
+
+int ToolMain(int argc, char** argv, absl::string_view usage,
+             absl::FunctionRef<absl::Status(const std::vector<std::string>&)> run) {
+  FLAGS_logtostderr = true;
+  google::InitGoogleLogging(argv[0]);
+  google::InstallFailureFunction(+[] { _exit(2); });
+  const absl::StatusOr<std::vector<std::string>> arguments = ParseFlags(argc, argv);
+  if (arguments.ok() && (IsSet("help") || IsSet("helpfull") || IsSet("helpshort"))) {
+    PrintHelp(usage);
+    return 0;
+  }
+  const absl::Status status = arguments.ok() ? run(*arguments) : arguments.status();
+  if (status.ok()) return 0;
+  std::fflush(stdout);
+  std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
+  return 1;
+}
+
+std::string UserPath(absl::string_view path) {
+  const char* start = std::getenv("BUILD_WORKING_DIRECTORY");
+  if (start == nullptr || path.empty() || path == "-") return std::string(path);
+  return JoinPath(start, path);
+}
+
+}  // namespace lockstep

@@ -1,0 +1,35 @@
+// What every tool's main() shares: flags, paths, and how an error leaves the process.
+//
+//   int main(int argc, char** argv) {
+//     return lockstep::ToolMain(argc, argv, "What the tool does.\n  tokenize --model DIR", Run);
+//   }
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace lockstep {
+
+// Sets the gflags that `argv[1..]` gives (--name=value, --name value, --name and --noname for
+// bools,
+// --flagfile=FILE, -- ends the flags) and returns the remaining arguments. A flag that does not
+// exist or does not parse is an error that names it, with the nearest flag's name as HINT; a flag
+// file's error names file and line.
+absl::StatusOr<std::vector<std::string>> ParseFlags(int argc, char** argv);
+
+// Parses the flags, answers --help (usage and the flags that the tool's own sources define) and
+// calls run(arguments). Returns the exit code: 0, or 1 with the status printed on standard error as
+// one paragraph. A failed CHECK ends the process with exit code 2.
+int ToolMain(int argc, char** argv, absl::string_view usage,
+             absl::FunctionRef<absl::Status(const std::vector<std::string>& arguments)> run);
+
+// A path as the user means it: relative ones start at $BUILD_WORKING_DIRECTORY where `bazel run`
+// has set it, since the process itself starts elsewhere. "-" stays as it is.
+std::string UserPath(absl::string_view path);
+
+}  // namespace lockstep

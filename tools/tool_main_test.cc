@@ -1,0 +1,74 @@
+#include "tools/tool_main.h"
+
+#include <gflags/gflags.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "base/file.h"
+
+DEFINE_int32(number_of_things, 3, "how many things");
+DEFINE_bool(special, false, "a switch");
+DEFINE_string(label, "", "a text");
+
+namespace lockstep {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+absl::StatusOr<std::vector<std::string>> Parse(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "tool");
+  std::vector<char*> argv;
+  for (std::string& a : arguments) argv.push_back(a.data());
+  return ParseFlags(static_cast<int>(argv.size()), argv.data());
+}
+
+TEST(ParseFlagsTest, SetsFlagsInAllSpellings) {
+  gflags::FlagSaver saver;
+  const auto rest =
+      Parse({"--number_of_things=5", "a", "--label", "x=y", "--special", "--", "--b"});
+  ASSERT_TRUE(rest.ok()) << rest.status();
+  EXPECT_THAT(*rest, ElementsAre("a", "--b"));
+  EXPECT_EQ(FLAGS_number_of_things, 5);
+  EXPECT_EQ(FLAGS_label, "x=y");
+  EXPECT_TRUE(FLAGS_special);
+  ASSERT_TRUE(Parse({"--nospecial", "-label="}).ok());
+  EXPECT_FALSE(FLAGS_special);
+  EXPECT_EQ(FLAGS_label, "");
+}
+
+TEST(ParseFlagsTest, NamesAnUnknownFlagAndTheNearestOne) {
+  const auto rest = Parse({"--numbr_of_things=5"});
+  EXPECT_THAT(rest.status().message(), HasSubstr("there is no flag --numbr_of_things"));
+  EXPECT_THAT(rest.status().message(), HasSubstr("HINT: did you mean --number_of_things?"));
+}
+
+TEST(ParseFlagsTest, NamesAValueThatDoesNotParse) {
+  EXPECT_THAT(Parse({"--number_of_things=many"}).status().message(),
+              HasSubstr("--number_of_things: want a value of type int32, got \"many\""));
+  EXPECT_THAT(Parse({"--label"}).status().message(), HasSubstr("--label wants a value"));
+}
+
+TEST(ParseFlagsTest, ReadsAFlagFileAndNamesItsLine) {
+  gflags::FlagSaver saver;
+  const std::string path = ::testing::TempDir() + "/flags";
+  ASSERT_TRUE(WriteFileAtomically(path, "# comment\n\n--label=from file\n").ok());
+  ASSERT_TRUE(Parse({"--flagfile=" + path}).ok());
+  EXPECT_EQ(FLAGS_label, "from file");
+  ASSERT_TRUE(WriteFileAtomically(path, "\n--labbel=x\n").ok());
+  EXPECT_THAT(Parse({"--flagfile", path}).status().message(), HasSubstr("/flags:2]"));
+}
+
+TEST(UserPathTest, StartsWhereTheUserIs) {
+  setenv("BUILD_WORKING_DIRECTORY", "/home/someone", 1);
+  EXPECT_EQ(UserPath("a/b"), "/home/someone/a/b");
+  EXPECT_EQ(UserPath("/a/b"), "/a/b");
+  EXPECT_EQ(UserPath("-"), "-");
+  unsetenv("BUILD_WORKING_DIRECTORY");
+  EXPECT_EQ(UserPath("a/b"), "a/b");
+}
+
+}  // namespace
+}  // namespace lockstep
