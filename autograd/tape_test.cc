@@ -1,0 +1,138 @@
+#include "autograd/tape.h"
+
+#include "autograd/gradcheck.h"
+#include "gtest/gtest.h"
+#include "tensor/kernels/testing.h"
+
+namespace lockstep::autograd {
+namespace {
+
+using kernels::CpuContext;
+using kernels::FromVector;
+using kernels::Random;
+using kernels::ToVector;
+
+// y = a ∘ b, elementwise: an op of the test's own, for activations, leaves and frozen weights.
+Variable Multiply(Tape& tape, const Variable& a, const Variable& b) {
+  const Tensor y = Tensor::Empty(*tape.context().allocator, DType::kF64, {a.value().numel()});
+  for (int64_t i = 0; i < y.numel(); ++i) {
+    y.view().as<double>()[i] = a.value().view().as<double>()[i] * b.value().view().as<double>()[i];
+  }
+  return tape.Record("multiply", {a, b}, y, {a.value(), b.value()}, [a, b](Gradients& g) {
+    for (int i : {0, 1}) {
+      if (!g.Needs(i)) continue;
+      const bool leaf = (i == 0 ? a : b).is_leaf();
+      const LeafTarget target = leaf ? g.Target(i) : LeafTarget{g.NewLike(i), false};
+      for (int64_t j = 0; j < target.grad.numel(); ++j) {
+        const double d = g.output(0).view().as<double>()[j] * g.saved(1 - i).view().as<double>()[j];
+        double& out = target.grad.view().as<double>()[j];
+        out = target.accumulate ? out + d : d;
+      }
+      if (!leaf) g.Add(i, target.grad);
+    }
+  });
+}
+
+// x ← 2x, in place.
+Variable DoubleInPlace(Tape& tape, const Variable& x) {
+  const View& view = x.value().Mutable("double");
+  for (int64_t i = 0; i < view.numel(); ++i) view.as<double>()[i] *= 2;
+  return tape.RecordInPlace("double", x, {}, [](Gradients& g) {
+    Tensor dx = g.NewLike(0);
+    for (int64_t i = 0; i < dx.numel(); ++i) {
+      dx.view().as<double>()[i] = 2 * g.output(0).view().as<double>()[i];
+    }
+    g.Add(0, dx);
+  });
+}
+
+Variable Leaf(const char* name, const std::vector<double>& values) {
+  const int64_t n = static_cast<int64_t>(values.size());
+  return Variable::Leaf(name, FromVector(DType::kF64, {n}, values),
+                        FromVector(DType::kF64, {n}, std::vector<double>(n, 1e9)));
+}
+
+TEST(TapeTest, DifferentiatesSharedInputs) {  // (ab)·(ab)·a
+  const CheckedFunction f = [](Tape& tape, absl::Span<const Variable> in) -> std::vector<Variable> {
+    const Variable ab = Multiply(tape, in[0], in[1]);
+    return {Multiply(tape, Multiply(tape, ab, ab), in[0])};
+  };
+  const std::vector<Tensor> inputs = {Random(DType::kF64, {4}, 1), Random(DType::kF64, {4}, 2)};
+  GradCheck("activations", inputs, f);
+  GradCheck("leaves", inputs, f, {.as_leaves = {true, true}, .frozen = {}});
+  GradCheck("frozen", inputs, f, {.as_leaves = {true, false}, .frozen = {false, true}});
+}
+
+TEST(TapeTest, ACheckpointedSegmentGivesTheSameGradients) {
+  const Tape::Segment segment = [](Tape& tape, absl::Span<const Variable> in) {
+    return std::vector<Variable>{DoubleInPlace(tape, Multiply(tape, in[0], in[1]))};
+  };
+  const CheckedFunction f = [&](Tape& tape, absl::Span<const Variable> in) {
+    const Variable once = tape.Checkpoint("segment", in, segment)[0];
+    return tape.Checkpoint("outer", {once, in[1]}, [&](Tape& inner, absl::Span<const Variable> x) {
+      return inner.Checkpoint("inner", x, segment);
+    });
+  };
+  const std::vector<Tensor> inputs = {Random(DType::kF64, {4}, 1), Random(DType::kF64, {4}, 2)};
+  GradCheck("activations", inputs, f);
+  GradCheck("leaves", inputs, f, {.as_leaves = {false, true}, .frozen = {}});
+  GradCheck("frozen", inputs, f, {.as_leaves = {}, .frozen = {true, false}});
+}
+
+TEST(TapeTest, HooksFireOncePerLeafWhenItsGradientIsFinal) {
+  const Variable a = Leaf("a", {1, 2}), b = Leaf("b", {3, 4}), unused = Leaf("unused", {5, 6});
+  Tape tape(CpuContext());
+  const Variable ab = Multiply(tape, a, b);
+  const Variable aab = tape.Checkpoint("again", {ab}, [&](Tape& t, absl::Span<const Variable> in) {
+    return std::vector<Variable>{Multiply(t, a, in[0])};
+  })[0];
+  Multiply(tape, unused, b);  // used, but the loss does not depend on it
+  std::vector<std::string> finals;
+  tape.Backward({aab}, {FromVector(DType::kF64, {2}, {1, 1})},
+                [&](const Variable& leaf) { finals.push_back(leaf.name()); });
+  EXPECT_EQ(finals, (std::vector<std::string>{"unused", "a", "b"}));
+  EXPECT_EQ(ToVector(a.leaf_grad()), (std::vector<double>{2 * 1 * 3, 2 * 2 * 4}));
+  EXPECT_EQ(ToVector(b.leaf_grad()), (std::vector<double>{1, 4}));
+  EXPECT_EQ(ToVector(unused.leaf_grad()), (std::vector<double>{0, 0}));
+}
+
+TEST(TapeTest, FrozenChainsAreNotRecordedAndKeepNothing) {
+  const Variable w = Variable::Frozen(Random(DType::kF64, {100}, 3));
+  Tape tape(CpuContext());
+  const int64_t before = CpuContext().allocator->bytes_in_use();
+  { const Variable y = Multiply(tape, Multiply(tape, w, w), w); }
+  EXPECT_EQ(CpuContext().allocator->bytes_in_use(), before);
+}
+
+TEST(TapeTest, BackwardReleasesWhatWasSaved) {
+  const Variable a = Leaf("a", {1, 2});
+  const int64_t before = CpuContext().allocator->bytes_in_use();
+  {
+    Tape tape(CpuContext());
+    const Variable y = Multiply(tape, Multiply(tape, a, a), a);
+    tape.Backward({y}, {FromVector(DType::kF64, {2}, {1, 1})}, nullptr);
+  }
+  EXPECT_EQ(CpuContext().allocator->bytes_in_use(), before);
+}
+
+TEST(TapeDeathTest, ModifyingASavedTensorNamesBothOps) {
+  const Variable a = Leaf("a", {1, 2});
+  Tape tape(CpuContext());
+  const Variable x = Multiply(tape, a, a);
+  const Variable y = Multiply(tape, x, a);  // saves x
+  DoubleInPlace(tape, x);
+  EXPECT_DEATH(tape.Backward({y}, {FromVector(DType::kF64, {2}, {1, 1})}, nullptr),
+               "multiply.* modified in place by double");
+}
+
+TEST(TapeDeathTest, AnOverwrittenVariableCannotBeUsed) {
+  const Variable a = Leaf("a", {1, 2});
+  Tape tape(CpuContext());
+  const Variable x = Multiply(tape, a, a);
+  DoubleInPlace(tape, x);
+  EXPECT_DEATH(Multiply(tape, x, a), "modified in place by double");
+  EXPECT_DEATH(tape.RecordInPlace("double", a, {}, nullptr), "only activations");
+}
+
+}  // namespace
+}  // namespace lockstep::autograd

@@ -1,0 +1,19 @@
+// Fill: y = value in every element.
+//
+//   y   any shape and strides; f64, f32, bf16, f16, i64, i32 or u8; written
+#pragma once
+
+#include "tensor/view.h"
+
+namespace lockstep::kernels {
+
+void Fill(const Stream& stream, const View& y, double value);
+
+namespace cpu {
+void Fill(const Stream& stream, const View& y, double value);
+}
+namespace cuda {
+void Fill(const Stream& stream, const View& y, double value);
+}
+
+}  // namespace lockstep::kernels
