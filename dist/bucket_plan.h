@@ -1,0 +1,68 @@
+// Which parameter's gradient travels in which all-reduce. A pure function; every rank gets the
+// same.
+//
+// Gradients lie in one flat buffer, in the order in which backward makes them final. A bucket is a
+// range of that buffer, so nothing is packed or copied:
+//
+//   | p0 | p1 .. | p2    || p3         || p4 | p5 || ..  pn | slots |
+//   |------ bucket 0 ----||- bucket 1 -||-  2  ---||---- last ------|
+//
+// Behind the last parameter come the step's slots (elements of the buffer's own type): small values
+// that are summed over the ranks together with the gradients.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/types/span.h"
+
+namespace lockstep::dist {
+
+struct ParameterRange {
+  std::string name;
+  int64_t offset = 0;  // elements, ascending; gaps for alignment are allowed
+  int64_t numel = 0;
+};
+
+// What the slots mean in the exact (int64) gradient buffer; all are sums over the ranks.
+enum StepSlot {
+  kOverflowSlot,  // number of gradient values that were non-finite or too large for the fixed point
+  kStopSlot,      // number of ranks that were asked to stop: not zero ends the run after this step
+  kLossSlot,      // the rank's sum of the loss over supervised tokens, in quanta of 2^-30
+  kNumStepSlots
+};
+inline constexpr double kLossQuantum = 0x1p-30;
+
+struct BucketPlan {
+  struct Bucket {
+    int64_t begin = 0, end = 0;  // elements of the flat buffer
+    int first_member = 0;        // members [first_member, end_member)
+    int end_member = 0;
+  };
+  std::vector<ParameterRange> members;  // the parameters, then the slots (if any) as the last one
+  std::vector<Bucket> buckets;
+  std::vector<int> bucket_of;  // member -> bucket
+  int64_t slots_offset = 0;    // where the slots begin
+  int num_slots = 0;
+  int64_t numel = 0;  // of the whole flat buffer
+
+  int slots_member() const { return static_cast<int>(members.size()) - 1; }
+};
+
+struct BucketLimits {
+  int64_t cap_bytes = 0;  // a bucket is closed before it would exceed this; a larger parameter has
+                          // one of its own
+  int element_bytes = 8;
+  int num_slots = kNumStepSlots;
+};
+
+// Buckets are contiguous, cover the buffer from 0 to numel, and each holds whole parameters in the
+// given order; a gap belongs to the parameter before it. Overlapping or descending ranges are
+// fatal.
+BucketPlan PlanBuckets(absl::Span<const ParameterRange> parameters, const BucketLimits& limits);
+
+// A few lines for --dry_run.
+std::string Describe(const BucketPlan& plan, int element_bytes);
+
+}  // namespace lockstep::dist

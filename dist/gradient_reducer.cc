@@ -1,0 +1,64 @@
+#include "dist/gradient_reducer.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+
+namespace lockstep::dist {
+
+GradientReducer::GradientReducer(BucketPlan plan, Communicator& communicator, const View& gradients,
+                                 Stream stream)
+    : plan_(std::move(plan)),
+      communicator_(communicator),
+      gradients_(gradients),
+      stream_(stream),
+      ready_(plan_.members.size(), false) {
+  CHECK_EQ(gradients_.rank, 1) << "[gradient reducer] gradients: want one dimension";
+  CHECK_EQ(gradients_.shape[0], plan_.numel)
+      << "[gradient reducer] gradients: want the plan's size";
+  CHECK(gradients_.contiguous()) << "[gradient reducer] gradients: want contiguous";
+  for (const BucketPlan::Bucket& bucket : plan_.buckets) {
+    missing_.push_back(bucket.end_member - bucket.first_member);
+  }
+}
+
+void GradientReducer::MarkReady(int i) {
+  CHECK(i >= 0 && i < static_cast<int>(ready_.size()))
+      << "[gradient reducer] parameter " << i << ": want one of " << ready_.size();
+  CHECK(!ready_[i])
+      << "[gradient reducer] " << plan_.members[i].name
+      << " was marked ready twice in one step: its gradient may already be on the way";
+  ready_[i] = true;
+  --missing_[plan_.bucket_of[i]];
+  LaunchReadyBuckets();
+}
+
+void GradientReducer::LaunchReadyBuckets() {
+  for (size_t b = works_.size(); b < plan_.buckets.size() && missing_[b] == 0; ++b) {
+    const BucketPlan::Bucket& bucket = plan_.buckets[b];
+    works_.push_back(communicator_.AllReduce(gradients_.Slice(0, bucket.begin, bucket.end),
+                                             ReduceOp::kSum, stream_, absl::StrCat("bucket ", b)));
+  }
+}
+
+void GradientReducer::Finish() {
+  std::string pending;
+  int num_pending = 0;
+  for (size_t i = 0; i < ready_.size(); ++i) {
+    if (ready_[i]) continue;
+    if (++num_pending <= 8) absl::StrAppend(&pending, "\n  ", plan_.members[i].name);
+  }
+  CHECK_EQ(num_pending, 0) << "[gradient reducer] the step ends and these were not marked ready:"
+                           << pending << (num_pending > 8 ? "\n  …" : "");
+
+  for (const Communicator::Work work : works_) communicator_.Wait(work, stream_);
+  works_.clear();
+  ready_.assign(ready_.size(), false);
+  for (size_t b = 0; b < plan_.buckets.size(); ++b) {
+    missing_[b] = plan_.buckets[b].end_member - plan_.buckets[b].first_member;
+  }
+}
+
+}  // namespace lockstep::dist

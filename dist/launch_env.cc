@@ -1,0 +1,370 @@
+#include "dist/launch_env.h"
+
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/hash.h"
+#include "base/status.h"
+#include "dist/node_list.h"
+
+namespace lockstep::dist {
+namespace {
+
+constexpr int kDefaultPort = 29500;  // torchrun's
+constexpr int kPortCandidates = 16;
+
+// What a launcher says about one of its processes.
+struct Launcher {
+  std::string name;
+  int rank = 0, size = 1, local_rank = 0, local_size = 1, node = 0, num_nodes = 1;
+  std::string master_addr;  // "" where it names none
+  int port = kDefaultPort;
+  std::string job;     // tells this run from others
+  bool stale = false;  // the variables may be left over: no launcher need be there
+};
+
+bool Has(const Environment& environment, const std::string& name) {
+  const auto found = environment.find(name);
+  return found != environment.end() && !found->second.empty();
+}
+
+std::string Text(const Environment& environment, const std::string& name) {
+  const auto found = environment.find(name);
+  return found == environment.end() ? "" : found->second;
+}
+
+// `*value` is the variable's number, at least `least`; unchanged where an optional one is not set.
+absl::Status Number(const Environment& environment, const std::string& name, int least,
+                    bool required, int* value) {
+  if (!Has(environment, name)) {
+    return required ? UserError(name, "want a number, got nothing",
+                                "the launcher's other variables are set but not this one")
+                    : absl::OkStatus();
+  }
+  const std::string text = Text(environment, name);
+  int number = 0;
+  if (!absl::SimpleAtoi(text, &number) || number < least) {
+    return UserError(name,
+                     absl::StrCat("want a number of at least ", least, ", got \"", text, "\""));
+  }
+  *value = number;
+  return absl::OkStatus();
+}
+
+bool IsLoopback(absl::string_view address) {
+  return address == "localhost" || address == "::1" || absl::StartsWith(address, "127.");
+}
+
+absl::StatusOr<Launcher> FromTorchrun(const Environment& env) {
+  Launcher l;
+  l.name = "torchrun";
+  l.master_addr = Text(env, "MASTER_ADDR");
+  l.job = Text(env, "TORCHELASTIC_RUN_ID");
+  l.stale = !Has(env, "TORCHELASTIC_RUN_ID");
+  RETURN_IF_ERROR(Number(env, "RANK", 0, true, &l.rank));
+  RETURN_IF_ERROR(Number(env, "WORLD_SIZE", 1, true, &l.size));
+  RETURN_IF_ERROR(Number(env, "LOCAL_RANK", 0, true, &l.local_rank));
+  const bool one_node = l.size == 1 || IsLoopback(l.master_addr);
+  if (one_node) l.local_size = l.size;
+  RETURN_IF_ERROR(Number(env, "LOCAL_WORLD_SIZE", 1, !one_node, &l.local_size));
+  l.num_nodes = (l.size + l.local_size - 1) / l.local_size;
+  l.node = l.rank / l.local_size;
+  RETURN_IF_ERROR(Number(env, "GROUP_RANK", 0, false, &l.node));
+  RETURN_IF_ERROR(Number(env, "MASTER_PORT", 1, false, &l.port));
+  // The agent's own store listens on MASTER_PORT itself.
+  if (Text(env, "TORCHELASTIC_USE_AGENT_STORE") == "True") ++l.port;
+  return l;
+}
+
+int PortOfJob(absl::string_view job) { return 15000 + static_cast<int>(Hash64(job) % 20000); }
+
+absl::StatusOr<Launcher> FromOpenMpi(const Environment& env) {
+  Launcher l;
+  l.name = "Open MPI";
+  RETURN_IF_ERROR(Number(env, "OMPI_COMM_WORLD_RANK", 0, true, &l.rank));
+  RETURN_IF_ERROR(Number(env, "OMPI_COMM_WORLD_SIZE", 1, true, &l.size));
+  RETURN_IF_ERROR(Number(env, "OMPI_COMM_WORLD_LOCAL_RANK", 0, true, &l.local_rank));
+  RETURN_IF_ERROR(Number(env, "OMPI_COMM_WORLD_LOCAL_SIZE", 1, true, &l.local_size));
+  l.num_nodes = (l.size + l.local_size - 1) / l.local_size;
+  l.node = l.rank / l.local_size;
+  l.master_addr = Text(env, "MASTER_ADDR");
+  l.job = Text(env, "PMIX_NAMESPACE");
+  l.port = PortOfJob(l.job);
+  RETURN_IF_ERROR(Number(env, "MASTER_PORT", 1, false, &l.port));
+  return l;
+}
+
+absl::StatusOr<Launcher> FromPmi(const Environment& env) {
+  Launcher l;
+  l.name = "PMI";
+  RETURN_IF_ERROR(Number(env, "PMI_RANK", 0, true, &l.rank));
+  RETURN_IF_ERROR(Number(env, "PMI_SIZE", 1, true, &l.size));
+  RETURN_IF_ERROR(Number(env, "MPI_LOCALRANKID", 0, l.size > 1, &l.local_rank));
+  RETURN_IF_ERROR(Number(env, "MPI_LOCALNRANKS", 1, l.size > 1, &l.local_size));
+  l.num_nodes = (l.size + l.local_size - 1) / l.local_size;
+  l.node = l.rank / l.local_size;
+  l.master_addr = Text(env, "MASTER_ADDR");
+  l.job = Text(env, "PMI_JOBID");
+  l.port = PortOfJob(l.job);
+  RETURN_IF_ERROR(Number(env, "MASTER_PORT", 1, false, &l.port));
+  return l;
+}
+
+absl::StatusOr<Launcher> FromSlurm(const Environment& env) {
+  Launcher l;
+  l.name = "Slurm";
+  RETURN_IF_ERROR(Number(env, "SLURM_PROCID", 0, true, &l.rank));
+  RETURN_IF_ERROR(Number(env, "SLURM_NTASKS", 1, true, &l.size));
+  RETURN_IF_ERROR(Number(env, "SLURM_LOCALID", 0, true, &l.local_rank));
+  RETURN_IF_ERROR(Number(env, "SLURM_NODEID", 0, false, &l.node));
+  RETURN_IF_ERROR(Number(env, "SLURM_NNODES", 1, false, &l.num_nodes));
+
+  const std::string per_node =
+      Has(env, "SLURM_STEP_TASKS_PER_NODE") ? "SLURM_STEP_TASKS_PER_NODE" : "SLURM_TASKS_PER_NODE";
+  if (Has(env, per_node)) {
+    absl::StatusOr<std::vector<int>> tasks = ExpandTasksPerNode(Text(env, per_node));
+    if (!tasks.ok()) return Annotate(tasks.status(), per_node);
+    l.num_nodes = static_cast<int>(tasks->size());
+    if (l.node >= l.num_nodes) {
+      return UserError("SLURM_NODEID", absl::StrCat("want below ", l.num_nodes, " (", per_node, "=",
+                                                    Text(env, per_node), "), got ", l.node));
+    }
+    l.local_size = (*tasks)[l.node];
+  } else {
+    l.local_size = (l.size + l.num_nodes - 1) / l.num_nodes;
+  }
+
+  const std::string list =
+      Has(env, "SLURM_STEP_NODELIST") ? "SLURM_STEP_NODELIST" : "SLURM_JOB_NODELIST";
+  if (l.num_nodes > 1) {
+    absl::StatusOr<std::vector<std::string>> nodes = ExpandNodeList(Text(env, list));
+    if (!nodes.ok()) return Annotate(nodes.status(), list);
+    l.master_addr = nodes->front();
+  }
+  int job = 0;
+  RETURN_IF_ERROR(Number(env, "SLURM_JOB_ID", 0, true, &job));
+  l.job = absl::StrCat(job, ".", Text(env, "SLURM_STEP_ID"));
+  l.port = 15000 + job % 20000;
+  return l;
+}
+
+absl::StatusOr<std::optional<Launcher>> FindLauncher(const Environment& env) {
+  absl::StatusOr<Launcher> found;
+  if (Has(env, "RANK") && Has(env, "WORLD_SIZE")) {
+    found = FromTorchrun(env);
+  } else if (Has(env, "OMPI_COMM_WORLD_RANK")) {
+    found = FromOpenMpi(env);
+  } else if (Has(env, "PMI_RANK")) {
+    found = FromPmi(env);
+  } else if (Has(env, "SLURM_PROCID") &&
+             (Has(env, "SLURM_STEP_ID") || Has(env, "SLURM_STEP_NODELIST"))) {
+    found = FromSlurm(env);
+  } else {
+    return std::optional<Launcher>();
+  }
+  if (!found.ok()) return Annotate(found.status(), "launch");
+  const Launcher& l = *found;
+  if (l.rank >= l.size || l.local_rank >= l.local_size || l.local_size > l.size) {
+    return UserError(absl::StrCat("launch by ", l.name),
+                     absl::StrFormat("want rank < world size and local rank < ranks of the node, "
+                                     "got rank %d of %d, local rank %d of %d",
+                                     l.rank, l.size, l.local_rank, l.local_size));
+  }
+  return std::optional<Launcher>(l);
+}
+
+// The parent's variables beside RANK, LOCAL_RANK, WORLD_SIZE and LOCAL_WORLD_SIZE.
+constexpr char kStoreAddress[] = "LOCKSTEP_STORE_ADDR";
+constexpr char kStorePort[] = "LOCKSTEP_STORE_PORT";
+constexpr char kToken[] = "LOCKSTEP_TOKEN";
+constexpr char kNode[] = "LOCKSTEP_NODE";
+constexpr char kNumNodes[] = "LOCKSTEP_NUM_NODES";
+
+absl::StatusOr<LaunchEnv> FromParent(const Environment& variables) {
+  LaunchEnv env;
+  env.role = Role::kRank;
+  env.source = "our parent";
+  env.has_parent = true;
+  env.master_addr = Text(variables, kStoreAddress);
+  env.token = Text(variables, kToken);
+  RETURN_IF_ERROR(Number(variables, "RANK", 0, true, &env.rank));
+  RETURN_IF_ERROR(Number(variables, "LOCAL_RANK", 0, true, &env.local_rank));
+  RETURN_IF_ERROR(Number(variables, "WORLD_SIZE", 1, true, &env.world_size));
+  RETURN_IF_ERROR(Number(variables, "LOCAL_WORLD_SIZE", 1, true, &env.local_world_size));
+  RETURN_IF_ERROR(Number(variables, kStorePort, 1, true, &env.master_port));
+  RETURN_IF_ERROR(Number(variables, kNode, 0, true, &env.node));
+  RETURN_IF_ERROR(Number(variables, kNumNodes, 1, true, &env.num_nodes));
+  return env;
+}
+
+// Where the store is and what it asks for, for a run that no parent of ours started.
+absl::Status ResolveMeetingPoint(const Environment& variables, const LaunchFlags& flags,
+                                 const std::string& launcher_addr, int launcher_port,
+                                 absl::string_view job, LaunchEnv* env) {
+  env->master_addr = flags.master_addr.empty() ? launcher_addr : flags.master_addr;
+  env->master_port = flags.master_port.value_or(launcher_port);
+  env->port_candidates = kPortCandidates;
+  if (env->num_nodes == 1) {
+    if (env->master_addr.empty()) env->master_addr = "127.0.0.1";
+  } else if (env->master_addr.empty()) {
+    return UserError(absl::StrCat("launch by ", env->source),
+                     absl::StrCat(env->num_nodes, " nodes: want the address of node 0, got none"),
+                     "give --master_addr (or the variable MASTER_ADDR) on every node");
+  } else if (IsLoopback(env->master_addr)) {
+    return UserError(flags.master_addr.empty() ? "MASTER_ADDR" : "--master_addr",
+                     absl::StrCat(env->num_nodes, " nodes: want node 0's address, got ",
+                                  env->master_addr, ", which on each node is the node itself"),
+                     "name the address by which the other nodes reach node 0");
+  }
+  // A secret would have to come from outside; LOCKSTEP_RUN_TOKEN can bring one.
+  env->token = Has(variables, "LOCKSTEP_RUN_TOKEN")
+                   ? Text(variables, "LOCKSTEP_RUN_TOKEN").substr(0, 32)
+                   : HashHex(absl::StrCat(env->source, "|", job, "|", env->master_addr));
+  return absl::OkStatus();
+}
+
+// This process is the parent of a node's ranks.
+absl::StatusOr<LaunchEnv> AsParent(const Environment& variables, const LaunchFlags& flags,
+                                   const Launcher& nodes) {
+  LaunchEnv env;
+  env.source = nodes.name;
+  env.local_world_size = flags.nproc_per_node.value_or(flags.default_nproc_per_node);
+  env.num_nodes = nodes.num_nodes;
+  env.node = nodes.node;
+  env.world_size = env.num_nodes * env.local_world_size;
+  env.rank = env.node * env.local_world_size;
+  if (env.num_nodes == 1) {
+    env.master_port = flags.master_port.value_or(0);
+    return env;  // the parent draws the token and takes any free port
+  }
+  RETURN_IF_ERROR(
+      ResolveMeetingPoint(variables, flags, nodes.master_addr, nodes.port, nodes.job, &env));
+  return env;
+}
+
+absl::StatusOr<LaunchEnv> ByHand(const Environment& variables, const LaunchFlags& flags) {
+  Launcher nodes;
+  nodes.name = "by hand";
+  nodes.num_nodes = flags.nnodes.value_or(1);
+  if (nodes.num_nodes > 1 && !flags.node_rank.has_value()) {
+    return UserError("--node_rank",
+                     absl::StrCat("--nnodes=", nodes.num_nodes, ": want 0 to ", nodes.num_nodes - 1,
+                                  ", got nothing"),
+                     "without it every node would take itself for node 0");
+  }
+  nodes.node = flags.node_rank.value_or(0);
+  if (nodes.node >= nodes.num_nodes) {
+    return UserError("--node_rank",
+                     absl::StrCat("want below --nnodes=", nodes.num_nodes, ", got ", nodes.node));
+  }
+  nodes.master_addr = Text(variables, "MASTER_ADDR");
+  return AsParent(variables, flags, nodes);
+}
+
+// Flags that say something else than a launcher. It cannot be obeyed together with the launcher's.
+std::string Contradiction(const LaunchFlags& flags, const Launcher& l) {
+  if (flags.nproc_per_node && *flags.nproc_per_node != l.local_size && l.local_size > 1) {
+    return absl::StrCat("--nproc_per_node=", *flags.nproc_per_node, ", but it started ",
+                        l.local_size, " ranks on this node");
+  }
+  if (flags.nnodes && *flags.nnodes != l.num_nodes) {
+    return absl::StrCat("--nnodes=", *flags.nnodes, ", but it started ", l.num_nodes);
+  }
+  if (flags.node_rank && *flags.node_rank != l.node) {
+    return absl::StrCat("--node_rank=", *flags.node_rank, ", but it says node ", l.node);
+  }
+  return "";
+}
+
+absl::Status CheckFlags(const LaunchFlags& flags) {
+  const std::pair<const char*, std::pair<std::optional<int>, int>> least[] = {
+      {"--nproc_per_node", {flags.nproc_per_node, 1}},
+      {"--nnodes", {flags.nnodes, 1}},
+      {"--node_rank", {flags.node_rank, 0}},
+      {"--master_port", {flags.master_port, 1}}};
+  for (const auto& [name, bound] : least) {
+    if (bound.first && *bound.first < bound.second) {
+      return UserError(name, absl::StrCat("want at least ", bound.second, ", got ", *bound.first));
+    }
+  }
+  if (flags.master_port && *flags.master_port > 65535) {
+    return UserError("--master_port", absl::StrCat("want at most 65535, got ", *flags.master_port));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Environment ReadEnvironment() {
+  Environment environment;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const absl::string_view text = *entry;
+    const size_t equals = text.find('=');
+    if (equals == absl::string_view::npos) continue;
+    environment.emplace(std::string(text.substr(0, equals)), std::string(text.substr(equals + 1)));
+  }
+  return environment;
+}
+
+absl::StatusOr<LaunchEnv> ResolveLaunch(const Environment& environment, const LaunchFlags& flags) {
+  if (Has(environment, kToken)) return FromParent(environment);
+  RETURN_IF_ERROR(CheckFlags(flags));
+  ASSIGN_OR_RETURN(const std::optional<Launcher> launcher, FindLauncher(environment));
+  if (!launcher) return ByHand(environment, flags);
+
+  const std::string contradiction = Contradiction(flags, *launcher);
+  if (!contradiction.empty()) {
+    if (launcher->stale) return ByHand(environment, flags);
+    return UserError(absl::StrCat("launch by ", launcher->name), contradiction,
+                     "leave the flag out: the launcher decides");
+  }
+  if (flags.nproc_per_node && *flags.nproc_per_node != launcher->local_size) {
+    return AsParent(environment, flags, *launcher);
+  }
+  LaunchEnv env;
+  env.role = Role::kRank;
+  env.source = launcher->name;
+  env.rank = launcher->rank;
+  env.local_rank = launcher->local_rank;
+  env.world_size = launcher->size;
+  env.local_world_size = launcher->local_size;
+  env.node = launcher->node;
+  env.num_nodes = launcher->num_nodes;
+  RETURN_IF_ERROR(ResolveMeetingPoint(environment, flags, launcher->master_addr, launcher->port,
+                                      launcher->job, &env));
+  return env;
+}
+
+Environment VariablesFor(const LaunchEnv& rank) {
+  return {{"RANK", absl::StrCat(rank.rank)},
+          {"LOCAL_RANK", absl::StrCat(rank.local_rank)},
+          {"WORLD_SIZE", absl::StrCat(rank.world_size)},
+          {"LOCAL_WORLD_SIZE", absl::StrCat(rank.local_world_size)},
+          {kStoreAddress, rank.master_addr},
+          {kStorePort, absl::StrCat(rank.master_port)},
+          {kToken, rank.token},
+          {kNode, absl::StrCat(rank.node)},
+          {kNumNodes, absl::StrCat(rank.num_nodes)}};
+}
+
+std::string LaunchTable(const LaunchEnv& env) {
+  const bool parent = env.role == Role::kParent;
+  return absl::StrFormat(
+      "launch      %s, by %s\n"
+      "ranks       %s of %d\n"
+      "node        %d of %d, %d ranks on it\n"
+      "store       %s:%s\n",
+      parent ? "parent of this node's ranks" : "rank",
+      env.source == "by hand" ? "hand" : env.source,
+      parent ? absl::StrFormat("%d to %d", env.rank, env.rank + env.local_world_size - 1)
+             : absl::StrFormat("%d (local rank %d)", env.rank, env.local_rank),
+      env.world_size, env.node, env.num_nodes, env.local_world_size, env.master_addr,
+      env.master_port == 0 ? "any free port" : absl::StrCat(env.master_port));
+}
+
+}  // namespace lockstep::dist

@@ -1,0 +1,71 @@
+// The run as one rank sees it: its number, its communicator, its heartbeat, the store.
+//
+//   ASSIGN_OR_RETURN(const LaunchEnv env, dist::ResolveLaunch(dist::ReadEnvironment(), flags));
+//   if (env.role == dist::Role::kParent) return dist::Supervise(env, supervise_options, argv);
+//   ASSIGN_OR_RETURN(auto world, dist::JoinWorld(env, world_options));
+//   RETURN_IF_ERROR(world->Agree({{"binary", …}, {"options", …}, {"data", …}, {"plan", …}}));
+//   … train with world->communicator(), world->heartbeat() …
+//   world->Leave();
+//
+// JoinWorld is a sequence of named phases with a time limit each: "store" (find it and show the
+// token), "ranks" (all ranks are there, none twice), "communicator" (connections between ranks).
+//
+// When this rank loses a peer it waits 2 s for the parent's verdict, then says what it lost and the
+// process exits with kExitRankLost; so it does when a verdict about another rank arrives, or when
+// the store is lost. Without a parent, rank 0 serves the store and watches for stalls itself.
+//
+// With a parent, SIGINT and SIGTERM are ignored here and arrive as stop_requested(); under another
+// launcher this process's own signals set it.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "dist/communicator.h"
+#include "dist/heartbeat.h"
+#include "dist/launch_env.h"
+#include "dist/store.h"
+
+namespace lockstep::dist {
+
+class World {
+ public:
+  virtual ~World() = default;  // communicates nothing
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  virtual const LaunchEnv& env() const = 0;
+
+  virtual Communicator& communicator() = 0;
+  virtual Heartbeat& heartbeat() = 0;
+  virtual StoreClient& store() = 0;
+
+  // Compares facts (name -> hash or text) that must be the same on all ranks; all ranks call it. A
+  // difference is a UserError, the same on all ranks, that names the fact and the ranks.
+  virtual absl::Status Agree(const std::map<std::string, std::string>& facts) = 0;
+
+  // 0, or what the process shall exit with after it has stopped and saved: kExitInterrupt or
+  // kExitTerminate. Ranks see it at different times: stop by the sum of the stop slots.
+  virtual int stop_requested() const = 0;
+
+  // Rank 0: from now on the parent writes what the other ranks say to `directory`/rank-N.log, which
+  // exists.
+  virtual void SetLogDirectory(const std::string& directory) = 0;
+
+  // The orderly end of a run, on all ranks: waits for all of them. A rank whose process ends before
+  // counts as lost.
+  virtual void Leave() = 0;
+};
+
+struct WorldOptions {
+  double stall_timeout_seconds = 60;
+  double join_timeout_seconds = 300;  // for each phase of joining
+  std::string device = "cpu";         // for reports, e.g. "cuda:3 NVIDIA H100"
+};
+
+absl::StatusOr<std::unique_ptr<World>> JoinWorld(const LaunchEnv& env, const WorldOptions& options);
+
+}  // namespace lockstep::dist
