@@ -1,0 +1,133 @@
+// Dataset: the tokens of all documents, mapped from the token cache; and the pieces of them that a
+// run trains on.
+//
+//   ASSIGN_OR_RETURN(const auto dataset, OpenOrBuildDataset(spec, encoder, progress));
+//   ASSIGN_OR_RETURN(const Selection train, SelectPieces(*dataset, length_policy, split));
+//
+// A data set is what its files, tokenizer, template and data options make it, nothing else: its
+// hash is compared between ranks and kept in checkpoints. Length limits and the validation split
+// are applied when a run starts (O(documents)), so they share one cache.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "base/file.h"
+#include "data/encode.h"
+#include "data/examples.h"
+
+namespace lockstep::data {
+
+// A token as the cache holds it: id in the lower 31 bits, supervised or not in the highest.
+struct CachedToken {
+  uint32_t bits;
+  int32_t id() const { return static_cast<int32_t>(bits & 0x7FFFFFFFu); }
+  bool supervised() const { return (bits >> 31) != 0; }
+};
+
+struct DocumentInfo {
+  uint64_t first_token;   // into the file's tokens
+  uint64_t content_hash;  // of ids and supervision: equal for duplicates
+  int64_t line;           // in its file, from 1
+  uint32_t file;          // index into Dataset::files()
+  uint32_t notes;         // bits of Note (data/encode.h)
+  uint32_t num_tokens;
+  uint32_t num_supervised;
+};
+
+class Dataset {
+ public:
+  int64_t num_documents() const { return static_cast<int64_t>(documents_.size()); }
+  const DocumentInfo& document(int64_t i) const { return documents_[i]; }
+  absl::Span<const CachedToken> tokens(int64_t i) const {
+    return {tokens_ + documents_[i].first_token, documents_[i].num_tokens};
+  }
+  int64_t num_tokens() const { return num_tokens_; }
+
+  const std::vector<std::string>& files() const { return files_; }  // as the user named them
+  // "data.jsonl:17" of document i.
+  std::string Position(int64_t i) const;
+  // What building it noticed, one line each: bad documents that were skipped, ignored keys, ….
+  const std::vector<std::string>& remarks() const { return remarks_; }
+  int64_t num_skipped() const { return num_skipped_; }  // bad documents (skip_bad_documents)
+  // 32 hexadecimal digits over everything that decided the content.
+  const std::string& key() const { return key_; }
+
+ private:
+  friend class TokenCache;
+  std::shared_ptr<const MappedFile> file_;
+  absl::Span<const DocumentInfo> documents_;
+  const CachedToken* tokens_ = nullptr;
+  int64_t num_tokens_ = 0;
+  int64_t num_skipped_ = 0;
+  std::vector<std::string> files_, remarks_;
+  std::string key_;
+};
+
+struct DatasetSpec {
+  std::vector<std::string> files;  // "-" is standard input
+  ExampleOptions example_options;
+  bool skip_bad_documents = false;
+  std::string cache_dir;
+  std::string
+      encoder_fingerprint;       // DocumentEncoder::Fingerprint() and the tokenizer's content hash
+  double lock_timeout_s = 3600;  // how long to wait for another process that builds the same cache
+};
+
+// Called now and then while a cache is built or waited for: bytes of input done and in all.
+using ProgressFn = std::function<void(absl::string_view what, int64_t done, int64_t total)>;
+
+// Maps the cache of `spec` if there is a whole one, else builds it with all threads of the pool:
+// streamed, so memory does not grow with the data; written to a temporary name, fsynced, renamed.
+// Processes that want the same cache at once wait for the first by a lock file. `encoder` is used
+// only for building. Errors: the first bad document by file and line (unless skip_bad_documents), a
+// file that is missing, empty or changes while it is read, a full disk.
+absl::StatusOr<std::shared_ptr<const Dataset>> OpenOrBuildDataset(const DatasetSpec& spec,
+                                                                  const DocumentEncoder& encoder,
+                                                                  const ProgressFn& progress);
+
+// A stretch of a document that goes through the model as one sequence.
+struct Piece {
+  int64_t document;
+  uint32_t begin, end;      // tokens of the document
+  uint32_t num_supervised;  // targets inside, the first token of the piece never being one
+  uint32_t length() const { return end - begin; }
+};
+
+enum class LongDocuments { kTruncate, kSplit, kDrop, kRefuse };
+
+struct LengthPolicy {
+  int64_t max_seq_length = 2048;
+  LongDocuments long_documents = LongDocuments::kTruncate;
+};
+
+struct Selection {
+  std::vector<Piece> pieces;  // in document order
+  // For the table before training.
+  int64_t num_documents = 0;  // that were looked at
+  int64_t num_truncated = 0, num_split = 0, num_dropped = 0;
+  int64_t num_unsupervised = 0;   // pieces that left because nothing in them is supervised
+  int64_t tokens_lost = 0;        // by truncating and dropping
+  int64_t longest_document = -1;  // index; -1 if there is none
+  int64_t num_duplicates = 0;     // documents equal to an earlier one
+};
+
+// The pieces of `documents` (all of the data set if null) under `policy`. Error: a document over
+// the length under kRefuse, by its line; nothing left to train on.
+absl::StatusOr<Selection> SelectPieces(const Dataset& dataset, const LengthPolicy& policy,
+                                       const std::vector<int64_t>* documents = nullptr);
+
+// Holds out the ⌈share·N⌉ documents with the smallest content hash; duplicates stay together.
+// Depends on content alone: not on order, seed or number of ranks.
+struct Split {
+  std::vector<int64_t> train, validation;
+};
+Split SplitByContent(const Dataset& dataset, double validation_share);
+
+}  // namespace lockstep::data
