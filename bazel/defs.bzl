@@ -7,11 +7,13 @@ COPTS = ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-march=x86-64-
 
 GTEST = "@com_google_googletest//:gtest_main"
 
+SANITIZER = "//bazel:sanitizer_options"
+
 def lockstep_library(name, copts = [], **kwargs):
     native.cc_library(name = name, copts = COPTS + copts, **kwargs)
 
-def lockstep_binary(name, copts = [], **kwargs):
-    native.cc_binary(name = name, copts = COPTS + copts, **kwargs)
+def lockstep_binary(name, deps = [], copts = [], **kwargs):
+    native.cc_binary(name = name, copts = COPTS + copts, deps = deps + [SANITIZER], **kwargs)
 
 def lockstep_test(name, srcs = None, deps = [], copts = [], size = "small", **kwargs):
     """A GoogleTest binary; `srcs` defaults to <name>.cc."""
@@ -19,7 +21,7 @@ def lockstep_test(name, srcs = None, deps = [], copts = [], size = "small", **kw
         name = name,
         srcs = srcs or [name + ".cc"],
         copts = COPTS + copts,
-        deps = deps + [GTEST],
+        deps = deps + [GTEST, SANITIZER],
         size = size,
         **kwargs
     )
