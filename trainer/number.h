@@ -1,0 +1,21 @@
+// How numbers are printed where files must be equal to the last bit.
+#pragma once
+
+#include <string>
+
+namespace lockstep {
+
+// The shortest decimal that reads back as exactly this double: "0.1", "1e-07", "2". Not finite:
+// "null", as JSON knows no other word for it.
+std::string ShortestNumber(double value);
+
+// For people: "0:07", "12:34", "1:02:03".
+std::string ClockTime(double seconds);
+
+// For people: "950", "12.3k", "4.56M", "1.2G".
+std::string HumanCount(double count);
+
+// For people: "812 B", "3.1 MiB", "1.4 GiB".
+std::string HumanBytes(double bytes);
+
+}  // namespace lockstep

@@ -1,0 +1,40 @@
+// What a person sees of training: one line that renews itself on a terminal, plain lines elsewhere.
+//
+//   step  120/600  epoch 0.40  loss 1.9321  grad 0.41  lr 1.8e-04  12.3k tokens/s  ETA 2:31
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+#include "trainer/metrics.h"
+
+namespace lockstep {
+
+class Progress {
+ public:
+  // Prints to `out`. Every `logging_steps` steps; on a terminal also a line for the time between.
+  Progress(std::FILE* out, int64_t num_steps, int64_t logging_steps);
+  ~Progress();
+
+  void Step(const StepRecord& record);
+  void Eval(const EvalRecord& record);
+
+  // A line of its own, whatever the state of the progress line.
+  void Say(const std::string& line);
+
+ private:
+  void ClearLine();
+
+  std::FILE* const out_;
+  const bool terminal_;
+  const int64_t num_steps_;
+  const int64_t logging_steps_;
+  bool line_open_ = false;
+  double seconds_per_step_ = 0;  // moving average
+};
+
+// The text of a step's line; `remaining_s` < 0: without ETA.
+std::string FormatStep(const StepRecord& record, int64_t num_steps, double remaining_s);
+
+}  // namespace lockstep
