@@ -1,0 +1,39 @@
+// Keys and values of one document's past tokens, layer by layer, for generation.
+//
+//   KvCache cache(context, config, dtype, /*capacity=*/prompt + max_new_tokens);
+//   hidden = decoder.Hidden(tape, prompt, {.cache = &cache});     // prefill: any number of tokens
+//   hidden = decoder.Hidden(tape, one_token, {.cache = &cache});  // its position is cache.length()
+//
+// Positions of the pack go on where the cache ends. More tokens than the capacity are fatal.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "nn/config.h"
+#include "tensor/context.h"
+#include "tensor/tensor.h"
+
+namespace lockstep::nn {
+
+class KvCache {
+ public:
+  KvCache(const Context& context, const ModelConfig& config, DType dtype, int64_t capacity);
+
+  int64_t length() const { return length_; }
+  int64_t capacity() const { return capacity_; }
+
+  // Copies the new tokens' k | v of a layer, [T, 2·K·D] with contiguous rows, behind those there.
+  // Returns all so far, [length() + T, 2·K·D].
+  Tensor Append(const Context& context, int layer, const Tensor& kv);
+
+  // All layers have appended `tokens`.
+  void Advance(int64_t tokens);
+
+ private:
+  std::vector<Tensor> layers_;  // [capacity, 2·K·D]
+  int64_t capacity_;
+  int64_t length_ = 0;
+};
+
+}  // namespace lockstep::nn

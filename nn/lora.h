@@ -1,0 +1,73 @@
+// LoRA: which linear layers get an adapter, of which rank and scale, and its first values.
+//
+//   y = W x + s · B (A (dropout(x))),   s = alpha / r, or alpha / sqrt(r) with use_rslora
+//   DoRA: y = m ⊙ (W + s B A) x / ‖W + s B A‖ (L2 norm of each output row), m starts as that norm
+//
+// Names and meanings are PEFT's (tuners/lora/config.py, tuners_utils.py).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace lockstep::nn {
+
+// Modules by name, as PEFT selects them.
+struct ModuleSelector {
+  std::vector<std::string> names;    // module == name, or it ends with "." + name
+  std::optional<std::string> regex;  // or: must match the whole module path
+  bool all_linear = false;           // or: every linear layer but the output head
+
+  bool empty() const { return names.empty() && !regex && !all_linear; }
+};
+
+enum class LoraInit {
+  kTrue,      // A ~ U(±1/sqrt(in)), B = 0
+  kGaussian,  // A ~ N(0, 1/r), B = 0
+  kPissa,     // the principal singular directions, which leave W; "pissa" exactly
+  kFalse,     // A as kTrue, B ~ N(0, 1/r): not the identity, for tests
+};
+
+struct LoraConfig {
+  int64_t r = 16;
+  double alpha = 32;
+  double dropout = 0;
+  bool use_rslora = false;
+  bool use_dora = false;
+  ModuleSelector target_modules{.all_linear = true};
+  ModuleSelector exclude_modules;
+  std::vector<int64_t> layers_to_transform;  // empty: all
+  std::vector<std::string> layers_pattern;   // module list names, e.g. "layers"
+  // Keys are regular expressions for the end of a module path; the first that matches wins.
+  std::vector<std::pair<std::string, int64_t>> rank_pattern;
+  std::vector<std::pair<std::string, double>> alpha_pattern;
+  std::vector<std::string> modules_to_save;  // trained whole: lm_head, embed_tokens
+  LoraInit init = LoraInit::kTrue;
+  double loraplus_lr_ratio = 1.0;  // rate of B over rate of A; not part of the adapter
+};
+
+// What LoRA does to one linear layer.
+struct LoraTarget {
+  int64_t r = 0;
+  double scale = 0;
+};
+
+// Decides for each of `linear_modules` (paths as Hugging Face names them, e.g.
+// "model.layers.0.self_attn.q_proj"; the head's is "lm_head"): nullopt means untouched. Errors: a
+// broken expression (with its offset), nothing matches (with the paths there are), r < 1.
+absl::StatusOr<std::vector<std::optional<LoraTarget>>> ResolveTargets(
+    const LoraConfig& config, const std::vector<std::string>& linear_modules);
+
+// Reads the flags' spellings: "all-linear", "q_proj,v_proj", or a regular expression (anything
+// with a character that no module name has).
+ModuleSelector ParseModuleSelector(absl::string_view text);
+absl::StatusOr<LoraInit> ParseLoraInit(absl::string_view text);
+std::string ToString(LoraInit init);
+
+}  // namespace lockstep::nn
