@@ -26,6 +26,43 @@ def lockstep_test(name, srcs = None, deps = [], copts = [], size = "small", **kw
         **kwargs
     )
 
+def lockstep_fuzz_test(name, srcs = None, deps = [], seeds = [], iterations = 20000, copts = [], size = "small", **kwargs):
+    """A fuzz test: <name>.cc defines LLVMFuzzerTestOneInput (base/fuzz/driver.h).
+
+    In an ordinary test run it is a GoogleTest that tries the seeds and a fixed number of their
+    mutations, the same ones every time. To search on, for as long as one likes, by coverage:
+
+      bazel run --config=fuzz //data:reader_fuzz_test -- -max_total_time=60 CORPUS_DIR
+
+    (Debian: clang-14 libclang-rt-14-dev.)
+
+    Args:
+      name: the test; ends in _fuzz_test.
+      srcs: defaults to <name>.cc.
+      deps: libraries under test.
+      seeds: small valid files, and ones that once failed.
+      iterations: the number of mutations in an ordinary test run.
+      copts: further compiler options.
+      size: the test's size.
+      **kwargs: as in cc_test.
+    """
+    native.cc_test(
+        name = name,
+        srcs = srcs or [name + ".cc"],
+        args = select({
+            "//bazel:fuzzing": [],
+            "//conditions:default": [str(iterations)] + ["$(locations %s)" % s for s in seeds],
+        }),
+        copts = COPTS + copts,
+        data = seeds,
+        deps = deps + [SANITIZER] + select({
+            "//bazel:fuzzing": ["//base/fuzz:libfuzzer"],
+            "//conditions:default": ["//base/fuzz:driver"],
+        }),
+        size = size,
+        **kwargs
+    )
+
 def tensor_op(name, deps = [], cpu_deps = [], cuda_deps = [], test_deps = [], test_size = "small"):
     """One kernel: <name>.h (contract), .cc (checks, dispatch), _cpu.cc, _cuda.cu, _test.cc.
 

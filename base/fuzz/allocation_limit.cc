@@ -1,0 +1,36 @@
+#include "base/fuzz/allocation_limit.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+
+namespace lockstep::fuzz {
+
+std::atomic<size_t> allocation_limit{SIZE_MAX};
+
+namespace {
+
+void Check(size_t size) {
+  if (size <= allocation_limit) return;
+  allocation_limit = SIZE_MAX;
+  constexpr char kText[] = "an allocation is larger than the input justifies\n";
+  (void)!write(STDERR_FILENO, kText, sizeof(kText) - 1);
+  abort();
+}
+
+}  // namespace
+}  // namespace lockstep::fuzz
+
+// Every other form of new and delete comes to these.
+void* operator new(size_t size) {
+  lockstep::fuzz::Check(size);
+  void* memory = malloc(size > 0 ? size : 1);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+void operator delete(void* memory) noexcept { free(memory); }
+void operator delete(void* memory, size_t) noexcept { free(memory); }
