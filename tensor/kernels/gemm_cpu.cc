@@ -1,0 +1,152 @@
+#include <dnnl.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <type_traits>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "tensor/half.h"
+#include "tensor/kernels/dispatch.h"
+#include "tensor/kernels/gemm.h"
+
+namespace lockstep::kernels::cpu {
+namespace {
+
+// C is cut into tiles by its shape alone; a tile is one task, computed by one thread in one order.
+struct Tiling {
+  int64_t rows, columns;  // of a tile; the last ones may be smaller
+};
+
+// Tiles are large enough that packing operands costs little, and enough for several threads where
+// C has room for them. 8 rows by 48 columns are what the library's kernel computes in registers.
+Tiling TilingOf(int64_t m, int64_t n) {
+  constexpr int64_t kRowStep = 8, kColumnStep = 48, kEnoughTiles = 16;
+  const auto part = [](int64_t size, int64_t parts, int64_t step) {
+    return ((size + parts - 1) / parts + step - 1) / step * step;
+  };
+  const int64_t row_parts = (m + 127) / 128;
+  int64_t column_parts = (n + 383) / 384;
+  while (row_parts * column_parts < kEnoughTiles && n > 2 * kColumnStep * column_parts) {
+    column_parts *= 2;
+  }
+  return {part(m, row_parts, kRowStep), part(n, column_parts, kColumnStep)};
+}
+
+// Elements of a vector or matrix row as T.
+template <typename T>
+void Convert(const View& x, int64_t offset, int64_t count, T* out) {
+  switch (x.dtype) {
+    case DType::kBF16:
+      for (int64_t i = 0; i < count; ++i) out[i] = Bf16ToFloat(x.as<uint16_t>()[offset + i]);
+      break;
+    case DType::kF16:
+      for (int64_t i = 0; i < count; ++i) out[i] = F16ToFloat(x.as<uint16_t>()[offset + i]);
+      break;
+    default:
+      std::copy_n(x.as<T>() + offset, count, out);
+  }
+}
+
+// B in the compute type, as it lies in memory: the view itself or a converted copy in `buffer`.
+template <typename T>
+View InComputeType(const View& b, std::vector<T>& buffer) {
+  if (b.dtype == DTypeOf<T>::value) return b;
+  buffer.resize(b.numel());
+  const MatrixLayout layout = LayoutOf(b);
+  const int along = layout.transposed ? 0 : 1, across = 1 - along;
+  for (int64_t i = 0; i < b.shape[across]; ++i) {
+    Convert(b, i * layout.ld, b.shape[along], buffer.data() + i * b.shape[along]);
+  }
+  View out = b;
+  out.data = buffer.data();
+  out.dtype = DTypeOf<T>::value;
+  out.stride[along] = 1;
+  out.stride[across] = b.shape[along];
+  return out;
+}
+
+// C = alpha · A · B + beta · C with one thread of oneDNN.
+void Multiply(float alpha, const View& a, const View& b, float beta, const View& c) {
+  omp_set_num_threads(1);  // for the calling thread alone; bits depend on it
+  const MatrixLayout la = LayoutOf(a), lb = LayoutOf(b), lc = LayoutOf(c);
+  const dnnl_status_t status = dnnl_sgemm(la.transposed ? 'T' : 'N', lb.transposed ? 'T' : 'N',
+                                          c.shape[0], c.shape[1], a.shape[1], alpha, a.as<float>(),
+                                          la.ld, b.as<float>(), lb.ld, beta, c.as<float>(), lc.ld);
+  CHECK_EQ(status, dnnl_success) << "[gemm] oneDNN refuses " << Describe(a) << " · " << Describe(b);
+}
+
+// The same in plain loops, the sum over K in order.
+void Multiply(double alpha, const View& a, const View& b, double beta, const View& c) {
+  std::vector<double> sums(c.shape[1]);
+  for (int64_t i = 0; i < c.shape[0]; ++i) {
+    std::fill(sums.begin(), sums.end(), 0.0);
+    for (int64_t k = 0; k < a.shape[1]; ++k) {
+      const double aik = a.as<double>()[i * a.stride[0] + k * a.stride[1]];
+      const double* bk = b.as<double>() + k * b.stride[0];
+      if (b.stride[1] == 1) {
+        for (int64_t j = 0; j < c.shape[1]; ++j) sums[j] += aik * bk[j];
+      } else {
+        for (int64_t j = 0; j < c.shape[1]; ++j) sums[j] += aik * bk[j * b.stride[1]];
+      }
+    }
+    double* row = c.as<double>() + i * c.stride[0];
+    for (int64_t j = 0; j < c.shape[1]; ++j) {
+      row[j] = alpha * sums[j] + (beta == 0 ? 0.0 : beta * row[j]);
+    }
+  }
+}
+
+// C = beta · C + bias; C is not read where beta = 0.
+template <typename T>
+void Prepare(const View& c, T beta, const View& bias) {
+  std::vector<T> row(c.shape[1], T{0});
+  if (bias.rank != 0) Convert(bias, 0, c.shape[1], row.data());
+  for (int64_t i = 0; i < c.shape[0]; ++i) {
+    T* out = c.as<T>() + i * c.stride[0];
+    for (int64_t j = 0; j < c.shape[1]; ++j) {
+      out[j] = row[j] + (beta == T{0} ? T{0} : beta * out[j]);
+    }
+  }
+}
+
+template <typename T>
+void ComputeTile(const View& a, const View& b, const View& c, const GemmOptions& options) {
+  static thread_local std::vector<T> buffer;
+  T beta = static_cast<T>(options.beta);
+  if (options.bias.rank != 0 || a.shape[1] == 0) {
+    Prepare(c, beta, options.bias);
+    beta = 1;
+  }
+  // 16-bit weights are converted in blocks along K, to bound the buffer.
+  const int64_t block = b.dtype == DTypeOf<T>::value ? a.shape[1] : int64_t{1024};
+  for (int64_t k = 0; k < a.shape[1]; k += block) {
+    const int64_t end = std::min(k + block, a.shape[1]);
+    Multiply(static_cast<T>(options.alpha), a.Slice(1, k, end),
+             InComputeType(b.Slice(0, k, end), buffer), beta, c);
+    beta = 1;
+  }
+}
+
+}  // namespace
+
+void Gemm(const Stream& stream, const View& a, const View& b, const View& c,
+          const GemmOptions& options) {
+  const Tiling tile = TilingOf(c.shape[0], c.shape[1]);
+  const int64_t row_tiles = (c.shape[0] + tile.rows - 1) / tile.rows;
+  const int64_t column_tiles = (c.shape[1] + tile.columns - 1) / tile.columns;
+  DispatchFloat(a.dtype, [&](auto zero) {
+    // Neighboring tasks share columns of B, the larger operand.
+    ParallelFor(row_tiles * column_tiles, [&](int64_t task) {
+      const int64_t i = task % row_tiles * tile.rows, j = task / row_tiles * tile.columns;
+      const int64_t i_end = std::min(i + tile.rows, c.shape[0]);
+      const int64_t j_end = std::min(j + tile.columns, c.shape[1]);
+      GemmOptions of_tile = options;
+      if (options.bias.rank != 0) of_tile.bias = options.bias.Slice(0, j, j_end);
+      ComputeTile<decltype(zero)>(a.Slice(0, i, i_end), b.Slice(1, j, j_end),
+                                  c.Slice(0, i, i_end).Slice(1, j, j_end), of_tile);
+    });
+  });
+}
+
+}  // namespace lockstep::kernels::cpu
