@@ -109,11 +109,13 @@ Variable Tape::Record(const char* op, std::initializer_list<Variable> inputs, Te
                 absl::MakeConstSpan(saved.begin(), saved.size()), std::move(backward))[0];
 }
 
-Variable Tape::RecordInPlace(const char* op, const Variable& x, absl::Span<const Tensor> saved,
-                             BackwardFn backward) {
+Variable Tape::RecordInPlace(const char* op, const Variable& x, absl::Span<const Variable> others,
+                             absl::Span<const Tensor> saved, BackwardFn backward) {
   CHECK(x.defined() && x.node_->kind == Variable::Node::Kind::kActivation)
       << "[" << op << "] only activations may be modified in place";
-  Variable result = Record(op, {x}, {x.value()}, saved, std::move(backward))[0];
+  std::vector<Variable> inputs = {x};
+  inputs.insert(inputs.end(), others.begin(), others.end());
+  Variable result = Record(op, inputs, {x.value()}, saved, std::move(backward))[0];
   x.node_->overwritten_by = op;
   return result;
 }

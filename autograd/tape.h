@@ -77,9 +77,10 @@ class Tape {
 
   // Declares that `op` has modified `x`, an activation, in place (through x.value().Mutable(op)): x
   // goes on as the variable that is returned, with the same memory, and using the old one is an
-  // error. The backward pass may work in place as well (Gradients::TakeOutput).
-  Variable RecordInPlace(const char* op, const Variable& x, absl::Span<const Tensor> saved,
-                         BackwardFn backward);
+  // error. Input 0 of the backward pass is x, inputs 1, 2, … are `others` (weights, say); it may
+  // work in place as well (Gradients::TakeOutput).
+  Variable RecordInPlace(const char* op, const Variable& x, absl::Span<const Variable> others,
+                         absl::Span<const Tensor> saved, BackwardFn backward);
 
   // Runs `segment` keeping only its inputs; Backward runs it again to differentiate it, so its
   // activations exist once in forward and once in backward, never in between. `segment` must be a

@@ -37,7 +37,7 @@ Variable Multiply(Tape& tape, const Variable& a, const Variable& b) {
 Variable DoubleInPlace(Tape& tape, const Variable& x) {
   const View& view = x.value().Mutable("double");
   for (int64_t i = 0; i < view.numel(); ++i) view.as<double>()[i] *= 2;
-  return tape.RecordInPlace("double", x, {}, [](Gradients& g) {
+  return tape.RecordInPlace("double", x, {}, {}, [](Gradients& g) {
     Tensor dx = g.NewLike(0);
     for (int64_t i = 0; i < dx.numel(); ++i) {
       dx.view().as<double>()[i] = 2 * g.output(0).view().as<double>()[i];
@@ -131,7 +131,7 @@ TEST(TapeDeathTest, AnOverwrittenVariableCannotBeUsed) {
   const Variable x = Multiply(tape, a, a);
   DoubleInPlace(tape, x);
   EXPECT_DEATH(Multiply(tape, x, a), "modified in place by double");
-  EXPECT_DEATH(tape.RecordInPlace("double", a, {}, nullptr), "only activations");
+  EXPECT_DEATH(tape.RecordInPlace("double", a, {}, {}, nullptr), "only activations");
 }
 
 }  // namespace
