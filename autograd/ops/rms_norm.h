@@ -1,0 +1,24 @@
+// Differentiable RMSNorm; equations in tensor/kernels/rms_norm.h.
+#pragma once
+
+#include "autograd/tape.h"
+#include "tensor/kernels/rms_norm.h"
+
+namespace lockstep::autograd {
+
+using kernels::NormForm;
+using kernels::RmsNormOptions;
+
+// y[T, C] of x[T, C] and weight[C]; the weight may be frozen or a leaf. Saves x and rstd.
+Variable RmsNorm(Tape& tape, const Variable& x, const Variable& weight,
+                 const RmsNormOptions& options);
+
+// The gradients of one norm, for ops that contain it: writes the weight's gradient (input
+// `weight_index` of the op) where one is wanted, and into `dx`
+//   addend + gradient of x
+// (views as in RmsNormBackward; addend may be without data).
+void BackwardOfRmsNorm(Gradients& gradients, int weight_index, const View& dy, const View& x,
+                       const View& rstd, const RmsNormOptions& options, const View& addend,
+                       const View& dx);
+
+}  // namespace lockstep::autograd

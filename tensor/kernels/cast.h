@@ -1,0 +1,20 @@
+// Cast: y = x, converted to y's dtype.
+//
+//   x, y   the same shape, any strides; f64, f32, bf16 or f16 each. Rounded to nearest even, f64 to
+//          16 bits by way of fp32. Equal dtypes: a copy. They do not overlap.
+#pragma once
+
+#include "tensor/view.h"
+
+namespace lockstep::kernels {
+
+void Cast(const Stream& stream, const View& x, const View& y);
+
+namespace cpu {
+void Cast(const Stream& stream, const View& x, const View& y);
+}
+namespace cuda {
+void Cast(const Stream& stream, const View& x, const View& y);
+}
+
+}  // namespace lockstep::kernels
