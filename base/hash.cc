@@ -15,4 +15,19 @@ std::string HashHex(absl::string_view bytes) {
   return absl::StrFormat("%016x%016x", hash.high64, hash.low64);
 }
 
+Hasher::Hasher() : state_(XXH3_createState()) {
+  XXH3_128bits_reset(static_cast<XXH3_state_t*>(state_));
+}
+
+Hasher::~Hasher() { XXH3_freeState(static_cast<XXH3_state_t*>(state_)); }
+
+void Hasher::Update(absl::string_view bytes) {
+  XXH3_128bits_update(static_cast<XXH3_state_t*>(state_), bytes.data(), bytes.size());
+}
+
+std::string Hasher::Hex() const {
+  const XXH128_hash_t hash = XXH3_128bits_digest(static_cast<const XXH3_state_t*>(state_));
+  return absl::StrFormat("%016x%016x", hash.high64, hash.low64);
+}
+
 }  // namespace lockstep

@@ -14,6 +14,20 @@ uint64_t Hash64(absl::string_view bytes, uint64_t seed = 0);
 // 128 bits as 32 hexadecimal digits.
 std::string HashHex(absl::string_view bytes);
 
+// The same over bytes that come in parts.
+class Hasher {
+ public:
+  Hasher();
+  ~Hasher();
+  Hasher(const Hasher&) = delete;
+  Hasher& operator=(const Hasher&) = delete;
+  void Update(absl::string_view bytes);
+  std::string Hex() const;  // HashHex of all parts joined
+
+ private:
+  void* state_;
+};
+
 // Mixes several 64-bit keys into one; the order matters.
 constexpr uint64_t MixKeys(uint64_t a, uint64_t b) {  // splitmix64's finaliser over a ^ rotated b
   uint64_t x = a + 0x9E3779B97F4A7C15ull * (b + 1);

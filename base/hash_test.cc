@@ -12,6 +12,13 @@ TEST(HashTest, IsXxh3) {
   EXPECT_NE(Hash64("a", 1), Hash64("a", 2));
 }
 
+TEST(HashTest, PartsHashLikeTheWhole) {
+  Hasher hasher;
+  hasher.Update("lock");
+  hasher.Update("step");
+  EXPECT_EQ(hasher.Hex(), HashHex("lockstep"));
+}
+
 TEST(HashTest, MixingIsOrdered) { EXPECT_NE(MixKeys(1, 2), MixKeys(2, 1)); }
 
 }  // namespace

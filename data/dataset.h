@@ -1,12 +1,10 @@
-// Dataset: the tokens of all documents, mapped from the token cache; and the pieces of them that a
-// run trains on.
+// Dataset: the tokens of all documents, mapped from the token cache.
 //
 //   ASSIGN_OR_RETURN(const auto dataset, OpenOrBuildDataset(spec, encoder, progress));
-//   ASSIGN_OR_RETURN(const Selection train, SelectPieces(*dataset, length_policy, split));
 //
 // A data set is what its files, tokenizer, template and data options make it, nothing else: its
 // hash is compared between ranks and kept in checkpoints. Length limits and the validation split
-// are applied when a run starts (O(documents)), so they share one cache.
+// are applied when a run starts (data/selection.h), so they share one cache.
 #pragma once
 
 #include <cstdint>
@@ -91,43 +89,5 @@ using ProgressFn = std::function<void(absl::string_view what, int64_t done, int6
 absl::StatusOr<std::shared_ptr<const Dataset>> OpenOrBuildDataset(const DatasetSpec& spec,
                                                                   const DocumentEncoder& encoder,
                                                                   const ProgressFn& progress);
-
-// A stretch of a document that goes through the model as one sequence.
-struct Piece {
-  int64_t document;
-  uint32_t begin, end;      // tokens of the document
-  uint32_t num_supervised;  // targets inside, the first token of the piece never being one
-  uint32_t length() const { return end - begin; }
-};
-
-enum class LongDocuments { kTruncate, kSplit, kDrop, kRefuse };
-
-struct LengthPolicy {
-  int64_t max_seq_length = 2048;
-  LongDocuments long_documents = LongDocuments::kTruncate;
-};
-
-struct Selection {
-  std::vector<Piece> pieces;  // in document order
-  // For the table before training.
-  int64_t num_documents = 0;  // that were looked at
-  int64_t num_truncated = 0, num_split = 0, num_dropped = 0;
-  int64_t num_unsupervised = 0;   // pieces that left because nothing in them is supervised
-  int64_t tokens_lost = 0;        // by truncating and dropping
-  int64_t longest_document = -1;  // index; -1 if there is none
-  int64_t num_duplicates = 0;     // documents equal to an earlier one
-};
-
-// The pieces of `documents` (all of the data set if null) under `policy`. Error: a document over
-// the length under kRefuse, by its line; nothing left to train on.
-absl::StatusOr<Selection> SelectPieces(const Dataset& dataset, const LengthPolicy& policy,
-                                       const std::vector<int64_t>* documents = nullptr);
-
-// Holds out the ⌈share·N⌉ documents with the smallest content hash; duplicates stay together.
-// Depends on content alone: not on order, seed or number of ranks.
-struct Split {
-  std::vector<int64_t> train, validation;
-};
-Split SplitByContent(const Dataset& dataset, double validation_share);
 
 }  // namespace lockstep::data

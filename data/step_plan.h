@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "data/dataset.h"
+#include "data/piece.h"
 
 namespace lockstep::data {
 

@@ -1,0 +1,217 @@
+#include "data/dataset.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/hash.h"
+#include "base/status.h"
+#include "base/thread_pool.h"
+#include "data/document_source.h"
+#include "data/token_cache.h"
+
+namespace lockstep::data {
+namespace {
+
+constexpr size_t kBatchBytes = 4 << 20;
+constexpr size_t kMaxRemarks = 100;
+
+// Changes when the same input would give other tokens or another file layout.
+constexpr absl::string_view kCacheVersion = "1";
+
+// An exclusive lock on a file, held by the process: it ends with it, however it ends.
+class FileLock {
+ public:
+  static absl::StatusOr<FileLock> Acquire(const std::string& path, double timeout_s,
+                                          const ProgressFn& progress) {
+    const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0) return SystemError(path, "cannot open the lock file", errno, "see --cache_dir");
+    FileLock lock(fd);
+    for (double waited = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; waited += 0.05) {
+      if (errno != EWOULDBLOCK && errno != EINTR) return SystemError(path, "cannot lock", errno);
+      if (waited > timeout_s) {
+        return UserError(path,
+                         absl::StrCat("another process has been building this token cache for ",
+                                      static_cast<int64_t>(timeout_s), " s"),
+                         "look at what it does, or choose another --cache_dir");
+      }
+      if (progress) {
+        progress("waiting for another process that tokenizes the same data",
+                 static_cast<int64_t>(waited), static_cast<int64_t>(timeout_s));
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    return lock;
+  }
+  FileLock(FileLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  ~FileLock() {
+    if (fd_ >= 0) close(fd_);
+  }
+
+ private:
+  explicit FileLock(int fd) : fd_(fd) {}
+  int fd_;
+};
+
+std::string CacheKey(const DatasetSpec& spec, const std::vector<std::string>& file_hashes) {
+  const ExampleOptions& options = spec.example_options;
+  std::string text = absl::StrCat(kCacheVersion, "\n", absl::StrJoin(file_hashes, ","), "\n",
+                                  spec.encoder_fingerprint, "\n", spec.skip_bad_documents, "\n",
+                                  options.system_prompt, "\n",
+                                  options.format ? FormatName(*options.format) : "", "\n");
+  for (const auto& [ours, theirs] : options.columns)
+    absl::StrAppend(&text, ours, ":", theirs, "\n");
+  return HashHex(text);
+}
+
+// Builds one data set's cache file.
+class Builder {
+ public:
+  Builder(const DatasetSpec& spec, const DocumentEncoder& encoder, const ProgressFn& progress,
+          TokenCache& cache)
+      : spec_(spec), encoder_(encoder), progress_(progress), cache_(cache) {}
+
+  absl::Status AddFile(uint32_t index, const std::string& expected_hash) {
+    const std::string& path = spec_.files[index];
+    ASSIGN_OR_RETURN(const auto source, DocumentSource::Open(path));
+    std::optional<Format> format = spec_.example_options.format;
+    while (true) {
+      ASSIGN_OR_RETURN(const std::vector<RawDocument> batch, source->NextBatch(kBatchBytes));
+      if (batch.empty()) break;
+      if (!format && !source->is_text()) {
+        ASSIGN_OR_RETURN(
+            format, RecognizeFormat(batch[0].text, {path, batch[0].line}, spec_.example_options));
+      }
+      RETURN_IF_ERROR(AddBatch(index, *source, format, batch));
+      if (progress_) {
+        progress_(absl::StrCat("tokenizing ", path), source->stream().bytes_read(),
+                  source->stream().bytes_total());
+      }
+    }
+    if (source->stream().ContentHash() != expected_hash) {
+      return UserError(path, "the file changed while it was read",
+                       "start again when nothing writes to it");
+    }
+    return absl::OkStatus();
+  }
+
+  std::vector<std::string> remarks() const {
+    std::vector<std::string> remarks = remarks_;
+    if (!ignored_keys_.empty()) {
+      remarks.push_back(
+          absl::StrCat("keys that no format has, ignored: ", absl::StrJoin(ignored_keys_, ", ")));
+    }
+    return remarks;
+  }
+  int64_t num_skipped() const { return num_skipped_; }
+
+ private:
+  struct Parsed {
+    absl::Status status;
+    std::vector<EncodedDocument> documents;
+    std::vector<std::string> ignored_keys;
+  };
+
+  Parsed Encode(const DocumentSource& source, const std::string& path, std::optional<Format> format,
+                const RawDocument& raw) const {
+    const SourcePosition position = {path, raw.line};
+    Parsed parsed;
+    absl::StatusOr<Example> example =
+        source.is_text() ? TextDocument(raw.text, position)
+                         : ParseExample(raw.text, *format, position, spec_.example_options);
+    if (!example.ok()) {
+      parsed.status = example.status();
+      return parsed;
+    }
+    parsed.ignored_keys = std::move(example->ignored_keys);
+    absl::StatusOr<std::vector<EncodedDocument>> documents = encoder_.Encode(*example);
+    if (documents.ok()) {
+      parsed.documents = *std::move(documents);
+    } else {
+      parsed.status = documents.status();
+    }
+    return parsed;
+  }
+
+  absl::Status AddBatch(uint32_t index, const DocumentSource& source, std::optional<Format> format,
+                        const std::vector<RawDocument>& batch) {
+    std::vector<Parsed> parsed(batch.size());
+    ParallelFor(static_cast<int64_t>(batch.size()), [&](int64_t i) {
+      parsed[i] = Encode(source, spec_.files[index], format, batch[i]);
+    });
+    for (size_t i = 0; i < batch.size(); ++i) {
+      if (!parsed[i].status.ok()) {
+        if (!spec_.skip_bad_documents) return parsed[i].status;
+        ++num_skipped_;
+        if (remarks_.size() < kMaxRemarks) {
+          remarks_.push_back(absl::StrCat("skipped: ", parsed[i].status.message()));
+        }
+        continue;
+      }
+      ignored_keys_.insert(parsed[i].ignored_keys.begin(), parsed[i].ignored_keys.end());
+      for (const EncodedDocument& document : parsed[i].documents) {
+        RETURN_IF_ERROR(cache_.Add(document, index, batch[i].line));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  const DatasetSpec& spec_;
+  const DocumentEncoder& encoder_;
+  const ProgressFn& progress_;
+  TokenCache& cache_;
+  std::set<std::string> ignored_keys_;
+  std::vector<std::string> remarks_;
+  int64_t num_skipped_ = 0;
+};
+
+absl::Status Build(const DatasetSpec& spec, const DocumentEncoder& encoder,
+                   const ProgressFn& progress, const std::string& path, const std::string& key,
+                   const std::vector<std::string>& file_hashes) {
+  ASSIGN_OR_RETURN(const auto cache, TokenCache::Create(path));
+  Builder builder(spec, encoder, progress, *cache);
+  for (uint32_t i = 0; i < spec.files.size(); ++i) {
+    RETURN_IF_ERROR(builder.AddFile(i, file_hashes[i]));
+  }
+  if (cache->num_documents() == 0) {
+    return UserError(
+        absl::StrJoin(spec.files, ","),
+        absl::StrCat("no documents; ", builder.num_skipped(), " bad ones were skipped"));
+  }
+  return cache->Finish(key, spec.files, builder.remarks(), builder.num_skipped());
+}
+
+}  // namespace
+
+std::string Dataset::Position(int64_t i) const {
+  return absl::StrCat(files_[documents_[i].file], ":", documents_[i].line);
+}
+
+absl::StatusOr<std::shared_ptr<const Dataset>> OpenOrBuildDataset(const DatasetSpec& spec,
+                                                                  const DocumentEncoder& encoder,
+                                                                  const ProgressFn& progress) {
+  std::vector<std::string> file_hashes;
+  for (const std::string& file : spec.files) {
+    ASSIGN_OR_RETURN(file_hashes.emplace_back(), HashFile(file));
+  }
+  const std::string key = CacheKey(spec, file_hashes);
+  RETURN_IF_ERROR(MakeDirectories(spec.cache_dir));
+  const std::string path = JoinPath(spec.cache_dir, absl::StrCat(key, ".tokens"));
+  if (auto dataset = TokenCache::Open(path, key); dataset.ok()) return dataset;
+  ASSIGN_OR_RETURN(const FileLock lock,
+                   FileLock::Acquire(absl::StrCat(path, ".lock"), spec.lock_timeout_s, progress));
+  if (auto dataset = TokenCache::Open(path, key); dataset.ok()) return dataset;
+  RETURN_IF_ERROR(Build(spec, encoder, progress, path, key, file_hashes));
+  return TokenCache::Open(path, key);
+}
+
+}  // namespace lockstep::data

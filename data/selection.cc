@@ -1,0 +1,108 @@
+#include "data/selection.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+
+namespace lockstep::data {
+namespace {
+
+// Targets of [begin, end): supervised tokens but for the first, which nothing predicts.
+uint32_t CountTargets(absl::Span<const CachedToken> tokens, uint32_t begin, uint32_t end) {
+  uint32_t count = 0;
+  for (uint32_t i = begin + 1; i < end; ++i) count += tokens[i].supervised();
+  return count;
+}
+
+// Adds the pieces of one document.
+void Cut(const Dataset& dataset, int64_t document, uint32_t limit, LongDocuments policy,
+         Selection& selection) {
+  const absl::Span<const CachedToken> tokens = dataset.tokens(document);
+  const uint32_t length = static_cast<uint32_t>(tokens.size());
+  const bool too_long = length > limit;
+  if (too_long && policy == LongDocuments::kDrop) {
+    ++selection.num_dropped;
+    selection.tokens_lost += length;
+    return;
+  }
+  if (too_long && policy == LongDocuments::kTruncate) {
+    ++selection.num_truncated;
+    selection.tokens_lost += length - limit;
+  }
+  if (too_long && policy == LongDocuments::kSplit) ++selection.num_split;
+  const uint32_t end = too_long && policy == LongDocuments::kTruncate ? limit : length;
+  for (uint32_t begin = 0; begin < end; begin += limit) {
+    const Piece piece = {document, begin, std::min(end, begin + limit),
+                         CountTargets(tokens, begin, std::min(end, begin + limit))};
+    if (piece.num_supervised == 0) {
+      ++selection.num_unsupervised;
+    } else {
+      selection.pieces.push_back(piece);
+    }
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<Selection> SelectPieces(const Dataset& dataset, const LengthPolicy& policy,
+                                       const std::vector<int64_t>* documents) {
+  const uint32_t limit = static_cast<uint32_t>(policy.max_seq_length);
+  Selection selection;
+  absl::flat_hash_set<uint64_t> seen;
+  const int64_t count =
+      documents != nullptr ? static_cast<int64_t>(documents->size()) : dataset.num_documents();
+  for (int64_t n = 0; n < count; ++n) {
+    const int64_t document = documents != nullptr ? (*documents)[n] : n;
+    const DocumentInfo& info = dataset.document(document);
+    ++selection.num_documents;
+    selection.num_duplicates += !seen.insert(info.content_hash).second;
+    if (selection.longest_document < 0 ||
+        info.num_tokens > dataset.document(selection.longest_document).num_tokens) {
+      selection.longest_document = document;
+    }
+    if (info.num_tokens > limit && policy.long_documents == LongDocuments::kRefuse) {
+      return UserError(
+          dataset.Position(document),
+          absl::StrCat("want at most ", limit, " tokens, got ", info.num_tokens),
+          "raise --max_seq_length, or choose --long_documents=truncate, split or drop");
+    }
+    Cut(dataset, document, limit, policy.long_documents, selection);
+  }
+  if (selection.pieces.empty()) {
+    return UserError(
+        dataset.files().empty() ? "data" : dataset.files()[0],
+        absl::StrCat("want documents with supervised tokens, got none: ", selection.num_documents,
+                     " documents, ", selection.num_dropped, " dropped as too long, ",
+                     selection.num_unsupervised, " without a supervised token"),
+        "see --loss_on and --max_seq_length");
+  }
+  return selection;
+}
+
+Split SplitByContent(const Dataset& dataset, double validation_share) {
+  const int64_t count = dataset.num_documents();
+  std::vector<int64_t> order(count);
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    const uint64_t x = dataset.document(a).content_hash, y = dataset.document(b).content_hash;
+    return x != y ? x < y : a < b;
+  });
+  int64_t held_out = static_cast<int64_t>(std::ceil(validation_share * static_cast<double>(count)));
+  while (held_out > 0 && held_out < count &&
+         dataset.document(order[held_out]).content_hash ==
+             dataset.document(order[held_out - 1]).content_hash) {
+    ++held_out;  // duplicates stay together
+  }
+  Split split;
+  split.validation.assign(order.begin(), order.begin() + held_out);
+  split.train.assign(order.begin() + held_out, order.end());
+  std::sort(split.validation.begin(), split.validation.end());
+  std::sort(split.train.begin(), split.train.end());
+  return split;
+}
+
+}  // namespace lockstep::data

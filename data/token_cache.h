@@ -1,0 +1,56 @@
+// The token cache file: every token of a data set, written once, mapped by every rank of every run.
+//
+//   [0, 4096)   header: magic, version, counts, the key (what decided the content), checksums
+//   tokens      CachedToken[num_tokens]
+//   documents   DocumentInfo[num_documents]
+//   notes       JSON: files, remarks, skipped
+//
+// A cache is believed only if its header, size, key and the checksum over everything behind the
+// header are right; one that is torn or foreign is built anew.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/hash.h"
+#include "data/dataset.h"
+#include "data/encode.h"
+
+namespace lockstep::data {
+
+class TokenCache {
+ public:
+  // The data set in the file at `path`; not found or not whole: a NotFound status.
+  static absl::StatusOr<std::shared_ptr<const Dataset>> Open(absl::string_view path,
+                                                             absl::string_view key);
+
+  // Writes a cache part by part under a temporary name; the file appears under its own name, whole,
+  // with Finish(). Dropped before that, it leaves nothing.
+  static absl::StatusOr<std::unique_ptr<TokenCache>> Create(absl::string_view path);
+  ~TokenCache();
+
+  absl::Status Add(const EncodedDocument& document, uint32_t file, int64_t line);
+  absl::Status Finish(absl::string_view key, const std::vector<std::string>& files,
+                      const std::vector<std::string>& remarks, int64_t num_skipped);
+
+  int64_t num_documents() const { return static_cast<int64_t>(documents_.size()); }
+
+ private:
+  TokenCache(std::string path, std::string temporary, int fd)
+      : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd) {}
+  absl::Status Write(absl::string_view bytes);
+  absl::Status Flush();
+
+  std::string path_, temporary_;
+  int fd_;
+  std::string buffer_;
+  Hasher hasher_;
+  uint64_t num_tokens_ = 0;
+  std::vector<DocumentInfo> documents_;
+};
+
+}  // namespace lockstep::data
