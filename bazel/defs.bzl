@@ -9,18 +9,29 @@ GTEST = "@com_google_googletest//:gtest_main"
 
 SANITIZER = "//bazel:sanitizer_options"
 
+# In a bundle for another machine (tools/gpu_bundle) bin/ and tests/ lie beside lib/. RPATH, not
+# RUNPATH, so that it also holds for the libraries' own libraries.
+BUNDLE_LINKOPTS = ["-Wl,-rpath,$$ORIGIN/../lib", "-Wl,--disable-new-dtags"]
+
 def lockstep_library(name, copts = [], **kwargs):
     native.cc_library(name = name, copts = COPTS + copts, **kwargs)
 
-def lockstep_binary(name, deps = [], copts = [], **kwargs):
-    native.cc_binary(name = name, copts = COPTS + copts, deps = deps + [SANITIZER], **kwargs)
+def lockstep_binary(name, deps = [], copts = [], linkopts = [], **kwargs):
+    native.cc_binary(
+        name = name,
+        copts = COPTS + copts,
+        linkopts = linkopts + BUNDLE_LINKOPTS,
+        deps = deps + [SANITIZER],
+        **kwargs
+    )
 
-def lockstep_test(name, srcs = None, deps = [], copts = [], size = "small", **kwargs):
-    """A GoogleTest binary; `srcs` defaults to <name>.cc."""
+def lockstep_test(name, srcs = None, deps = [], copts = [], linkopts = [], size = "small", **kwargs):
+    """A GoogleTest binary; `srcs` defaults to <name>.cc. With tags = ["gpu"] it needs a GPU."""
     native.cc_test(
         name = name,
-        srcs = srcs or [name + ".cc"],
+        srcs = [name + ".cc"] if srcs == None else srcs,
         copts = COPTS + copts,
+        linkopts = linkopts + BUNDLE_LINKOPTS,
         deps = deps + [GTEST, SANITIZER],
         size = size,
         **kwargs
@@ -61,6 +72,37 @@ def lockstep_fuzz_test(name, srcs = None, deps = [], seeds = [], iterations = 20
         }),
         size = size,
         **kwargs
+    )
+
+def _op_test(name, deps, size):
+    # The cases are a library of their own, for gpu_tests.
+    lockstep_library(
+        name = name + "_test_cases",
+        testonly = True,
+        srcs = [name + "_test.cc"],
+        deps = [":" + name, "@com_google_googletest//:gtest"] + deps,
+        alwayslink = True,
+    )
+    lockstep_test(
+        name = name + "_test",
+        srcs = [],
+        deps = [":" + name + "_test_cases"],
+        size = size,
+    )
+
+def gpu_tests(name):
+    """All ops' tests of the package in one binary, for a machine with a GPU (tools/gpu_bundle).
+
+    Stands last in the BUILD file. The cases are those of the ops' own tests, hence "manual".
+
+    Args:
+      name: the test.
+    """
+    lockstep_test(
+        name = name,
+        srcs = [],
+        deps = [":" + rule for rule in native.existing_rules() if rule.endswith("_test_cases")],
+        tags = ["gpu", "manual"],
     )
 
 def tensor_op(name, deps = [], cpu_deps = [], cuda_deps = [], test_deps = [], test_size = "small"):
@@ -107,11 +149,7 @@ def tensor_op(name, deps = [], cpu_deps = [], cuda_deps = [], test_deps = [], te
             "//conditions:default": [],
         }),
     )
-    lockstep_test(
-        name = name + "_test",
-        size = test_size,
-        deps = [":" + name, "//tensor/kernels:testing"] + test_deps,
-    )
+    _op_test(name, test_deps + ["//tensor/kernels:testing"], test_size)
 
 def autograd_op(name, deps = [], test_deps = [], test_size = "small"):
     """One differentiable op: <name>.h, .cc (forward and, right below it, backward), _test.cc."""
@@ -121,8 +159,4 @@ def autograd_op(name, deps = [], test_deps = [], test_size = "small"):
         hdrs = [name + ".h"],
         deps = ["//autograd"] + deps,
     )
-    lockstep_test(
-        name = name + "_test",
-        size = test_size,
-        deps = [":" + name, "//autograd:gradcheck"] + test_deps,
-    )
+    _op_test(name, test_deps + ["//autograd:gradcheck"], test_size)

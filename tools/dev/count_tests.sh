@@ -8,7 +8,8 @@
 # then writes one with an error, which counts as one failure. A test that did not come to run (it
 # did not compile, say) is one failure. DISABLED_ cases count as skipped.
 set -euo pipefail
-events=$1
+events=$(realpath "$1")
+cd "$(dirname "$0")/../.."
 
 # One label for each test of the run; for each test with a result, one.
 tests=$(grep '"testSize"' "$events" | grep -o '"targetConfigured":{"label":"[^"]*' |
@@ -24,19 +25,4 @@ reports=$(grep '^{"id":{"testResult"' "$events" | grep -o 'file://[^"]*/test\.xm
 {
   for label in $lost; do echo "<testcase name='$label'><error/></testcase>"; done
   for report in $reports; do cat "$report"; done
-} | awk '
-  # Records start behind each "<". What a test printed lies in CDATA and is not markup.
-  BEGIN { RS = "<" }
-  function finish() { if (in_case) count[state]++; in_case = 0 }
-  in_text { if (/\]\]>/) in_text = 0; next }
-  /^!\[CDATA\[/ { in_text = !/\]\]>/; next }
-  /^testcase[ \n]/ {
-    finish()
-    in_case = 1
-    state = /result="(skipped|suppressed)"/ ? "skipped" : "passed"
-  }
-  /^(failure|error)[ \/>]/ { state = "failed" }
-  END {
-    finish()
-    printf "%d passed, %d failed, %d skipped\n", count["passed"], count["failed"], count["skipped"]
-  }'
+} | awk -f tools/dev/count_cases.awk

@@ -1,0 +1,39 @@
+#!/bin/bash
+# Runs every test of this bundle and, where it is there, the trainer on its embedded example. Logs
+# lie in logs/. Ends with "N passed, N failed" and fails if a test failed or was skipped: on this
+# machine nothing is missing that a test could wait for.
+set -uo pipefail
+here=$(dirname "$(readlink -f "$0")")
+logs=$here/logs
+rm -rf "$logs"
+mkdir -p "$logs"
+export TEST_TMPDIR="$logs/tmp"
+
+for program in "$here"/tests/*; do
+  [ -x "$program" ] || continue
+  name=$(basename "$program")
+  mkdir -p "$TEST_TMPDIR"
+  (cd "$here/runfiles" && timeout 1200 "$program" --gtest_output="xml:$logs/$name.xml") \
+    >"$logs/$name.log" 2>&1
+  code=$?
+  [ -s "$logs/$name.xml" ] || echo "<testcase name='$name'><error/></testcase>" >"$logs/$name.xml"
+  echo "$name: $(awk -f "$here/count_cases.awk" "$logs/$name.xml")"
+  if [ $code != 0 ]; then
+    echo "$name: exit code $code; the end of logs/$name.log:"
+    tail -n 30 "$logs/$name.log"
+  fi
+  rm -rf "$TEST_TMPDIR"
+done
+if [ -x "$here/bin/train" ]; then
+  error=
+  "$here/run" train --output_dir="$logs/run" >"$logs/train.log" 2>&1 || error="<error/>"
+  echo "<testcase name='train'>$error</testcase>" >"$logs/train.xml"
+  echo "train: $(awk -f "$here/count_cases.awk" "$logs/train.xml")"
+  [ -z "$error" ] || tail -n 30 "$logs/train.log"
+fi
+
+counts=$(cat "$logs"/*.xml | awk -f "$here/count_cases.awk")
+read -r passed _ failed _ skipped _ <<<"$counts"
+[ "$skipped" = 0 ] || echo "$skipped skipped, which counts as failed here"
+echo "$passed passed, $((failed + skipped)) failed"
+[ $((failed + skipped)) = 0 ] && [ "$passed" -gt 0 ]
