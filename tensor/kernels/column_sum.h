@@ -1,0 +1,22 @@
+// ColumnSum: y[n] = Σ over t of x[t, n], added to y instead if `accumulate`: the gradient of a
+// bias.
+//
+//   x   [T, N]  f64, f32, bf16 or f16; rows may be strided
+//   y   [N]     x's dtype, or f32 where x is bf16 or f16; contiguous; written
+// Sums run over t in a fixed order, in f64 on the CPU and at least f32 elsewhere.
+#pragma once
+
+#include "tensor/view.h"
+
+namespace lockstep::kernels {
+
+void ColumnSum(const Stream& stream, const View& x, bool accumulate, const View& y);
+
+namespace cpu {
+void ColumnSum(const Stream& stream, const View& x, bool accumulate, const View& y);
+}
+namespace cuda {
+void ColumnSum(const Stream& stream, const View& x, bool accumulate, const View& y);
+}
+
+}  // namespace lockstep::kernels
