@@ -1,0 +1,180 @@
+#include "autograd/ops/lora_product.h"
+
+#include <optional>
+
+#include "base/check.h"
+#include "tensor/kernels/column_sum.h"
+#include "tensor/kernels/dispatch.h"
+#include "tensor/kernels/dropout.h"
+#include "tensor/kernels/gemm.h"
+
+namespace lockstep::autograd {
+namespace {
+
+using kernels::Gemm;
+using kernels::Transposed;
+
+// The rows of `above`, then those of `below`, if they lie so in memory.
+std::optional<View> Joined(const View& above, const View& below) {
+  const View end = above.Slice(0, above.shape[0], above.shape[0]);
+  if (above.dtype != below.dtype || above.shape[1] != below.shape[1] || !above.contiguous() ||
+      !below.contiguous() || end.data != below.data) {
+    return std::nullopt;
+  }
+  View both = above;
+  both.shape[0] += below.shape[0];
+  return both;
+}
+
+View Columns(const View& x, int64_t begin, int64_t count) {
+  return x.Slice(1, begin, begin + count);
+}
+
+double BetaOf(const LeafTarget& target) { return target.accumulate ? 1 : 0; }
+
+}  // namespace
+
+LoraLinear::LoraLinear(const Variable& w, const Variable& bias,
+                       absl::Span<const LoraAdapter> adapters, const LoraDropout& dropout)
+    : w_(w.value()), p_(dropout.p), trains_w_(w.needs_grad()) {
+  if (bias.defined()) bias_ = bias.value();
+  for (const LoraAdapter& adapter : adapters) {
+    const View& a = adapter.a.value();
+    const View& b = adapter.b.value();
+    CHECK_SHAPE("linear_lora", "lora_A", a, a.shape[0], w_.shape[1]);
+    CHECK_SHAPE("linear_lora", "lora_B", b, b.shape[0], a.shape[0]);
+    CHECK(adapter.first >= 0 && adapter.first + b.shape[0] <= w_.shape[0])
+        << "[linear_lora] lora_B: " << Describe(b) << " from output " << adapter.first
+        << " does not fit in W, " << Describe(w_);
+    adapters_.push_back({a, b, adapter.scale, adapter.first, adapter.dropout_key, total_rank_});
+    total_rank_ += a.shape[0];
+    trains_a_ = trains_a_ || adapter.a.needs_grad();
+    trains_b_ = trains_b_ || adapter.b.needs_grad();
+  }
+}
+
+std::vector<Variable> LoraLinear::Weights(const Variable& w, const Variable& bias,
+                                          absl::Span<const LoraAdapter> adapters) {
+  std::vector<Variable> weights = {w, bias};
+  for (const LoraAdapter& adapter : adapters) {
+    weights.push_back(adapter.a);
+    weights.push_back(adapter.b);
+  }
+  return weights;
+}
+
+std::vector<LoraLinear::Group> LoraLinear::Groups() const {
+  std::vector<Group> groups;
+  for (size_t i = 0; i < adapters_.size(); ++i) {
+    const Adapter& adapter = adapters_[i];
+    if (!groups.empty() && p_ == 0) {  // dropout gives each adapter an x of its own
+      if (const auto both = Joined(groups.back().a, adapter.a); both.has_value()) {
+        groups.back().a = *both;
+        groups.back().end = i + 1;
+        continue;
+      }
+    }
+    groups.push_back({i, i + 1, adapter.a, adapter.column});
+  }
+  return groups;
+}
+
+// dropout_i(x), in `memory`; x itself where nothing is dropped.
+View LoraLinear::DropoutOf(const Context& context, const Group& group, const View& x,
+                           const Tensor& token_keys, Tensor& memory) const {
+  if (p_ == 0) return x;
+  memory = Tensor::Empty(*context.allocator, x.dtype, {x.shape[0], x.shape[1]});
+  kernels::Dropout(context.stream, x, token_keys, memory.Mutable("dropout"),
+                   {.p = p_, .key = adapters_[group.begin].dropout_key});
+  return memory;
+}
+
+void LoraLinear::Forward(const Context& context, const View& x, const Tensor& token_keys,
+                         const View& y, const View& h) const {
+  Gemm(context.stream, x, Transposed(w_), y, {.bias = bias_});
+  for (const Group& group : Groups()) {
+    Tensor memory;
+    Gemm(context.stream, DropoutOf(context, group, x, token_keys, memory), Transposed(group.a),
+         Columns(h, group.column, group.a.shape[0]));
+  }
+  for (const Adapter& adapter : adapters_) {
+    Gemm(context.stream, Columns(h, adapter.column, adapter.rank()), Transposed(adapter.b),
+         Columns(y, adapter.first, adapter.b.shape[0]), {.alpha = adapter.scale, .beta = 1});
+  }
+}
+
+void LoraLinear::Backward(const Context& context, const Tensor& x, const Tensor& h,
+                          const Tensor& token_keys, const Tensor& dy,
+                          const Targets& targets) const {
+  const LeafTarget& dw = targets.weights[0];
+  const LeafTarget& dbias = targets.weights[1];
+  if (targets.dx.defined()) Gemm(context.stream, dy, w_, targets.dx.Mutable("linear_lora"));
+  if (dw.grad.defined()) {
+    Gemm(context.stream, Transposed(dy), x, dw.grad, {.beta = BetaOf(dw)});
+  }
+  if (dbias.grad.defined()) {
+    kernels::ColumnSum(context.stream, dy, dbias.accumulate, dbias.grad);
+  }
+  for (size_t i = 0; i < adapters_.size(); ++i) {  // dB_i = scale_i · dy_iᵀ h_i
+    const Adapter& adapter = adapters_[i];
+    const LeafTarget& db = targets.weights[3 + 2 * i];
+    if (!db.grad.defined()) continue;
+    Gemm(context.stream, Transposed(Columns(dy, adapter.first, adapter.b.shape[0])),
+         Columns(h, adapter.column, adapter.rank()), db.grad,
+         {.alpha = adapter.scale, .beta = BetaOf(db)});
+  }
+  if (!trains_a_ && !targets.dx.defined()) return;
+  const Tensor g = Tensor::Empty(*context.allocator, dy.dtype(), {dy.dim(0), total_rank_});
+  for (const Adapter& adapter : adapters_) {  // g_i = scale_i · dy_i B_i
+    Gemm(context.stream, Columns(dy, adapter.first, adapter.b.shape[0]), adapter.b,
+         Columns(g, adapter.column, adapter.rank()), {.alpha = adapter.scale});
+  }
+  for (const Group& group : Groups()) {
+    const View columns = Columns(g, group.column, group.a.shape[0]);
+    if (trains_a_) {
+      Tensor memory;
+      BackwardOfA(context, group, columns, DropoutOf(context, group, x, token_keys, memory),
+                  targets);
+    }
+    if (targets.dx.defined()) BackwardOfX(context, group, columns, token_keys, targets);
+  }
+}
+
+// dA_i = g_iᵀ dropout_i(x), for the group in one product where the gradients lie like the A_i.
+void LoraLinear::BackwardOfA(const Context& context, const Group& group, const View& g,
+                             const View& x, const Targets& targets) const {
+  std::optional<View> joined;
+  const LeafTarget& first = targets.weights[2 + 2 * group.begin];
+  if (first.grad.defined()) joined = first.grad.view();
+  for (size_t i = group.begin + 1; i < group.end && joined.has_value(); ++i) {
+    const LeafTarget& da = targets.weights[2 + 2 * i];
+    const bool alike = da.grad.defined() && da.accumulate == first.accumulate;
+    joined = alike ? Joined(*joined, da.grad) : std::nullopt;
+  }
+  if (joined.has_value()) {
+    Gemm(context.stream, Transposed(g), x, *joined, {.beta = BetaOf(first)});
+    return;
+  }
+  for (size_t i = group.begin; i < group.end; ++i) {
+    const LeafTarget& da = targets.weights[2 + 2 * i];
+    if (!da.grad.defined()) continue;
+    const Adapter& adapter = adapters_[i];
+    Gemm(context.stream, Transposed(Columns(g, adapter.column - group.column, adapter.rank())), x,
+         da.grad, {.beta = BetaOf(da)});
+  }
+}
+
+// dx += dropout_i(g_i A_i).
+void LoraLinear::BackwardOfX(const Context& context, const Group& group, const View& g,
+                             const Tensor& token_keys, const Targets& targets) const {
+  if (p_ == 0) {
+    Gemm(context.stream, g, group.a, targets.dx.Mutable("linear_lora"), {.beta = 1});
+    return;
+  }
+  const Tensor before = Tensor::Empty(*context.allocator, g.dtype, {g.shape[0], group.a.shape[1]});
+  Gemm(context.stream, g, group.a, before.Mutable("linear_lora"));
+  kernels::Dropout(context.stream, before, token_keys, targets.dx.Mutable("linear_lora"),
+                   {.p = p_, .key = adapters_[group.begin].dropout_key, .accumulate = true});
+}
+
+}  // namespace lockstep::autograd

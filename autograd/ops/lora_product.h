@@ -1,0 +1,76 @@
+// The arithmetic of a linear layer with LoRA adapters, without a tape: what linear_lora and
+// head_nll have in common. Equations, shapes and names: linear_lora.h.
+#pragma once
+
+#include <vector>
+
+#include "absl/types/span.h"
+#include "autograd/ops/linear_lora.h"
+#include "autograd/tape.h"
+#include "tensor/context.h"
+#include "tensor/tensor.h"
+
+namespace lockstep::autograd {
+
+class LoraLinear {
+ public:
+  // Reads the variables' values, which must outlive it. Checks that the parts fit together.
+  LoraLinear(const Variable& w, const Variable& bias, absl::Span<const LoraAdapter> adapters,
+             const LoraDropout& dropout);
+
+  // W, bias, A_0, B_0, A_1, …: the order of Targets::weights.
+  static std::vector<Variable> Weights(const Variable& w, const Variable& bias,
+                                       absl::Span<const LoraAdapter> adapters);
+  int num_weights() const { return 2 + 2 * static_cast<int>(adapters_.size()); }
+
+  int64_t inputs() const { return w_.shape[1]; }
+  int64_t outputs() const { return w_.shape[0]; }
+  int64_t total_rank() const { return total_rank_; }
+  bool BackwardReadsX() const { return trains_w_ || trains_a_; }
+  bool BackwardReadsH() const { return trains_b_; }
+
+  // Writes y [T, N] and h [T, total_rank].
+  void Forward(const Context& context, const View& x, const Tensor& token_keys, const View& y,
+               const View& h) const;
+
+  // Where gradients go; undefined ones are not computed.
+  struct Targets {
+    Tensor dx;                        // [T, C], overwritten
+    std::vector<LeafTarget> weights;  // in the order of Weights()
+  };
+  // x and h may be undefined where BackwardReadsX and BackwardReadsH say so.
+  void Backward(const Context& context, const Tensor& x, const Tensor& h, const Tensor& token_keys,
+                const Tensor& dy, const Targets& targets) const;
+
+ private:
+  struct Adapter {
+    View a, b;
+    double scale;
+    int64_t first;
+    uint64_t dropout_key;
+    int64_t column;  // where its part of h starts
+    int64_t rank() const { return a.shape[0]; }
+  };
+  // Adapters [begin, end) whose A follow each other in memory, as one matrix.
+  struct Group {
+    size_t begin, end;
+    View a;
+    int64_t column;
+  };
+
+  std::vector<Group> Groups() const;
+  View DropoutOf(const Context& context, const Group& group, const View& x,
+                 const Tensor& token_keys, Tensor& memory) const;
+  void BackwardOfA(const Context& context, const Group& group, const View& g, const View& x,
+                   const Targets& targets) const;
+  void BackwardOfX(const Context& context, const Group& group, const View& g,
+                   const Tensor& token_keys, const Targets& targets) const;
+
+  View w_, bias_;
+  std::vector<Adapter> adapters_;
+  double p_;
+  int64_t total_rank_ = 0;
+  bool trains_w_ = false, trains_a_ = false, trains_b_ = false;
+};
+
+}  // namespace lockstep::autograd
