@@ -1,0 +1,50 @@
+// HeadNll: from hidden rows to the loss, without ever holding the logits of all rows.
+//
+//   l_s = W̃ x[target_rows[s], :],   W̃ = W with its LoRA adapters (linear_lora.h); plus bias
+//   l_s ← cap · tanh(l_s / cap)                                    (if softcap > 0)
+//   nll_s = log Σ_v exp l_s[v] − l_s[targets[s]]
+//   loss = grad_scale · Σ_s nll_s
+//
+//   x            [T, C]  activation
+//   target_rows  [S]     i32, ascending, each in [0, T): only these rows are computed
+//   targets      [S]     i32, each in [0, V)
+//   W            [V, C]  frozen (x's dtype, bf16 or f16) or a leaf, e.g. the embedding's where tied
+// Rows go through in chunks of ⌊max_logits / V⌋, a function of the shape alone. The gradient is
+// computed here and now, while a chunk's logits exist, if the tape would record; Backward
+// multiplies it by its seed and hands it in. Sums over rows: f64, in the order of s.
+#pragma once
+
+#include "absl/types/span.h"
+#include "autograd/ops/linear_lora.h"
+#include "autograd/tape.h"
+
+namespace lockstep::autograd {
+
+struct HeadWeights {
+  Variable w;     // [V, C]
+  Variable bias;  // [V] or undefined
+  std::vector<LoraAdapter> adapters;
+  LoraDropout dropout;  // token_keys of the T rows
+};
+
+struct HeadNllOptions {
+  double grad_scale = 1;                  // 1 / (supervised tokens of the step)
+  double softcap = 0;                     // 0: none
+  int64_t max_logits = int64_t{1} << 24;  // elements of the chunk of logits that exists at once
+};
+
+struct HeadNllResult {
+  Variable loss;   // f64 [1]
+  Tensor nll_sum;  // f64 [1]: Σ_s nll_s
+  Tensor nll;      // f64 [S]
+};
+
+HeadNllResult HeadNll(Tape& tape, const Variable& x, const Tensor& target_rows,
+                      const Tensor& targets, const HeadWeights& head,
+                      const HeadNllOptions& options = {});
+
+// The logits of some rows, [R, V] in x's dtype, for generation; not differentiable.
+Tensor HeadLogits(Tape& tape, const Variable& x, const Tensor& rows, const HeadWeights& head,
+                  double softcap = 0);
+
+}  // namespace lockstep::autograd
