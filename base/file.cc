@@ -57,25 +57,39 @@ absl::StatusOr<std::string> ReadFile(absl::string_view path) {
   }
 }
 
-absl::Status WriteFileAtomically(absl::string_view path, absl::string_view content) {
+absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(absl::string_view path) {
   std::string temporary = absl::StrCat(path, ".tmp-XXXXXX");
   const int fd = mkostemp(temporary.data(), O_CLOEXEC);
   if (fd < 0) return SystemError(path, "cannot create", errno);
-  absl::Status status = WriteAll(fd, content, path);
+  return std::unique_ptr<AtomicFile>(new AtomicFile(std::string(path), temporary, fd));
+}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ < 0) return;
+  close(fd_);
+  unlink(temporary_.c_str());
+}
+
+absl::Status AtomicFile::Append(absl::string_view bytes) { return WriteAll(fd_, bytes, path_); }
+
+absl::Status AtomicFile::Commit() {
   const mode_t mask = umask(0);  // mkostemp makes 0600; give the file the user's own umask
   umask(mask);
-  if (status.ok() && fchmod(fd, 0666 & ~mask) != 0)
-    status = SystemError(path, "cannot chmod", errno);
-  if (status.ok() && fsync(fd) != 0) status = SystemError(path, "cannot fsync", errno);
-  if (close(fd) != 0 && status.ok()) status = SystemError(path, "cannot close", errno);
-  if (status.ok() && rename(temporary.c_str(), std::string(path).c_str()) != 0) {
-    status = SystemError(path, "cannot rename", errno);
+  if (fchmod(fd_, 0666 & ~mask) != 0) return SystemError(path_, "cannot chmod", errno);
+  if (fsync(fd_) != 0) return SystemError(path_, "cannot fsync", errno);
+  if (rename(temporary_.c_str(), path_.c_str()) != 0) {
+    return SystemError(path_, "cannot rename", errno);
   }
-  if (!status.ok()) {
-    unlink(temporary.c_str());
-    return status;
-  }
-  return SyncDirectory(path);
+  const int fd = fd_;
+  fd_ = -1;
+  if (close(fd) != 0) return SystemError(path_, "cannot close", errno);
+  return SyncDirectory(path_);
+}
+
+absl::Status WriteFileAtomically(absl::string_view path, absl::string_view content) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file, AtomicFile::Create(path));
+  RETURN_IF_ERROR(file->Append(content));
+  return file->Commit();
 }
 
 absl::Status MakeDirectories(absl::string_view path) {

@@ -20,6 +20,28 @@ absl::StatusOr<std::string> ReadFile(absl::string_view path);
 // one, whole.
 absl::Status WriteFileAtomically(absl::string_view path, absl::string_view content);
 
+// The same in pieces, for files larger than memory:
+//   ASSIGN_OR_RETURN(auto file, AtomicFile::Create(path));
+//   RETURN_IF_ERROR(file->Append(bytes));  …
+//   RETURN_IF_ERROR(file->Commit());
+// Without Commit nothing remains.
+class AtomicFile {
+ public:
+  static absl::StatusOr<std::unique_ptr<AtomicFile>> Create(absl::string_view path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  absl::Status Append(absl::string_view bytes);
+  absl::Status Commit();
+
+ private:
+  AtomicFile(std::string path, std::string temporary, int fd)
+      : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd) {}
+  std::string path_, temporary_;
+  int fd_;  // -1 once committed
+};
+
 // Makes `path` and its parents; fine if it is there already.
 absl::Status MakeDirectories(absl::string_view path);
 
