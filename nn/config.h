@@ -63,8 +63,10 @@ struct ModelConfig {
   std::vector<LayerConfig> layers;
   std::vector<RopeConfig> ropes;
 
-  std::string tensor_prefix;                  // before every name, e.g. "language_model."
-  std::vector<std::string> foreign_prefixes;  // tensors of other parts, left alone (vision tower)
+  // A multimodal file's text part (Gemma 3): its modules live under "model.language_model.", in
+  // older files "language_model.model.", and tensors with these prefixes are left alone.
+  bool nested_text = false;
+  std::vector<std::string> foreign_prefixes;
 
   int64_t bos_token_id = -1;  // -1: none
   int64_t pad_token_id = -1;
