@@ -1,4 +1,5 @@
-"""Repositories that are detected on the machine: the CUDA toolkit and the reference material."""
+"""Repositories that are detected on the machine: the CUDA toolkit, the reference material, and
+Python packages that tests compare with."""
 
 def _cuda_impl(rctx):
     root = rctx.os.environ.get("CUDA_HOME", "/usr/local/cuda")
@@ -48,3 +49,29 @@ def _shared_impl(rctx):
     rctx.file("BUILD", build)
 
 shared_files = repository_rule(implementation = _shared_impl, local = True, environ = ["LOCKSTEP_SHARED"])
+
+def _pypi_impl(rctx):
+    # No --python-version of the running pip: the wheels are for the Python that tests run.
+    platforms = ["manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"]
+    command = ["python3", "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
+    command += ["--require-hashes", "--retries", "1", "--timeout", "20"]
+    command += ["--python-version", "3.11", "--dest", "."]
+    for platform in platforms:
+        command += ["--platform", platform]
+    out = rctx.execute(command + ["-r", rctx.path(rctx.attr.requirements)], timeout = 300)
+    if out.return_code:
+        rctx.execute(["sh", "-c", "rm -f *.whl"])
+    rctx.file("BUILD", """filegroup(
+    name = "wheels",
+    srcs = glob(["*.whl"], allow_empty = True),
+    visibility = ["//visibility:public"],
+)
+""")
+
+# @name//:wheels, the packages of a requirements file that pins their hashes, for Debian 12's Python
+# 3.11. Empty where pip is missing or reaches no package index: tests that want them say that they
+# skip. Asked once an output base, and only for a target that needs it.
+pypi_packages = repository_rule(
+    implementation = _pypi_impl,
+    attrs = {"requirements": attr.label(allow_single_file = True)},
+)
