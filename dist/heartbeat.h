@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -11,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "dist/communicator.h"
+#include "dist/store.h"
 
 namespace lockstep::dist {
 
@@ -38,6 +40,9 @@ absl::StatusOr<Beat> DecodeBeat(absl::string_view text);
 
 // "step 12, backward, pack 3, bucket 1" and, if a collective is pending, "waits in all_reduce …".
 std::string Describe(const Beat& beat);
+
+// The newest beat of every rank that has joined.
+absl::StatusOr<std::map<int, Beat>> ReadBeats(StoreClient& store);
 
 // Publishes beats from a thread of its own. Report() only stores what it is given, so call it at
 // every pack and at every unit of loading, evaluating and saving: a run in which no rank calls it

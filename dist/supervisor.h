@@ -16,27 +16,20 @@
 #include <string>
 #include <vector>
 
+#include "dist/exit_code.h"  // IWYU pragma: export
 #include "dist/launch_env.h"
 
 namespace lockstep::dist {
 
 struct SuperviseOptions {
   double stall_timeout_seconds = 60;
-  int max_restarts = 0;  // how often a run that lost a rank is started again
-};
-
-enum ExitCode {
-  kExitDone = 0,
-  kExitUserError = 1,    // every rank, or the first one to end, said what is wrong with the input
-  kExitFatal = 2,        // a failed check in every rank
-  kExitRankLost = 3,     // a rank was lost or stalled, whatever its own code
-  kExitInterrupt = 130,  // after SIGINT; a checkpoint was written first
-  kExitTerminate = 143,  // after SIGTERM
+  int max_restarts = 0;  // how often a run on one node that lost a rank is started again; the ranks
+                         // see the number of the attempt, from 0, as LOCKSTEP_RESTART_COUNT
 };
 
 // Runs `argv` (argv[0] is the program's name; what is executed is this very program) as
-// env.local_world_size ranks and returns what the process is to exit with. Called in the main
-// thread of a process with Role::kParent.
+// env.local_world_size ranks and returns what the process is to exit with (exit_code.h). Called in
+// the main thread of a process with Role::kParent.
 int Supervise(const LaunchEnv& env, const SuperviseOptions& options,
               const std::vector<std::string>& argv);
 

@@ -25,6 +25,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "dist/communicator.h"
+#include "dist/exit_code.h"  // IWYU pragma: export
 #include "dist/heartbeat.h"
 #include "dist/launch_env.h"
 #include "dist/store.h"

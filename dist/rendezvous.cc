@@ -1,0 +1,46 @@
+#include "dist/rendezvous.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "dist/socket.h"
+
+namespace lockstep::dist {
+
+absl::StatusOr<std::unique_ptr<StoreServer>> StartStore(const LaunchEnv& env) {
+  auto server =
+      StoreServer::Start(env.master_addr, env.master_port, env.port_candidates, env.token);
+  if (server.ok()) return server;
+  const std::string where = absl::StrCat("store at ", env.master_addr, ":", env.master_port);
+  if (absl::IsFailedPrecondition(server.status())) {
+    return UserError(
+        where,
+        absl::StrCat("this process is node 0 of ", env.num_nodes,
+                     " and has to serve there, but that is no address of ", HostName()),
+        "either the address is wrong, or every node takes itself for node 0: give each its own "
+        "--node_rank, or start it with its launcher's variables");
+  }
+  return UserError(where, server.status().message(),
+                   absl::IsAlreadyExists(server.status()) ? "choose another --master_port" : "");
+}
+
+absl::StatusOr<std::unique_ptr<StoreClient>> FindStore(const LaunchEnv& env,
+                                                       std::chrono::milliseconds timeout) {
+  auto client = StoreClient::Connect(env.master_addr, env.master_port, env.port_candidates,
+                                     env.token, timeout);
+  const std::string where = absl::StrCat("store at ", env.master_addr, ":", env.master_port);
+  if (!client.ok()) {
+    return UserError(where, client.status().message(),
+                     "is node 0 running, and does a firewall let its port through?");
+  }
+  const std::string& local = (*client)->local_address();
+  if (env.num_nodes > 1 && (absl::StartsWith(local, "127.") || local == "::1")) {
+    return UserError(where,
+                     absl::StrCat("want an address that the other nodes reach, but on ", HostName(),
+                                  " it leads to the loopback address ", local),
+                     "give --master_addr as the IP address of node 0");
+  }
+  return client;
+}
+
+}  // namespace lockstep::dist

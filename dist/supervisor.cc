@@ -1,0 +1,345 @@
+#include "dist/supervisor.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "base/check.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "dist/heartbeat.h"
+#include "dist/rank_process.h"
+#include "dist/rendezvous.h"
+#include "dist/signal_pipe.h"
+#include "dist/store.h"
+#include "dist/store_keys.h"
+#include "dist/watchdog.h"
+
+namespace lockstep::dist {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::minutes kFindStoreTimeout{5};
+constexpr double kTurnSeconds = 0.1;
+// How long the others may take to fail by themselves once a rank has failed: then it was an error
+// of all of them.
+constexpr double kGraceSeconds = 1.0;
+constexpr size_t kMaxLastLines = 8;
+constexpr size_t kMaxOthers = 4;
+
+void Say(absl::string_view text) {
+  const std::string line = absl::StrCat(text, "\n");
+  std::fwrite(line.data(), 1, line.size(), stderr);
+  std::fflush(stderr);
+}
+
+// What the run came to, and why, for people ("" where a rank has already said it).
+struct Verdict {
+  int exit_code = kExitDone;
+  std::string report;
+};
+
+// One start of this node's ranks, until all of them have ended.
+class Watch {
+ public:
+  Watch(const LaunchEnv& env, const SuperviseOptions& options, StoreClient& store,
+        SignalPipe& signals)
+      : env_(env),
+        store_(store),
+        signals_(signals),
+        watchdog_(env.world_size, options.stall_timeout_seconds) {}
+
+  Verdict Run(const std::vector<std::string>& argv, const Environment& environment) {
+    StartRanks(argv, environment);
+    while (!AllEnded()) {
+      WaitForEvents();
+      HandleSignals();
+      ReadStore();
+      LookForFailures();
+      if (verdict_) KillAll();
+    }
+    for (const auto& rank : ranks_) rank->ReadOutput();
+    if (!verdict_) JudgeEndings();
+    return *verdict_;
+  }
+
+  bool asked_to_stop() const { return stop_code_ != 0; }
+
+ private:
+  void StartRanks(const std::vector<std::string>& argv, const Environment& environment) {
+    for (int i = 0; i < env_.local_world_size; ++i) {
+      LaunchEnv rank = env_;
+      rank.rank = env_.rank + i;
+      rank.local_rank = i;
+      rank.master_port = store_.port();
+      ranks_.push_back(
+          std::make_unique<RankProcess>(rank, environment, argv, /*own_terminal=*/rank.rank == 0));
+    }
+  }
+
+  bool AllEnded() const {
+    return std::all_of(ranks_.begin(), ranks_.end(),
+                       [](const auto& rank) { return rank->ending().has_value(); });
+  }
+
+  void KillAll() {
+    for (const auto& rank : ranks_) rank->Kill();
+  }
+
+  void WaitForEvents() {
+    std::vector<pollfd> entries = {{signals_.fd(), POLLIN, 0}};
+    for (const auto& rank : ranks_) {
+      if (rank->output() >= 0) entries.push_back({rank->output(), POLLIN, 0});
+    }
+    const int ready = poll(entries.data(), entries.size(), static_cast<int>(1000 * kTurnSeconds));
+    PCHECK(ready >= 0 || errno == EINTR) << "poll";
+    for (const auto& rank : ranks_) rank->ReadOutput();
+
+    // The clock of the watch does not run while this process is stopped or starved.
+    const Clock::time_point now = Clock::now();
+    now_ += std::min(1.0, std::chrono::duration<double>(now - last_turn_).count());
+    last_turn_ = now;
+  }
+
+  void HandleSignals() {
+    while (const std::optional<int> signal = signals_.Next()) {
+      if (*signal == SIGCHLD) continue;
+      const bool again = asked_to_stop();
+      stop_code_ = 128 + *signal;
+      if (again || !AnyJoined()) {
+        verdict_ = Verdict{stop_code_, "[parent] the ranks were killed"};
+        return;
+      }
+      Say("[parent] asks the ranks to stop after this step and save; once more kills them");
+      StoreWorks(store_.Set(kStop, absl::StrCat(stop_code_)));
+    }
+  }
+
+  bool AnyJoined() const {
+    return std::any_of(ranks_.begin(), ranks_.end(),
+                       [this](const auto& rank) { return beats_.count(rank->rank()) != 0; });
+  }
+
+  // False ends the watch: without the store nobody knows anything any more.
+  bool StoreWorks(const absl::Status& status) {
+    if (!status.ok() && !verdict_) {
+      verdict_ = Verdict{kExitRankLost, absl::StrCat("[parent] lost the store of node 0 at ",
+                                                     env_.master_addr, ": ", status.message())};
+    }
+    return status.ok();
+  }
+
+  void ReadStore() {
+    if (verdict_ || now_ - last_store_ < 2.5 * kTurnSeconds) return;
+    last_store_ = now_;
+    const auto run = store_.List(kRunPrefix);
+    const auto beats = ReadBeats(store_);
+    if (!StoreWorks(run.status()) || !StoreWorks(beats.status())) return;
+    beats_ = *beats;
+    if (const auto logs = run->find(kLogDirectory); logs != run->end() && !logging_) {
+      logging_ = true;
+      for (const auto& rank : ranks_) {
+        if (rank->output() < 0) continue;
+        rank->LogTo(JoinPath(logs->second, absl::StrCat("rank-", rank->rank(), ".log")));
+      }
+    }
+    if (const auto verdict = run->find(kVerdict); verdict != run->end()) {
+      int code = kExitRankLost;  // a rank's, who knows of nothing else
+      const auto named = run->find(kVerdictCode);
+      if (named != run->end()) CHECK(absl::SimpleAtoi(named->second, &code)) << named->second;
+      verdict_ = Verdict{code, absl::StrCat("[node ", env_.node,
+                                            "] ends, as node 0 or another "
+                                            "says: ",
+                                            verdict->second)};
+    } else if (env_.node == 0) {
+      if (const auto stall = watchdog_.Check(beats_, now_)) Decide({kExitRankLost, *stall});
+    }
+  }
+
+  // The verdict of this node, told to the others.
+  void Decide(Verdict verdict) {
+    verdict_ = std::move(verdict);
+    const auto first = store_.Add("verdicts", 1);
+    if (!first.ok() || *first != 1) return;
+    (void)store_.Set(kVerdictCode, absl::StrCat(verdict_->exit_code));
+    (void)store_.Set(kVerdict, verdict_->report);
+  }
+
+  // A rank that ended although the run goes on.
+  bool EndedEarly(const RankProcess& rank) {
+    if (!rank.ending()->orderly()) return true;
+    if (beats_.count(rank.rank()) == 0) return false;  // it never joined: there was nothing to do
+    const auto left = store_.Get(absl::StrCat(kLeftPrefix, rank.rank()));
+    return left.ok() && !left->has_value();
+  }
+
+  void LookForFailures() {
+    for (const auto& rank : ranks_) {
+      if (rank->ending() || !rank->Poll()) continue;
+      if (verdict_ || !EndedEarly(*rank)) continue;
+      failed_.push_back(rank.get());
+      if (failed_.size() == 1) failed_at_ = now_;
+    }
+    if (verdict_ || failed_.empty()) return;
+    const bool could_be_all =
+        std::all_of(failed_.begin(), failed_.end(), [](const RankProcess* rank) {
+          const Ending& e = *rank->ending();
+          return e.fatal() ||
+                 (!e.signaled && (e.code == kExitUserError || e.code == kExitRankLost));
+        });
+    if (AllEnded() || !could_be_all || now_ - failed_at_ > kGraceSeconds) JudgeEndings();
+  }
+
+  void JudgeEndings() {
+    if (failed_.empty()) {
+      verdict_ = Orderly();
+      return;
+    }
+    const auto user_error = std::find_if(failed_.begin(), failed_.end(), [](const RankProcess* r) {
+      return !r->ending()->signaled && r->ending()->code == kExitUserError;
+    });
+    if (user_error == failed_.begin()) return Decide(UserErrorOf(**user_error));
+    const bool all_fatal = failed_.size() == static_cast<size_t>(env_.world_size) &&
+                           std::all_of(failed_.begin(), failed_.end(), [](const RankProcess* rank) {
+                             return rank->ending()->fatal();
+                           });
+    Decide({all_fatal ? kExitFatal : kExitRankLost, LostReport()});
+  }
+
+  Verdict Orderly() const {
+    for (const auto& rank : ranks_) {
+      if (rank->ending()->code != 0) return {rank->ending()->code, ""};
+    }
+    return {kExitDone, ""};
+  }
+
+  // The paragraph of the rank that found it, unless rank 0 has put its own on the terminal.
+  Verdict UserErrorOf(const RankProcess& first) const {
+    for (const RankProcess* rank : failed_) {
+      if (rank->rank() == 0 && rank->ending()->code == kExitUserError) return {kExitUserError, ""};
+    }
+    return {kExitUserError,
+            absl::StrCat("[rank ", first.rank(), "] ", absl::StrJoin(first.LastLines(12), "\n"))};
+  }
+
+  std::string LostReport() const {
+    // Survivors exit with kExitRankLost: the first one that did not is the cause.
+    const RankProcess* cause = failed_.front();
+    for (const RankProcess* rank : failed_) {
+      if (rank->ending()->signaled || rank->ending()->code != kExitRankLost) {
+        cause = rank;
+        break;
+      }
+    }
+    std::string report = absl::StrCat("[rank ", cause->rank(), "] ", Describe(*cause->ending()));
+    const auto beat = beats_.find(cause->rank());
+    if (beat == beats_.end()) {
+      absl::StrAppend(&report, " before it had joined");
+    } else {
+      absl::StrAppend(&report, " at ", Describe(beat->second), " (host ", beat->second.host,
+                      ", pid ", cause->pid(), ", ", beat->second.device, ")");
+    }
+    if (cause->ending()->orderly()) absl::StrAppend(&report, ", before the end of the run");
+    for (const std::string& line : cause->LastLines(kMaxLastLines)) {
+      absl::StrAppend(&report, "\n  | ", line);
+    }
+    size_t others = 0;
+    for (const auto& [rank, other] : beats_) {
+      if (rank == cause->rank() || ++others > kMaxOthers) continue;
+      absl::StrAppend(&report, "\n  rank ", rank, " was at ", Describe(other));
+    }
+    if (cause->ending()->signaled && cause->ending()->code == SIGKILL) {
+      absl::StrAppend(&report, "\nHINT: somebody killed it, or the machine ran out of memory");
+    }
+    return report;
+  }
+
+  const LaunchEnv env_;
+  StoreClient& store_;
+  SignalPipe& signals_;
+  Watchdog watchdog_;
+  std::vector<std::unique_ptr<RankProcess>> ranks_;
+  std::map<int, Beat> beats_;         // of all nodes
+  std::vector<RankProcess*> failed_;  // in the order in which they ended
+  double failed_at_ = 0;
+  std::optional<Verdict> verdict_;
+  int stop_code_ = 0;
+  bool logging_ = false;
+  Clock::time_point last_turn_ = Clock::now();
+  double now_ = 0;
+  double last_store_ = 0;
+};
+
+// Node 0 serves the store, so it ends last.
+void WaitForTheOtherParents(const LaunchEnv& env, StoreClient& store) {
+  if (env.num_nodes == 1) return;
+  auto ended = store.Add(kParentsEnded, 1);
+  const auto deadline = Clock::now() + std::chrono::seconds(10);
+  while (env.node == 0 && ended.ok() && *ended < env.num_nodes && Clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    ended = store.Add(kParentsEnded, 0);
+  }
+}
+
+// One attempt of the run on this node.
+absl::StatusOr<Verdict> Attempt(LaunchEnv env, const SuperviseOptions& options,
+                                const std::vector<std::string>& argv,
+                                const Environment& environment, SignalPipe& signals,
+                                bool* asked_to_stop) {
+  std::unique_ptr<StoreServer> server;
+  if (env.token.empty()) env.token = RandomToken();
+  if (env.node == 0) {
+    ASSIGN_OR_RETURN(server, StartStore(env));
+    env.master_port = server->port();
+    env.port_candidates = 1;
+  }
+  ASSIGN_OR_RETURN(const auto store, FindStore(env, kFindStoreTimeout));
+  Watch watch(env, options, *store, signals);
+  Verdict verdict = watch.Run(argv, environment);
+  *asked_to_stop = watch.asked_to_stop();
+  WaitForTheOtherParents(env, *store);
+  return verdict;
+}
+
+}  // namespace
+
+int Supervise(const LaunchEnv& env, const SuperviseOptions& options,
+              const std::vector<std::string>& argv) {
+  CHECK(env.role == Role::kParent) << "[supervisor] a rank has no ranks";
+  SignalPipe signals({SIGINT, SIGTERM, SIGCHLD});
+  Environment environment = ReadEnvironment();
+  for (int attempt = 0;; ++attempt) {
+    environment["LOCKSTEP_RESTART_COUNT"] = absl::StrCat(attempt);
+    bool asked_to_stop = false;
+    const absl::StatusOr<Verdict> verdict =
+        Attempt(env, options, argv, environment, signals, &asked_to_stop);
+    if (!verdict.ok()) {
+      Say(verdict.status().message());
+      return kExitUserError;
+    }
+    if (!verdict->report.empty()) Say(verdict->report);
+    const bool again = verdict->exit_code == kExitRankLost && attempt < options.max_restarts &&
+                       !asked_to_stop && env.num_nodes == 1;
+    if (!again) return verdict->exit_code;
+    Say(absl::StrCat("[parent] starts the ranks again (", attempt + 1, " of ", options.max_restarts,
+                     ")"));
+  }
+}
+
+}  // namespace lockstep::dist
