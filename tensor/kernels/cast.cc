@@ -1,0 +1,19 @@
+#include "tensor/kernels/cast.h"
+
+#include "tensor/kernels/dispatch.h"
+
+namespace lockstep::kernels {
+
+void Cast(const Stream& stream, const View& x, const View& y) {
+  bool same = x.rank == y.rank;
+  for (int i = 0; same && i < x.rank; ++i) same = x.shape[i] == y.shape[i];
+  CHECK(same) << "[cast] want one shape, got " << Describe(x) << " and " << Describe(y);
+  for (const View* view : {&x, &y}) {
+    CHECK(view->dtype == DType::kF64 || view->dtype == DType::kF32 || view->dtype == DType::kBF16 ||
+          view->dtype == DType::kF16)
+        << "[cast] want a floating-point type, got " << Describe(*view);
+  }
+  LOCKSTEP_DISPATCH(stream, Cast, x, y);
+}
+
+}  // namespace lockstep::kernels
