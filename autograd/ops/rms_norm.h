@@ -13,7 +13,12 @@ using kernels::RmsNormOptions;
 Variable RmsNorm(Tape& tape, const Variable& x, const Variable& weight,
                  const RmsNormOptions& options);
 
-// The gradients of one norm, for ops that contain it: writes the weight's gradient (input
+// What ops that contain norms share.
+
+// Memory for 1/σ of activations of type `dtype`.
+Tensor NewRstd(Allocator& allocator, DType dtype, std::initializer_list<int64_t> shape);
+
+// The gradients of one norm: writes the weight's gradient (input
 // `weight_index` of the op) where one is wanted, and into `dx`
 //   addend + gradient of x
 // (views as in RmsNormBackward; addend may be without data).

@@ -1,0 +1,61 @@
+#include "autograd/ops/add_rms_norm.h"
+
+#include "autograd/gradcheck.h"
+#include "gtest/gtest.h"
+#include "tensor/kernels/testing.h"
+
+namespace lockstep::autograd {
+namespace {
+
+using kernels::Random;
+
+std::vector<Tensor> Inputs(double scale) {
+  return {Random(DType::kF64, {5, 6}, 1, scale), Random(DType::kF64, {5, 6}, 2, scale),
+          Random(DType::kF64, {6}, 3), Random(DType::kF64, {6}, 4)};
+}
+
+// Two blocks in a row, so that the gradient of the stream and of the norm meet. Inputs: residual,
+// branch, post weight, weight.
+CheckedFunction TwoBlocks(NormForm form, bool post) {
+  return [=](Tape& tape, absl::Span<const Variable> in) {
+    const RmsNormOptions options = {.eps = 1e-5, .form = form};
+    const Variable post_weight = post ? in[2] : Variable();
+    const auto block = [&](const Variable& residual, const Variable& branch) {
+      return AddRmsNorm(tape, residual, branch, post_weight, in[3], options);
+    };
+    const AddRmsNormResult first = block(in[0], in[1]);
+    const AddRmsNormResult second = block(first.sum, first.normed);
+    return std::vector<Variable>{second.sum, second.normed};
+  };
+}
+
+TEST(AddRmsNormTest, Differentiates) {
+  const GradCheckOptions leaves = {.as_leaves = {false, false, true, true}, .frozen = {}};
+  const GradCheckOptions frozen = {.as_leaves = {}, .frozen = {false, false, true, true}};
+  for (const double scale : {1e-1, 1.0, 1e2}) {
+    GradCheck("gemma", Inputs(scale), TwoBlocks(NormForm::kGemma, true), leaves);
+    GradCheck("gemma frozen", Inputs(scale), TwoBlocks(NormForm::kGemma, true), frozen);
+    GradCheck("llama frozen", Inputs(scale), TwoBlocks(NormForm::kLlama, false), frozen);
+  }
+}
+
+TEST(AddRmsNormTest, DifferentiatesWhereOneOutputIsNotUsed) {
+  for (const int used : {0, 1}) {
+    const CheckedFunction f = [&](Tape& tape, absl::Span<const Variable> in) {
+      const AddRmsNormResult r = AddRmsNorm(tape, in[0], in[1], Variable(), in[3], {});
+      return std::vector<Variable>{used == 0 ? r.sum : r.normed};
+    };
+    GradCheck("one output", Inputs(1.0), f,
+              {.as_leaves = {}, .frozen = {false, false, true, true}});
+  }
+}
+
+TEST(AddRmsNormTest, ACheckpointedSegmentGivesTheSameGradients) {
+  const CheckedFunction f = [&](Tape& tape, absl::Span<const Variable> in) {
+    return tape.Checkpoint("segment", in, TwoBlocks(NormForm::kGemma, true));
+  };
+  GradCheck("checkpoint", Inputs(1.0), f, {.as_leaves = {false, false, true, true}, .frozen = {}});
+}
+
+}  // namespace
+}  // namespace lockstep::autograd
