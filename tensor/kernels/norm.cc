@@ -1,0 +1,27 @@
+#include "tensor/kernels/norm.h"
+
+#include "tensor/kernels/dispatch.h"
+
+namespace lockstep::kernels {
+
+void Norm(const Stream& stream, const View& x, const View& norm, const View& partials) {
+  CHECK(x.rank == 1 && x.contiguous() &&
+        (x.dtype == DType::kF64 || x.dtype == DType::kF32 || x.dtype == DType::kI64))
+      << "[norm] x: want contiguous f64[n], f32[n] or i64[n], got " << Describe(x);
+  CHECK_SHAPE("norm", "norm", norm, 1);
+  CHECK_DTYPE("norm", "norm", norm, DType::kF64);
+  CHECK_SHAPE("norm", "partials", partials, NormPartials(x.shape[0]));
+  CHECK_DTYPE("norm", "partials", partials, DType::kF64);
+  LOCKSTEP_DISPATCH(stream, Norm, x, norm, partials);
+}
+
+void ClipCoefficient(const Stream& stream, const View& norm, double max_norm,
+                     const View& coefficient) {
+  for (const View* view : {&norm, &coefficient}) {
+    CHECK_SHAPE("clip_coefficient", "norm and coefficient", *view, 1);
+    CHECK_DTYPE("clip_coefficient", "norm and coefficient", *view, DType::kF64);
+  }
+  LOCKSTEP_DISPATCH(stream, ClipCoefficient, norm, max_norm, coefficient);
+}
+
+}  // namespace lockstep::kernels
