@@ -9,7 +9,7 @@ git ls-files -z -co --exclude-standard '*.h' '*.cc' '*.cu' '*.cuh' '*.bzl' '*.sh
     END {
       for (i = 1; i <= n; i++) {
         count = lines[files[i]]
-        if (count > 400) printf "%s: %d lines%s\n", files[i], count, count > 600 ? ", over 600" : ""
+        if (count > 400) printf "%s: %d lines%s\n", files[i], count, (count > 600 ? ", over 600" : "")
         if (count > 600) failed = 1
       }
       exit failed
