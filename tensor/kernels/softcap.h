@@ -1,0 +1,19 @@
+// Softcap: y = cap · tanh(x / cap), the bound that some models put on their logits.
+//
+//   x, y   [S, V], contiguous; f64, f32, bf16 or f16, the same; y may be x. cap > 0
+#pragma once
+
+#include "tensor/view.h"
+
+namespace lockstep::kernels {
+
+void Softcap(const Stream& stream, const View& x, double cap, const View& y);
+
+namespace cpu {
+void Softcap(const Stream& stream, const View& x, double cap, const View& y);
+}
+namespace cuda {
+void Softcap(const Stream& stream, const View& x, double cap, const View& y);
+}
+
+}  // namespace lockstep::kernels
