@@ -1,0 +1,149 @@
+#include "autograd/ops/head_nll.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "autograd/ops/lora_product.h"
+#include "tensor/kernels/cross_entropy.h"
+#include "tensor/kernels/embedding.h"
+#include "tensor/kernels/fill.h"
+#include "tensor/kernels/scale.h"
+#include "tensor/kernels/softcap.h"
+#include "tensor/kernels/sum.h"
+
+namespace lockstep::autograd {
+namespace {
+
+// Rows whose logits exist at once; whole row tiles of matrix products where there are some.
+int64_t ChunkRows(int64_t vocab, int64_t max_logits) {
+  constexpr int64_t kTile = 128;
+  const int64_t rows = std::max<int64_t>(1, max_logits / vocab);
+  return rows < kTile ? rows : rows / kTile * kTile;
+}
+
+Tensor Gather(const Context& context, const Tensor& x, const Tensor& rows) {
+  const Tensor y =
+      Tensor::Empty(*context.allocator, x.dtype(), {rows.dim(0), x.rank() == 1 ? 1 : x.dim(1)});
+  const Tensor table = x.rank() == 1 ? x.Reshape({x.dim(0), 1}) : x;
+  kernels::Embedding(context.stream, rows, table, 1, y);
+  return x.rank() == 1 ? y.Reshape({rows.dim(0)}) : y;
+}
+
+// The pass through some rows: what exists only while they are computed.
+struct Chunk {
+  Tensor rows, token_keys;  // [R]
+  Tensor x;                 // [R, C]
+  Tensor logits, h;         // [R, V], [R, total rank]
+};
+
+Chunk ComputeLogits(const Context& context, const LoraLinear& layer, const Tensor& x,
+                    const Tensor& rows, const LoraDropout& dropout) {
+  Chunk chunk;
+  chunk.rows = rows;
+  if (dropout.p > 0) chunk.token_keys = Gather(context, dropout.token_keys, rows);
+  chunk.x = Gather(context, x, rows);
+  const int64_t count = rows.dim(0);
+  chunk.logits = Tensor::Empty(*context.allocator, x.dtype(), {count, layer.outputs()});
+  chunk.h = Tensor::Empty(*context.allocator, x.dtype(), {count, layer.total_rank()});
+  layer.Forward(context, chunk.x, chunk.token_keys, chunk.logits.Mutable("head_nll"), chunk.h);
+  return chunk;
+}
+
+// The gradients by x and the weights, summed over chunks; undefined where nobody wants one.
+struct HeadGradients {
+  Tensor dx;
+  std::vector<LeafTarget> weights;  // in the order of LoraLinear::Weights
+
+  HeadGradients(const Context& context, const Variable& x, absl::Span<const Variable> of_weights) {
+    const auto zeros = [&](DType dtype, const View& like) {
+      const Tensor grad =
+          Tensor::Empty(*context.allocator, dtype, absl::MakeConstSpan(like.shape, like.rank));
+      kernels::Fill(context.stream, grad, 0.0);
+      return grad;
+    };
+    if (x.needs_grad()) dx = zeros(x.value().dtype(), x.value());
+    for (const Variable& w : of_weights) {
+      weights.push_back({w.needs_grad() ? zeros(w.leaf_grad().dtype(), w.value()) : Tensor(),
+                         /*accumulate=*/true});
+    }
+  }
+
+  // chunk.logits holds the gradient by the logits.
+  void Add(const Context& context, const LoraLinear& layer, const Chunk& chunk) {
+    LoraLinear::Targets targets = {Tensor(), weights};
+    if (dx.defined()) {
+      targets.dx = Tensor::Empty(*context.allocator, dx.dtype(), {chunk.x.dim(0), dx.dim(1)});
+    }
+    layer.Backward(context, chunk.x, chunk.h, chunk.token_keys, chunk.logits, targets);
+    if (dx.defined()) {
+      kernels::EmbeddingBackward(context.stream, chunk.rows, targets.dx, 1, /*accumulate=*/true,
+                                 dx.Mutable("head_nll"));
+    }
+  }
+
+  void HandIn(Gradients& g) {
+    const Tensor& seed = g.output(0);
+    if (dx.defined()) {
+      kernels::Scale(g.context().stream, dx, seed, false, dx.Mutable("head_nll"));
+      g.Add(0, std::move(dx));
+    }
+    for (size_t i = 0; i < weights.size(); ++i) {
+      if (!weights[i].grad.defined()) continue;
+      const LeafTarget target = g.Target(1 + static_cast<int>(i));
+      kernels::Scale(g.context().stream, weights[i].grad, seed, target.accumulate, target.grad);
+      weights[i].grad = Tensor();
+    }
+  }
+};
+
+}  // namespace
+
+HeadNllResult HeadNll(Tape& tape, const Variable& x, const Tensor& target_rows,
+                      const Tensor& targets, const HeadWeights& head,
+                      const HeadNllOptions& options) {
+  const Context& context = tape.context();
+  const LoraLinear layer(head.w, head.bias, head.adapters, head.dropout);
+  const std::vector<Variable> weights = LoraLinear::Weights(head.w, head.bias, head.adapters);
+  std::vector<Variable> inputs = {x};
+  inputs.insert(inputs.end(), weights.begin(), weights.end());
+  const bool differentiate = tape.WouldRecord(inputs);
+  std::vector<HeadGradients> gradients;  // one, or none
+  if (differentiate) gradients.emplace_back(context, x, weights);
+
+  const int64_t count = target_rows.dim(0);
+  const Tensor nll = Tensor::Empty(*context.allocator, DType::kF64, {count});
+  const int64_t chunk_rows = ChunkRows(layer.outputs(), options.max_logits);
+  for (int64_t begin = 0; begin < count; begin += chunk_rows) {
+    const int64_t end = std::min(begin + chunk_rows, count);
+    const Chunk chunk =
+        ComputeLogits(context, layer, x.value(), target_rows.Slice(0, begin, end), head.dropout);
+    kernels::CrossEntropy(
+        context.stream, chunk.logits.Mutable("head_nll"), targets.Slice(0, begin, end),
+        nll.Slice(0, begin, end),
+        {.softcap = options.softcap, .grad_scale = options.grad_scale, .gradient = differentiate});
+    if (differentiate) gradients[0].Add(context, layer, chunk);
+  }
+
+  const Tensor nll_sum = Tensor::Empty(*context.allocator, DType::kF64, {1});
+  const Tensor loss = Tensor::Empty(*context.allocator, DType::kF64, {1});
+  kernels::Sum(context.stream, nll, 1, nll_sum);
+  kernels::Sum(context.stream, nll, options.grad_scale, loss);
+  const Variable result = tape.Record(
+      "head_nll", inputs, {loss}, {},
+      [gradients = std::move(gradients)](Gradients& g) mutable { gradients[0].HandIn(g); })[0];
+  return {result, nll_sum, nll};
+}
+
+Tensor HeadLogits(Tape& tape, const Variable& x, const Tensor& rows, const HeadWeights& head,
+                  double softcap) {
+  const Context& context = tape.context();
+  const LoraLinear layer(head.w, head.bias, head.adapters, head.dropout);
+  const Tensor logits = ComputeLogits(context, layer, x.value(), rows, head.dropout).logits;
+  if (softcap > 0) {
+    kernels::Softcap(context.stream, logits, softcap, logits.Mutable("head_logits"));
+  }
+  return logits;
+}
+
+}  // namespace lockstep::autograd
