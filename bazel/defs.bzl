@@ -79,7 +79,7 @@ def _op_test(name, deps, size):
     lockstep_library(
         name = name + "_test_cases",
         testonly = True,
-        srcs = [name + "_test.cc"],
+        srcs = native.glob([name + "_test.cc", name + "_cuda_test.cc"], allow_empty = True),
         deps = [":" + name, "@com_google_googletest//:gtest"] + deps,
         alwayslink = True,
     )
@@ -106,7 +106,8 @@ def gpu_tests(name):
     )
 
 def tensor_op(name, deps = [], cpu_deps = [], cuda_deps = [], test_deps = [], test_size = "small"):
-    """One kernel: <name>.h (contract), .cc (checks, dispatch), _cpu.cc, _cuda.cu, _test.cc.
+    """One kernel: <name>.h (contract), .cc (checks, dispatch), _cpu.cc, _cuda.cu, _test.cc,
+    _cuda_test.cc (the GPU's results against the CPU's).
 
     Where <name>_cuda.cu does not exist, or the build is without CUDA, the dispatch reports it.
     Adding an op is adding its files: nothing here, and no other C++ file, lists ops.

@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "tensor/context.h"
 #include "tensor/half.h"
+#include "tensor/runtime.h"
 #include "tensor/tensor.h"
 
 namespace lockstep::kernels {
@@ -19,6 +20,31 @@ namespace lockstep::kernels {
 inline Context CpuContext() {
   static CpuAllocator* allocator = new CpuAllocator;
   return Context{Stream{Device{DeviceType::kCPU}}, allocator};
+}
+
+// The first GPU, or null where there is none.
+inline const Context* GpuContext() {
+  static const Runtime* runtime =
+      CudaDeviceCount() == 0 ? nullptr : Runtime::Open(Device{DeviceType::kCUDA, 0})->release();
+  return runtime == nullptr ? nullptr : &runtime->context();
+}
+// First line of a test of CUDA kernels.
+#define SKIP_WITHOUT_GPU() \
+  if (::lockstep::kernels::GpuContext() == nullptr) GTEST_SKIP() << "no GPU here"
+
+// Copies between the CPU and the GPU; contiguous tensors.
+inline Tensor ToGpu(const Tensor& x) {
+  const Context& gpu = *GpuContext();
+  const Tensor copy =
+      Tensor::Empty(*gpu.allocator, x.dtype(), absl::MakeConstSpan(x.view().shape, x.rank()));
+  CopyToDevice(gpu.stream, x.view().data, copy);
+  return copy;
+}
+inline Tensor ToCpu(const Tensor& x) {
+  const Tensor copy = Tensor::Empty(*CpuContext().allocator, x.dtype(),
+                                    absl::MakeConstSpan(x.view().shape, x.rank()));
+  CopyToHost(GpuContext()->stream, x, copy.view().data);
+  return copy;
 }
 
 inline double GetElement(const void* data, DType dtype, int64_t i) {
@@ -150,6 +176,39 @@ class Guarded {
  private:
   static constexpr int64_t kBand = 256;
   static constexpr uint8_t kByte = 0xA5;
+  Tensor whole_, tensor_;
+};
+
+// A GPU tensor between two bands of bytes that nobody may touch, filled with garbage.
+class GpuGuarded {
+ public:
+  GpuGuarded(DType dtype, std::initializer_list<int64_t> shape) {
+    int64_t numel = 1;
+    for (const int64_t d : shape) numel *= d;
+    bytes_ = numel * static_cast<int64_t>(SizeOf(dtype));
+    const Tensor pattern = FromVector(DType::kU8, {bytes_ + 2 * kBand},
+                                      std::vector<double>(bytes_ + 2 * kBand, kByte));
+    whole_ = ToGpu(pattern);
+    View view = Tensor::Empty(*CpuContext().allocator, dtype, shape).view();
+    view.data = whole_.view().as<uint8_t>() + kBand;
+    view.device = whole_.device();
+    tensor_ = Tensor::Wrap(view, nullptr);
+  }
+  ~GpuGuarded() {
+    const Tensor back = ToCpu(whole_);
+    for (int64_t i = 0; i < kBand; ++i) {
+      EXPECT_EQ(back.view().as<uint8_t>()[i], kByte) << "written before the tensor";
+      EXPECT_EQ(back.view().as<uint8_t>()[kBand + bytes_ + i], kByte)
+          << "written behind the tensor";
+    }
+  }
+  const Tensor& tensor() const { return tensor_; }
+  operator const View&() const { return tensor_.view(); }  // NOLINT(google-explicit-constructor)
+
+ private:
+  static constexpr int64_t kBand = 256;
+  static constexpr uint8_t kByte = 0xA5;
+  int64_t bytes_ = 0;
   Tensor whole_, tensor_;
 };
 

@@ -1,0 +1,71 @@
+#include "tensor/kernels/cast.h"
+#include "tensor/kernels/device/launch.cuh"
+
+namespace lockstep::kernels::cuda {
+namespace {
+
+using namespace device;  // NOLINT(build/namespaces)
+
+// Where element n of a row-major walk lies.
+__device__ int64_t Offset(const View& x, int64_t n) {
+  int64_t offset = 0;
+  for (int d = x.rank - 1; d >= 0; --d) {
+    offset += n % x.shape[d] * x.stride[d];
+    n /= x.shape[d];
+  }
+  return offset;
+}
+
+template <typename From, typename To>
+__global__ void CastStrided(const From* __restrict__ from, View x, To* __restrict__ to, View y,
+                            int64_t n) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i < n) to[Offset(y, i)] = FromFloat<To>(ToFloat(from[Offset(x, i)]));
+}
+
+// One thread 8 elements: 16-byte accesses on the narrow side.
+template <typename From, typename To>
+__global__ void CastContiguous(const From* __restrict__ x, To* __restrict__ y, int64_t n) {
+  const int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * 8;
+  if (i + 8 <= n) {
+    float v[8];
+    Load(x + i, v);
+    Store(y + i, v);
+  } else {
+    for (int64_t j = i; j < n; ++j) y[j] = FromFloat<To>(ToFloat(x[j]));
+  }
+}
+
+template <typename From, typename To>
+void Launch(const Stream& stream, const View& x, const View& y) {
+  const int64_t n = y.numel();
+  const bool aligned = reinterpret_cast<uintptr_t>(x.data) % 32 == 0 &&
+                       reinterpret_cast<uintptr_t>(y.data) % 32 == 0;
+  if (x.contiguous() && y.contiguous() && aligned) {
+    CastContiguous<From, To>
+        <<<Blocks(n, 8 * 256), 256, 0, Handle(stream)>>>(x.as<From>(), y.as<To>(), n);
+  } else {
+    CastStrided<From, To>
+        <<<Blocks(n, 256), 256, 0, Handle(stream)>>>(x.as<From>(), x, y.as<To>(), y, n);
+  }
+  LOCKSTEP_CHECK_LAUNCH();
+}
+
+}  // namespace
+
+void Cast(const Stream& stream, const View& x, const View& y) {
+  if (y.numel() == 0) return;
+  if (x.dtype == y.dtype && x.contiguous() && y.contiguous()) {
+    LOCKSTEP_CUDA_CHECK(
+        cudaMemcpyAsync(y.data, x.data, y.num_bytes(), cudaMemcpyDeviceToDevice, Handle(stream)));
+    return;
+  }
+  DispatchType("cast", x, [&](auto* from) {
+    DispatchType("cast", y, [&](auto* to) {
+      Launch<std::remove_pointer_t<decltype(from)>, std::remove_pointer_t<decltype(to)>>(stream, x,
+                                                                                         y);
+    });
+  });
+}
+
+}  // namespace lockstep::kernels::cuda

@@ -1,0 +1,198 @@
+#include "tensor/kernels/device/norm.cuh"
+#include "tensor/kernels/rms_norm.h"
+
+namespace lockstep::kernels::cuda {
+namespace {
+
+using namespace device;  // NOLINT(build/namespaces)
+
+// x as [T, N, C]: [T, C] has one "head".
+struct Rows {
+  int64_t tokens, heads, width;
+  explicit Rows(const View& x)
+      : tokens(x.shape[0]), heads(x.rank == 3 ? x.shape[1] : 1), width(x.shape[x.rank - 1]) {}
+  int64_t count() const { return tokens * heads; }
+};
+
+// Where row r = t·heads + n of x starts.
+struct RowStart {
+  int64_t token_stride, head_stride, heads;
+  explicit RowStart(const View& x)
+      : token_stride(x.stride[0]),
+        head_stride(x.rank == 3 ? x.stride[1] : 0),
+        heads(x.rank == 3 ? x.shape[1] : 1) {}
+  __device__ int64_t operator()(int64_t row) const {
+    return row / heads * token_stride + row % heads * head_stride;
+  }
+};
+
+bool RowsVectorizable(const View& x) {
+  const int64_t width = x.shape[x.rank - 1];
+  return Vectorizable(x, width, x.stride[0]) && (x.rank < 3 || Vectorizable(x, width, x.stride[1]));
+}
+
+// One block a row. Reads and writes each element once.
+template <typename T, int N>
+__global__ void RmsNormKernel(const T* x, RowStart x_start, const T* __restrict__ w,
+                              RmsNormOptions options, T* y, RowStart y_start, float* rstd_out,
+                              int64_t width) {
+  extern __shared__ __align__(16) char shared[];
+  T* row = reinterpret_cast<T*>(shared);
+  __shared__ float scratch[32];
+  const T* from = x + x_start(blockIdx.x);
+  float sum = 0;
+  for (int64_t c = threadIdx.x * N; c < width; c += blockDim.x * N) {
+    float v[N];
+    Load(from + c, v);
+    Store(row + c, v);
+#pragma unroll
+    for (int i = 0; i < N; ++i) sum += v[i] * v[i];
+  }
+  const float rstd = rsqrtf(BlockSum(sum, scratch) / width + static_cast<float>(options.eps));
+  if (rstd_out != nullptr && threadIdx.x == 0) rstd_out[blockIdx.x] = rstd;
+  T* to = y + y_start(blockIdx.x);
+  for (int64_t c = threadIdx.x * N; c < width; c += blockDim.x * N) {
+    float v[N], weight[N], out[N];
+    Load(row + c, v);
+    Load(w + c, weight);
+    Scale<T>(v, weight, rstd, options.form, out);
+    Store(to + c, out);
+  }
+}
+
+// One block a row: dx = addend + rstd·(g·dy − x̂·mean(g·dy·x̂)). The row's x̂ and g·dy stay in shared
+// memory as fp32.
+template <typename T, int N>
+__global__ void BackwardKernel(const T* dy, RowStart dy_start, const T* __restrict__ x,
+                               RowStart x_start, const T* __restrict__ w,
+                               const float* __restrict__ rstd, RmsNormOptions options,
+                               const T* addend, RowStart addend_start, T* dx, RowStart dx_start,
+                               int64_t width) {
+  extern __shared__ __align__(16) float cache[];
+  float* normed = cache;
+  float* scaled = cache + width;
+  __shared__ float scratch[32];
+  const int64_t row = blockIdx.x;
+  const float r = rstd[row];
+  float sum = 0;
+  for (int64_t c = threadIdx.x * N; c < width; c += blockDim.x * N) {
+    float d[N], v[N], weight[N];
+    Load(dy + dy_start(row) + c, d);
+    Load(x + x_start(row) + c, v);
+    Load(w + c, weight);
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      d[i] *= options.form == NormForm::kGemma ? 1.0f + weight[i] : weight[i];
+      v[i] *= r;
+      sum += d[i] * v[i];
+      normed[c + i] = v[i];
+      scaled[c + i] = d[i];
+    }
+  }
+  const float mean = BlockSum(sum, scratch) / width;
+  for (int64_t c = threadIdx.x * N; c < width; c += blockDim.x * N) {
+    float out[N];
+    if (addend != nullptr) {
+      Load(addend + addend_start(row) + c, out);
+    } else {
+#pragma unroll
+      for (int i = 0; i < N; ++i) out[i] = 0;
+    }
+#pragma unroll
+    for (int i = 0; i < N; ++i) out[i] += r * (scaled[c + i] - normed[c + i] * mean);
+    Store(dx + dx_start(row) + c, out);
+  }
+}
+
+// Block (columns, range): partial[range, c] = Σ of dy·x̂ over the range's rows, in order.
+template <typename T>
+__global__ void WeightPartials(const T* __restrict__ dy, RowStart dy_start, const T* __restrict__ x,
+                               RowStart x_start, const float* __restrict__ rstd, int64_t rows,
+                               int64_t width, float* __restrict__ partials) {
+  const int64_t c = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (c >= width) return;
+  const int64_t ranges = gridDim.y, range = blockIdx.y;
+  float sum = 0;
+  for (int64_t row = rows * range / ranges; row < rows * (range + 1) / ranges; ++row) {
+    sum += ToFloat(dy[dy_start(row) + c]) * ToFloat(x[x_start(row) + c]) * rstd[row];
+  }
+  partials[range * width + c] = sum;
+}
+
+__global__ void SumPartials(const float* __restrict__ partials, int64_t ranges, int64_t width,
+                            bool accumulate, float* __restrict__ dw) {
+  const int64_t c = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (c >= width) return;
+  float sum = accumulate ? dw[c] : 0.0f;
+  for (int64_t range = 0; range < ranges; ++range) sum += partials[range * width + c];
+  dw[c] = sum;
+}
+
+}  // namespace
+
+void RmsNorm(const Stream& stream, const View& x, const View& w, const RmsNormOptions& options,
+             const View& y, const View& rstd) {
+  const Rows rows(x);
+  if (x.numel() == 0) return;
+  DispatchType("rms_norm", x, [&](auto* type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    const auto launch = [&](auto n) {
+      auto* kernel = &RmsNormKernel<T, n()>;
+      const size_t shared = rows.width * sizeof(T);
+      AllowSharedMemory(kernel, shared);
+      kernel<<<rows.count(), NormThreads(rows.width, n()), shared, Handle(stream)>>>(
+          x.as<T>(), RowStart(x), w.as<T>(), options, y.as<T>(), RowStart(y), rstd.as<float>(),
+          rows.width);
+      LOCKSTEP_CHECK_LAUNCH();
+    };
+    if (RowsVectorizable(x) && RowsVectorizable(y) && Vectorizable(w, rows.width, 0)) {
+      launch(std::integral_constant<int, kVec<T>>());
+    } else {
+      launch(std::integral_constant<int, 1>());
+    }
+  });
+}
+
+void RmsNormBackward(const Stream& stream, const View& dy, const View& x, const View& w,
+                     const View& rstd, const RmsNormOptions& options, const View& addend,
+                     const View& dx, const View& dw, bool accumulate, const View& partials) {
+  const Rows rows(x);
+  if (x.numel() == 0) {
+    if (dw.data != nullptr && !accumulate) {
+      LOCKSTEP_CUDA_CHECK(cudaMemsetAsync(dw.data, 0, dw.num_bytes(), Handle(stream)));
+    }
+    return;
+  }
+  const View& added = addend.data != nullptr ? addend : dx;
+  DispatchType("rms_norm", x, [&](auto* type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    if (dw.data != nullptr) {  // before dx, which may be dy's memory
+      const int64_t ranges = RmsNormPartials(rows.count());
+      const dim3 grid(Blocks(rows.width, 128), static_cast<unsigned>(ranges));
+      WeightPartials<T><<<grid, 128, 0, Handle(stream)>>>(
+          dy.as<T>(), RowStart(dy), x.as<T>(), RowStart(x), rstd.as<float>(), rows.count(),
+          rows.width, partials.as<float>());
+      LOCKSTEP_CHECK_LAUNCH();
+      SumPartials<<<Blocks(rows.width, 128), 128, 0, Handle(stream)>>>(
+          partials.as<float>(), ranges, rows.width, accumulate, dw.as<float>());
+      LOCKSTEP_CHECK_LAUNCH();
+    }
+    const auto launch = [&](auto n) {
+      auto* kernel = &BackwardKernel<T, n()>;
+      const size_t shared = 2 * rows.width * sizeof(float);
+      AllowSharedMemory(kernel, shared);
+      kernel<<<rows.count(), NormThreads(rows.width, n()), shared, Handle(stream)>>>(
+          dy.as<T>(), RowStart(dy), x.as<T>(), RowStart(x), w.as<T>(), rstd.as<float>(), options,
+          addend.as<T>(), RowStart(added), dx.as<T>(), RowStart(dx), rows.width);
+      LOCKSTEP_CHECK_LAUNCH();
+    };
+    if (RowsVectorizable(x) && RowsVectorizable(dy) && RowsVectorizable(dx) &&
+        RowsVectorizable(added) && Vectorizable(w, rows.width, 0)) {
+      launch(std::integral_constant<int, kVec<T>>());
+    } else {
+      launch(std::integral_constant<int, 1>());
+    }
+  });
+}
+
+}  // namespace lockstep::kernels::cuda

@@ -1,0 +1,192 @@
+#include "tensor/runtime_cuda.h"
+
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/check.h"
+#include "base/status.h"
+#include "base/thread_pool.h"
+#include "tensor/arena.h"
+
+namespace lockstep::cuda {
+namespace {
+
+#define CUDA_CHECK(call)                                                              \
+  do {                                                                                \
+    const cudaError_t error = (call);                                                 \
+    CHECK(error == cudaSuccess) << "[cuda] " #call ": " << cudaGetErrorString(error); \
+  } while (false)
+
+// What is asked of the driver at once when nothing was reserved.
+constexpr size_t kSegmentBytes = size_t{256} << 20;
+
+class CudaAllocator final : public Allocator {
+ public:
+  explicit CudaAllocator(int index)
+      : Allocator(Device{DeviceType::kCUDA, static_cast<int8_t>(index)}) {}
+  ~CudaAllocator() override {
+    for (void* segment : segments_) cudaFree(segment);
+  }
+
+  bool AddSegment(size_t bytes) {
+    void* segment = nullptr;
+    if (cudaMalloc(&segment, bytes) != cudaSuccess) {
+      cudaGetLastError();  // it was reported: out of memory
+      return false;
+    }
+    segments_.push_back(segment);
+    arena_.AddSegment(reinterpret_cast<uintptr_t>(segment), bytes);
+    return true;
+  }
+
+ private:
+  void* DoAllocate(size_t aligned_bytes) override {
+    const size_t bytes = std::max(aligned_bytes, kAlignment);
+    auto start = arena_.Take(bytes);
+    if (!start && (AddSegment(std::max(bytes, kSegmentBytes)) || AddSegment(bytes))) {
+      start = arena_.Take(bytes);
+    }
+    CHECK(start) << "[memory] want " << bytes << " bytes on the GPU; " << bytes_in_use()
+                 << " are in use\nHINT: a smaller --tokens_per_pack or "
+                    "--gradient_checkpointing=layer needs less; --dry_run prints the plan";
+    return reinterpret_cast<void*>(*start);
+  }
+  void DoDeallocate(void* data, size_t aligned_bytes) override {
+    arena_.GiveBack(reinterpret_cast<uintptr_t>(data), std::max(aligned_bytes, kAlignment));
+  }
+
+  Arena arena_;
+  std::vector<void*> segments_;
+};
+
+// Host memory that the GPU copies from by itself, in slots that are filled in turn: a copy returns
+// when its bytes are in a slot, not when they have arrived.
+class Staging {
+ public:
+  Staging() {
+    for (Slot& slot : slots_) {
+      CUDA_CHECK(cudaHostAlloc(&slot.memory, kSlotBytes, cudaHostAllocDefault));
+      CUDA_CHECK(cudaEventCreateWithFlags(&slot.free, cudaEventDisableTiming));
+    }
+  }
+  ~Staging() {
+    for (Slot& slot : slots_) {
+      cudaFreeHost(slot.memory);
+      cudaEventDestroy(slot.free);
+    }
+  }
+
+  void Copy(const char* from, char* to, size_t bytes, cudaStream_t stream) {
+    for (size_t done = 0; done < bytes;) {
+      Slot& slot = slots_[next_];
+      next_ = (next_ + 1) % kSlots;
+      const size_t part = std::min(bytes - done, kSlotBytes);
+      CUDA_CHECK(cudaEventSynchronize(slot.free));
+      ParallelForRange(part, 1 << 20, [&](int64_t begin, int64_t end) {
+        std::memcpy(static_cast<char*>(slot.memory) + begin, from + done + begin, end - begin);
+      });
+      CUDA_CHECK(cudaMemcpyAsync(to + done, slot.memory, part, cudaMemcpyHostToDevice, stream));
+      CUDA_CHECK(cudaEventRecord(slot.free, stream));
+      done += part;
+    }
+  }
+
+ private:
+  static constexpr size_t kSlotBytes = size_t{16} << 20;
+  static constexpr int kSlots = 4;
+  struct Slot {
+    void* memory = nullptr;
+    cudaEvent_t free = nullptr;
+  };
+  Slot slots_[kSlots];
+  int next_ = 0;
+};
+
+Staging& TheStaging() {
+  static Staging* staging = new Staging;  // lives as long as the process: one GPU each
+  return *staging;
+}
+
+class CudaRuntime final : public Runtime {
+ public:
+  CudaRuntime(int index, cudaStream_t stream) : index_(index), allocator_(index) {
+    context_.stream = {allocator_.device(), stream};
+    context_.allocator = &allocator_;
+  }
+  ~CudaRuntime() override {
+    cudaStreamSynchronize(static_cast<cudaStream_t>(context_.stream.handle));
+    cudaStreamDestroy(static_cast<cudaStream_t>(context_.stream.handle));
+  }
+
+  std::string Describe() const override {
+    cudaDeviceProp properties;
+    CUDA_CHECK(cudaGetDeviceProperties(&properties, index_));
+    int driver = 0;
+    CUDA_CHECK(cudaDriverGetVersion(&driver));
+    return absl::StrFormat("%s, %.1f GiB, driver for CUDA %d.%d", properties.name,
+                           static_cast<double>(properties.totalGlobalMem) / (1 << 30),
+                           driver / 1000, driver % 1000 / 10);
+  }
+  int64_t FreeBytes() const override {
+    size_t free = 0, total = 0;
+    CUDA_CHECK(cudaMemGetInfo(&free, &total));
+    return static_cast<int64_t>(free);
+  }
+  void Reserve(int64_t bytes) override {
+    CHECK(allocator_.AddSegment(AlignUp(bytes))) << "[memory] cannot reserve " << bytes << " bytes";
+  }
+
+ private:
+  int index_;
+  CudaAllocator allocator_;
+};
+
+}  // namespace
+
+int DeviceCount() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) {
+    cudaGetLastError();
+    return 0;
+  }
+  return count;
+}
+
+absl::StatusOr<std::unique_ptr<Runtime>> OpenRuntime(int index) {
+  int count = 0;
+  if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
+    cudaGetLastError();
+    return UserError("--device", absl::StrCat("want a GPU, got: ", cudaGetErrorString(error)),
+                     "is the NVIDIA driver installed, and new enough? --device=cpu needs none");
+  }
+  if (index >= count) {
+    return UserError("--device", absl::StrCat("want GPU ", index, ", got ", count, " GPUs"),
+                     "fewer ranks per node (--nproc_per_node), or see CUDA_VISIBLE_DEVICES");
+  }
+  CUDA_CHECK(cudaSetDevice(index));
+  cudaStream_t stream = nullptr;
+  CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  return std::make_unique<CudaRuntime>(index, stream);
+}
+
+void CopyToDevice(const Stream& stream, const void* host, const View& view) {
+  TheStaging().Copy(static_cast<const char*>(host), static_cast<char*>(view.data), view.num_bytes(),
+                    static_cast<cudaStream_t>(stream.handle));
+}
+
+void CopyToHost(const Stream& stream, const View& view, void* host) {
+  CUDA_CHECK(cudaMemcpyAsync(host, view.data, view.num_bytes(), cudaMemcpyDeviceToHost,
+                             static_cast<cudaStream_t>(stream.handle)));
+  cuda::Synchronize(stream);
+}
+
+void Synchronize(const Stream& stream) {
+  CUDA_CHECK(cudaStreamSynchronize(static_cast<cudaStream_t>(stream.handle)));
+}
+
+}  // namespace lockstep::cuda

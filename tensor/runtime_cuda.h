@@ -1,0 +1,17 @@
+// The CUDA side of runtime.h: runtime_cuda.cc with the toolkit, runtime_no_cuda.cc without.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "tensor/runtime.h"
+
+namespace lockstep::cuda {
+
+int DeviceCount();
+absl::StatusOr<std::unique_ptr<Runtime>> OpenRuntime(int index);
+void CopyToDevice(const Stream& stream, const void* host, const View& view);
+void CopyToHost(const Stream& stream, const View& view, void* host);
+void Synchronize(const Stream& stream);
+
+}  // namespace lockstep::cuda

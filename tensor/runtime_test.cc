@@ -1,0 +1,49 @@
+#include "tensor/runtime.h"
+
+#include <numeric>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tensor/tensor.h"
+
+namespace lockstep {
+namespace {
+
+void CheckRoundTrip(Runtime& runtime) {
+  const Context& context = runtime.context();
+  for (const int64_t n : {1, 1000, 30'000'000}) {  // the last is larger than a staging buffer
+    std::vector<int32_t> numbers(n), back(n, -1);
+    std::iota(numbers.begin(), numbers.end(), 0);
+    const Tensor tensor = Tensor::Empty(*context.allocator, DType::kI32, {n});
+    CopyToDevice(context.stream, numbers.data(), tensor);
+    CopyToHost(context.stream, tensor, back.data());
+    EXPECT_EQ(back, numbers);
+  }
+  Synchronize(context.stream);
+  EXPECT_FALSE(runtime.Describe().empty());
+  EXPECT_GT(runtime.FreeBytes(), 0);
+}
+
+TEST(RuntimeTest, BytesGoToTheCpuAndBack) { CheckRoundTrip(**Runtime::Open(Device{})); }
+
+TEST(RuntimeTest, BytesGoToTheGpuAndBack) {
+  if (CudaDeviceCount() == 0) GTEST_SKIP() << "no GPU here";
+  CheckRoundTrip(**Runtime::Open(Device{DeviceType::kCUDA, 0}));
+}
+
+TEST(RuntimeTest, AGpuThatIsNotThereIsAnErrorWithAWayOut) {
+  const auto runtime = Runtime::Open(Device{DeviceType::kCUDA, 100});
+  ASSERT_FALSE(runtime.ok());
+  EXPECT_NE(std::string(runtime.status().message()).find("HINT"), std::string::npos);
+}
+
+TEST(RuntimeTest, MetaHasNoMemory) {
+  const auto runtime = Runtime::Open(Device{DeviceType::kMeta});
+  const Tensor huge = Tensor::Empty(*(*runtime)->context().allocator, DType::kF32, {1ll << 40});
+  int32_t unread = 7;
+  CopyToHost((*runtime)->context().stream, huge, &unread);
+  EXPECT_EQ(unread, 7);
+}
+
+}  // namespace
+}  // namespace lockstep
