@@ -1,0 +1,79 @@
+#include "data/tokenizer/json_text.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace lockstep::data {
+namespace {
+
+// Accepts everything and keeps the place of the first error.
+struct ProblemFinder : nlohmann::json_sax<nlohmann::json> {
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_object(size_t) override { return true; }
+  bool key(string_t&) override { return true; }
+  bool end_object() override { return true; }
+  bool start_array(size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool parse_error(size_t position, const std::string&,
+                   const nlohmann::json::exception& e) override {
+    byte = position;
+    problem = e.what();
+    return false;
+  }
+  size_t byte = 0;
+  std::string problem;
+};
+
+}  // namespace
+
+std::string JsonProblem(absl::string_view json) {
+  ProblemFinder finder;
+  if (nlohmann::json::sax_parse(json.begin(), json.end(), &finder)) return "";
+  const size_t byte = std::min(finder.byte, json.size());
+  const size_t line = 1 + std::count(json.begin(), json.begin() + byte, '\n');
+  // What follows the library's own prefix.
+  const size_t text = finder.problem.find(": ", finder.problem.find("column"));
+  return absl::StrCat("line ", line, ", byte ", byte, ": ",
+                      text == std::string::npos ? finder.problem : finder.problem.substr(text + 2));
+}
+
+std::string QuoteJson(absl::string_view text) {
+  std::string json = "\"";
+  for (const char c : text) {
+    switch (c) {
+      case '"':
+        json += "\\\"";
+        break;
+      case '\\':
+        json += "\\\\";
+        break;
+      case '\n':
+        json += "\\n";
+        break;
+      case '\r':
+        json += "\\r";
+        break;
+      case '\t':
+        json += "\\t";
+        break;
+      default:
+        if (static_cast<unsigned char>(c) < 0x20) {
+          json += absl::StrFormat("\\u%04x", c);
+        } else {
+          json += c;
+        }
+    }
+  }
+  return json + '"';
+}
+
+}  // namespace lockstep::data

@@ -1,0 +1,195 @@
+#include "data/tokenizer/tokenizer_config.h"
+
+#include <dirent.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "data/tokenizer/json_text.h"
+#include "data/tokenizer/settings.h"
+
+namespace lockstep::data {
+namespace {
+
+using Template = std::pair<std::string, std::string>;  // name, source
+
+// A token: its text, or an object that has it as "content"; none for null and false.
+absl::StatusOr<std::optional<std::string>> Token(const Settings& setting) {
+  if (setting.IsNull()) return std::optional<std::string>();
+  if (setting.IsObject()) {
+    ASSIGN_OR_RETURN(std::string content, setting.String("content"));
+    return std::optional<std::string>(std::move(content));
+  }
+  ASSIGN_OR_RETURN(std::string text, setting.String());
+  return std::optional<std::string>(std::move(text));
+}
+
+absl::Status ReadToken(const Settings& root, absl::string_view key,
+                       std::optional<std::string>* token) {
+  ASSIGN_OR_RETURN(const std::optional<Settings> setting, root.Find(key));
+  if (!setting) return absl::OkStatus();
+  ASSIGN_OR_RETURN(*token, Token(*setting));
+  return absl::OkStatus();
+}
+
+absl::Status ReadTokenList(const Settings& setting, std::vector<std::string>* tokens) {
+  std::vector<Settings> elements;
+  if (setting.IsObject()) {
+    ASSIGN_OR_RETURN(const auto members, setting.Members());
+    for (const auto& [name, element] : members) elements.push_back(element);
+  } else {
+    ASSIGN_OR_RETURN(elements, setting.Elements());
+  }
+  for (const Settings& element : elements) {
+    ASSIGN_OR_RETURN(const std::optional<std::string> token, Token(element));
+    if (token) tokens->push_back(*token);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadOptionalBool(const Settings& root, absl::string_view key,
+                              std::optional<bool>* value) {
+  ASSIGN_OR_RETURN(const std::optional<Settings> setting, root.Find(key));
+  if (!setting) return absl::OkStatus();
+  ASSIGN_OR_RETURN(*value, setting->Bool());
+  return absl::OkStatus();
+}
+
+// chat_template: a string, or a list of {"name", "template"}.
+absl::Status ReadTemplates(const Settings& root, std::vector<Template>* templates) {
+  ASSIGN_OR_RETURN(const std::optional<Settings> setting, root.Find("chat_template"));
+  if (!setting) return absl::OkStatus();
+  if (setting->IsString()) {
+    ASSIGN_OR_RETURN(std::string source, setting->String());
+    *templates = {{"default", std::move(source)}};
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(const std::vector<Settings> elements, setting->Elements());
+  for (const Settings& element : elements) {
+    ASSIGN_OR_RETURN(std::string name, element.String("name"));
+    ASSIGN_OR_RETURN(std::string source, element.String("template"));
+    templates->emplace_back(std::move(name), std::move(source));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadStrings(const Settings& root, TokenizerConfig* config) {
+  ASSIGN_OR_RETURN(const auto members, root.Members());
+  for (const auto& [key, setting] : members) {
+    std::string_view text;
+    if (setting.IsString()) {
+      ASSIGN_OR_RETURN(std::string value, setting.String());
+      config->strings.emplace_back(key, std::move(value));
+    } else if (setting.IsObject() && setting.value()["content"].get(text) == simdjson::SUCCESS) {
+      config->strings.emplace_back(key, std::string(text));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadConfig(const Settings& root, TokenizerConfig* config) {
+  if (!root.IsObject()) return root.Error("want a JSON object");
+  RETURN_IF_ERROR(ReadToken(root, "bos_token", &config->bos_token));
+  RETURN_IF_ERROR(ReadToken(root, "eos_token", &config->eos_token));
+  RETURN_IF_ERROR(ReadToken(root, "pad_token", &config->pad_token));
+  RETURN_IF_ERROR(ReadToken(root, "unk_token", &config->unk_token));
+  RETURN_IF_ERROR(ReadOptionalBool(root, "add_bos_token", &config->add_bos_token));
+  RETURN_IF_ERROR(ReadOptionalBool(root, "add_eos_token", &config->add_eos_token));
+  ASSIGN_OR_RETURN(config->clean_up_tokenization_spaces,
+                   root.Bool("clean_up_tokenization_spaces", false));
+  for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
+    ASSIGN_OR_RETURN(const std::optional<Settings> list, root.Find(key));
+    if (list) RETURN_IF_ERROR(ReadTokenList(*list, &config->additional_special_tokens));
+  }
+  ASSIGN_OR_RETURN(const std::optional<Settings> name, root.Find("tokenizer_class"));
+  if (name) {
+    ASSIGN_OR_RETURN(config->tokenizer_class, name->String());
+  }
+  ASSIGN_OR_RETURN(const std::optional<Settings> length, root.Find("model_max_length"));
+  int64_t value;
+  if (length && length->value().get(value) == simdjson::SUCCESS && value > 0 && value < 1 << 30) {
+    config->model_max_length = value;
+  }
+  RETURN_IF_ERROR(ReadStrings(root, config));
+  return ReadTemplates(root, &config->chat_templates);
+}
+
+absl::StatusOr<std::string> ReadTemplateFile(const std::string& path) {
+  ASSIGN_OR_RETURN(std::string source, ReadFile(path));
+  return source;
+}
+
+// The *.jinja files of a folder by name; none if there is no such folder.
+std::vector<std::string> TemplateNames(const std::string& folder) {
+  std::vector<std::string> names;
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(folder.c_str()), closedir);
+  if (directory == nullptr) return names;
+  while (const dirent* entry = readdir(directory.get())) {
+    absl::string_view name = entry->d_name;
+    if (absl::ConsumeSuffix(&name, ".jinja")) names.emplace_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// What lies beside tokenizer_config.json replaces what is in it.
+absl::Status ReadTemplateFiles(absl::string_view folder, TokenizerConfig* config) {
+  std::vector<Template> found;
+  if (const std::string path = JoinPath(folder, "chat_template.jinja"); FileExists(path)) {
+    ASSIGN_OR_RETURN(std::string source, ReadTemplateFile(path));
+    found.emplace_back("default", std::move(source));
+  }
+  const std::string more = JoinPath(folder, "additional_chat_templates");
+  for (const std::string& name : TemplateNames(more)) {
+    ASSIGN_OR_RETURN(std::string source,
+                     ReadTemplateFile(JoinPath(more, absl::StrCat(name, ".jinja"))));
+    found.emplace_back(name, std::move(source));
+  }
+  if (!found.empty()) config->chat_templates = std::move(found);
+  return absl::OkStatus();
+}
+
+// Calls read(root) on a JSON file, if it is there.
+absl::Status ReadJson(const std::string& path,
+                      absl::FunctionRef<absl::Status(const Settings&)> read) {
+  if (!FileExists(path)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::string json, ReadFile(path));
+  simdjson::dom::parser parser;
+  simdjson::dom::element document;
+  if (const auto error = parser.parse(json).get(document)) {
+    const std::string problem = JsonProblem(json);
+    return UserError(path,
+                     absl::StrCat("this is not JSON: ",
+                                  problem.empty() ? simdjson::error_message(error) : problem));
+  }
+  return read(Settings(path, document));
+}
+
+}  // namespace
+
+const std::string* TokenizerConfig::ChatTemplate(absl::string_view name) const {
+  for (const Template& chat_template : chat_templates) {
+    if (chat_template.first == name) return &chat_template.second;
+  }
+  return nullptr;
+}
+
+absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(absl::string_view folder) {
+  TokenizerConfig config;
+  RETURN_IF_ERROR(ReadJson(JoinPath(folder, "chat_template.json"), [&](const Settings& root) {
+    return ReadTemplates(root, &config.chat_templates);
+  }));
+  const std::vector<Template> older = std::exchange(config.chat_templates, {});
+  RETURN_IF_ERROR(ReadJson(JoinPath(folder, "tokenizer_config.json"),
+                           [&](const Settings& root) { return ReadConfig(root, &config); }));
+  if (config.chat_templates.empty()) config.chat_templates = older;
+  RETURN_IF_ERROR(ReadTemplateFiles(folder, &config));
+  return config;
+}
+
+}  // namespace lockstep::data

@@ -1,0 +1,49 @@
+// tokenizer_config.json of a Hugging Face model folder: what a trainer wants to know of it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace lockstep::data {
+
+struct TokenizerConfig {
+  // The text of the special tokens; none where the file says null or nothing. In the file a string
+  // or an object with "content".
+  std::optional<std::string> bos_token;
+  std::optional<std::string> eos_token;
+  std::optional<std::string> pad_token;
+  std::optional<std::string> unk_token;
+  // In the order of the file; older files call it additional_special_tokens, newer ones
+  // extra_special_tokens (a list, or an object whose values count).
+  std::vector<std::string> additional_special_tokens;
+
+  std::optional<bool> add_bos_token;
+  std::optional<bool> add_eos_token;
+  bool clean_up_tokenization_spaces = false;
+  std::string tokenizer_class;
+  std::optional<int64_t> model_max_length;  // none where it is missing or absurd (1e30)
+
+  // Chat templates by name. A single one is named "default". From chat_template.jinja (and
+  // additional_chat_templates/NAME.jinja) beside the file, which win; from the older
+  // chat_template.json; or from the key chat_template, a string or a list of {"name", "template"}.
+  std::vector<std::pair<std::string, std::string>> chat_templates;
+
+  // Every key whose value is a string (or an object with "content"), as a template's variables need
+  // them: bos_token, image_token, …
+  std::vector<std::pair<std::string, std::string>> strings;
+
+  // The template of this name, or null.
+  const std::string* ChatTemplate(absl::string_view name = "default") const;
+};
+
+// Reads FOLDER/tokenizer_config.json and the template files beside it. A folder without any of them
+// gives an empty config; a file that is no JSON object, or has a value of a wrong type, is an error
+// that names it.
+absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(absl::string_view folder);
+
+}  // namespace lockstep::data

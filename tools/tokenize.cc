@@ -1,0 +1,107 @@
+// Tokenizes JSON lines: {"text": …} on standard input becomes {"ids": […]} on standard output; with
+// --decode the other way.
+#include <gflags/gflags.h>
+#include <simdjson.h>
+#include <sys/stat.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "data/tokenizer/json_text.h"
+#include "data/tokenizer/tokenizer.h"
+#include "tools/tool_main.h"
+
+DEFINE_string(model, "", "folder with tokenizer.json, or that file");
+DEFINE_bool(special, false, "put the model's special tokens around each text");
+DEFINE_bool(decode, false, "read {\"ids\": […]}, write {\"text\": …}; special tokens stay");
+DEFINE_string(cache_dir, "", "where large tokenizers are kept in a form that loads faster");
+
+namespace lockstep {
+namespace {
+
+using data::Tokenizer;
+using simdjson::dom::element;
+
+absl::StatusOr<std::string> EncodeLine(const Tokenizer& tokenizer, element line) {
+  std::string_view text;
+  if (line["text"].get(text)) {
+    return UserError("text", "want {\"text\": \"…\"}", "ids become text with --decode");
+  }
+  ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
+                   tokenizer.EncodeIds({text.data(), text.size()}, FLAGS_special));
+  return absl::StrCat("{\"ids\": [", absl::StrJoin(ids, ", "), "]}");
+}
+
+absl::StatusOr<std::string> DecodeLine(const Tokenizer& tokenizer, element line) {
+  simdjson::dom::array list;
+  if (line["ids"].get(list)) return UserError("ids", "want {\"ids\": [1, 2, …]}");
+  std::vector<int32_t> ids;
+  for (const element item : list) {
+    int64_t id;
+    if (item.get(id)) return UserError("ids", "want whole numbers");
+    // No token has an id outside of int32; such ids are left out like other unknown ones.
+    const bool fits = id >= 0 && id <= std::numeric_limits<int32_t>::max();
+    ids.push_back(fits ? static_cast<int32_t>(id) : -1);
+  }
+  const std::string text = tokenizer.Decode(ids, /*skip_special_tokens=*/false);
+  return absl::StrCat("{\"text\": ", data::QuoteJson(text), "}");
+}
+
+absl::Status Run(const std::vector<std::string>& arguments) {
+  if (!arguments.empty()) {
+    return UserError("arguments", absl::StrCat("want none, got ", arguments[0]),
+                     "text is read from standard input");
+  }
+  if (FLAGS_model.empty()) return UserError("--model", "want a folder with tokenizer.json");
+  std::string path = UserPath(FLAGS_model);
+  struct stat info;
+  if (stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
+    path = JoinPath(path, "tokenizer.json");
+  }
+  data::TokenizerOptions options;
+  if (!FLAGS_cache_dir.empty()) options.cache_dir = UserPath(FLAGS_cache_dir);
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(path, options));
+
+  std::ios::sync_with_stdio(false);
+  simdjson::dom::parser parser;
+  std::string line;
+  for (int64_t number = 1; std::getline(std::cin, line); ++number) {
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    const std::string where = absl::StrCat("standard input:", number);
+    element json;
+    if (const auto error = parser.parse(line).get(json)) {
+      const std::string problem = data::JsonProblem(line);
+      return UserError(where,
+                       absl::StrCat("this is not JSON: ",
+                                    problem.empty() ? simdjson::error_message(error) : problem));
+    }
+    const absl::StatusOr<std::string> result =
+        FLAGS_decode ? DecodeLine(*tokenizer, json) : EncodeLine(*tokenizer, json);
+    if (!result.ok()) return Annotate(result.status(), where);
+    std::cout << *result << '\n';
+    if (std::cin.rdbuf()->in_avail() == 0) std::cout.flush();
+  }
+  std::cout.flush();
+  if (!std::cout) return UserError("standard output", "cannot write");
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace lockstep
+
+int main(int argc, char** argv) {
+  return lockstep::ToolMain(
+      argc, argv,
+      "Tokenizes JSON lines: {\"text\": …} on standard input becomes {\"ids\": […]} on standard "
+      "output.\n\n  tokenize --model=DIR [--special] [--decode]",
+      lockstep::Run);
+}
