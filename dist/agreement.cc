@@ -62,11 +62,13 @@ std::string Compare(const std::vector<Facts>& by_rank) {
   std::vector<std::string> lines;
   for (const auto& [name, values] : ranks_by_value) {
     if (values.size() == 1) continue;
-    std::vector<std::string> parts;
+    std::map<int, std::string> parts;  // by the lowest rank
     for (const auto& [value, ranks] : values) {
-      parts.push_back(absl::StrCat(RankList(ranks), ranks.size() == 1 ? " has " : " have ", value));
+      parts[ranks.front()] =
+          absl::StrCat(RankList(ranks), ranks.size() == 1 ? " has " : " have ", value);
     }
-    lines.push_back(absl::StrCat(name, ": ", absl::StrJoin(parts, ", ")));
+    const auto text_only = [](std::string* out, const auto& part) { out->append(part.second); };
+    lines.push_back(absl::StrCat(name, ": ", absl::StrJoin(parts, ", ", text_only)));
   }
   return absl::StrJoin(lines, "\n");
 }

@@ -53,7 +53,7 @@ TEST(Agreement, ADifferenceNamesTheFactAndTheRanksOnEveryRank) {
 TEST(Agreement, AMissingFactIsADifference) {
   const auto results = AgreeAll({{{"binary", "aa"}, {"plan", "p"}}, {{"binary", "aa"}}});
   EXPECT_THAT(std::string(results[0].message()),
-              HasSubstr("plan: rank 1 has nothing, rank 0 has p"));
+              HasSubstr("plan: rank 0 has p, rank 1 has nothing"));
 }
 
 TEST(Agreement, AnAbsentRankIsNamed) {

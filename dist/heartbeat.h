@@ -1,4 +1,4 @@
-// What a rank says about itself twice a second, and the watch over it.
+// What a rank says about itself a few times a second.
 #pragma once
 
 #include <condition_variable>

@@ -6,11 +6,33 @@
 #include "dist/socket.h"
 
 namespace lockstep::dist {
+namespace {
+
+// Where several processes take themselves for rank 0, each would serve on a port of its own.
+absl::Status CheckOnlyStore(const LaunchEnv& env, int own_port) {
+  for (int i = 0; i < env.port_candidates; ++i) {
+    const int port = env.master_port + i;
+    if (env.master_port == 0 || port == own_port) continue;
+    const auto other =
+        StoreClient::Connect(env.master_addr, port, 1, env.token, std::chrono::milliseconds(0));
+    if (!other.ok()) continue;
+    return UserError(absl::StrCat("store at ", env.master_addr, ":", own_port),
+                     absl::StrCat("another process serves this run at port ", port,
+                                  ": several processes take themselves for rank 0"),
+                     "give each process its own rank (--node_rank, or its launcher's variables)");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<StoreServer>> StartStore(const LaunchEnv& env) {
   auto server =
       StoreServer::Start(env.master_addr, env.master_port, env.port_candidates, env.token);
-  if (server.ok()) return server;
+  if (server.ok()) {
+    RETURN_IF_ERROR(CheckOnlyStore(env, (*server)->port()));
+    return server;
+  }
   const std::string where = absl::StrCat("store at ", env.master_addr, ":", env.master_port);
   if (absl::IsFailedPrecondition(server.status())) {
     return UserError(

@@ -11,7 +11,8 @@
 namespace lockstep::dist {
 
 // For rank 0 without a parent, and for the parent of node 0. Listens on env.master_addr alone. A
-// UserError where that is not this machine: then every node probably takes itself for node 0.
+// UserError where that is not this machine, or where this run has a store already: then several
+// processes take themselves for rank 0.
 absl::StatusOr<std::unique_ptr<StoreServer>> StartStore(const LaunchEnv& env);
 
 // A UserError after `timeout`.

@@ -108,13 +108,12 @@ class Client final : public StoreClient {
   absl::Status error_;
 };
 
-absl::StatusOr<Fd> Greet(const std::string& address, int port, const std::string& token,
-                         Milliseconds timeout) {
-  ASSIGN_OR_RETURN(Fd socket, ConnectTo(address, port, timeout));
+absl::StatusOr<Fd> Greet(const std::string& address, int port, const std::string& token) {
+  ASSIGN_OR_RETURN(Fd socket, ConnectTo(address, port, kHelloTimeout));
   const std::string hello = store_protocol::Hello(token);
-  RETURN_IF_ERROR(WriteFull(socket, hello.data(), hello.size(), timeout));
+  RETURN_IF_ERROR(WriteFull(socket, hello.data(), hello.size(), kHelloTimeout));
   std::string answer(store_protocol::kMagic.size(), '\0');
-  absl::Status status = ReadFull(socket, answer.data(), answer.size(), timeout);
+  absl::Status status = ReadFull(socket, answer.data(), answer.size(), kHelloTimeout);
   if (!status.ok() || answer != store_protocol::kMagic) {
     return absl::PermissionDeniedError(
         absl::StrCat("what listens on ", address, ":", port, " is not this run's store"));
@@ -132,7 +131,7 @@ absl::StatusOr<std::unique_ptr<StoreClient>> StoreClient::Connect(const std::str
   absl::Status error = absl::UnavailableError("not tried");
   while (true) {
     for (int i = 0; i < candidates; ++i) {
-      absl::StatusOr<Fd> socket = Greet(address, port + i, token, std::min(kHelloTimeout, timeout));
+      absl::StatusOr<Fd> socket = Greet(address, port + i, token);
       if (socket.ok()) return std::make_unique<Client>(*std::move(socket), port + i);
       // What refuses the token says more than the silence of the other ports.
       if (error.ok() || !absl::IsPermissionDenied(error) ||
@@ -140,7 +139,7 @@ absl::StatusOr<std::unique_ptr<StoreClient>> StoreClient::Connect(const std::str
         error = socket.status();
       }
     }
-    if (std::chrono::steady_clock::now() - start > timeout) break;
+    if (std::chrono::steady_clock::now() - start >= timeout) break;
     std::this_thread::sleep_for(kPause);
   }
   return absl::DeadlineExceededError(absl::StrCat("no store at ", address, ":", port, " after ",

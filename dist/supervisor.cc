@@ -131,9 +131,14 @@ class Watch {
     }
   }
 
-  bool AnyJoined() const {
+  bool AnyJoined() {
     return std::any_of(ranks_.begin(), ranks_.end(),
-                       [this](const auto& rank) { return beats_.count(rank->rank()) != 0; });
+                       [this](const auto& rank) { return InStore(kMemberPrefix, *rank); });
+  }
+
+  bool InStore(absl::string_view prefix, const RankProcess& rank) {
+    const auto entry = store_.Get(absl::StrCat(prefix, rank.rank()));
+    return entry.ok() && entry->has_value();
   }
 
   // False ends the watch: without the store nobody knows anything any more.
@@ -181,12 +186,10 @@ class Watch {
     (void)store_.Set(kVerdict, verdict_->report);
   }
 
-  // A rank that ended although the run goes on.
+  // A rank that ended although the run goes on. One that never joined had nothing to do.
   bool EndedEarly(const RankProcess& rank) {
-    if (!rank.ending()->orderly()) return true;
-    if (beats_.count(rank.rank()) == 0) return false;  // it never joined: there was nothing to do
-    const auto left = store_.Get(absl::StrCat(kLeftPrefix, rank.rank()));
-    return left.ok() && !left->has_value();
+    return !rank.ending()->orderly() ||
+           (InStore(kMemberPrefix, rank) && !InStore(kLeftPrefix, rank));
   }
 
   void LookForFailures() {
@@ -238,7 +241,8 @@ class Watch {
             absl::StrCat("[rank ", first.rank(), "] ", absl::StrJoin(first.LastLines(12), "\n"))};
   }
 
-  std::string LostReport() const {
+  std::string LostReport() {
+    if (const auto beats = ReadBeats(store_); beats.ok()) beats_ = *beats;
     // Survivors exit with kExitRankLost: the first one that did not is the cause.
     const RankProcess* cause = failed_.front();
     for (const RankProcess* rank : failed_) {

@@ -53,7 +53,7 @@ std::string Watchdog::Report(double now) const {
   int64_t fewest = std::numeric_limits<int64_t>::max(), most = 0;
   for (const auto& [rank, seen] : seen_) {
     if (seen.beat.progress.phase == kLeftPhase) continue;
-    if (now - seen.beat_time > std::min(2.0, stall_timeout_seconds_)) missing.insert(rank);
+    if (now - seen.beat_time > std::min(2.0, 0.5 * stall_timeout_seconds_)) missing.insert(rank);
     fewest = std::min(fewest, seen.beat.position.submitted);
     most = std::max(most, seen.beat.position.submitted);
   }

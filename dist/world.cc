@@ -27,7 +27,7 @@
 namespace lockstep::dist {
 namespace {
 
-constexpr double kBeatSeconds = 0.5;
+constexpr double kBeatSeconds = 0.2;
 constexpr std::chrono::seconds kVerdictPatience{2};
 constexpr std::chrono::seconds kLeavePatience{10};
 
