@@ -13,9 +13,9 @@ SANITIZER = "//bazel:sanitizer_options"
 # RUNPATH, so that it also holds for the libraries' own libraries.
 BUNDLE_LINKOPTS = ["-Wl,-rpath,$$ORIGIN/../lib", "-Wl,--disable-new-dtags"]
 
-# Nobody reads floating-point exception flags; keeping them would keep selects from vectorizing.
-# No option here changes a result.
-KERNEL_COPTS = ["-O3", "-fno-trapping-math"]
+# Nobody reads floating-point exception flags or errno; keeping them would keep selects and square
+# roots from vectorizing. No option here changes a result.
+KERNEL_COPTS = ["-O3", "-fno-trapping-math", "-fno-math-errno"]
 
 def lockstep_library(name, copts = [], **kwargs):
     native.cc_library(name = name, copts = COPTS + copts, **kwargs)

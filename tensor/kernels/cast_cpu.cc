@@ -17,17 +17,26 @@ struct F64 {
 struct F32 {
   using Storage = float;
   static float Load(float x) { return x; }
-  static float Store(double x) { return static_cast<float>(x); }
+  template <typename T>
+  static float Store(T x) {
+    return static_cast<float>(x);
+  }
 };
 struct BF16 {
   using Storage = uint16_t;
   static float Load(uint16_t x) { return Bf16ToFloat(x); }
-  static uint16_t Store(double x) { return FloatToBf16(static_cast<float>(x)); }
+  template <typename T>
+  static uint16_t Store(T x) {
+    return FloatToBf16(static_cast<float>(x));
+  }
 };
 struct F16 {
   using Storage = uint16_t;
   static float Load(uint16_t x) { return F16ToFloat(x); }
-  static uint16_t Store(double x) { return FloatToF16(static_cast<float>(x)); }
+  template <typename T>
+  static uint16_t Store(T x) {
+    return FloatToF16(static_cast<float>(x));
+  }
 };
 
 template <typename Body>
@@ -66,6 +75,16 @@ struct Rows {
 View Flat(const View& x) { return MakeView(x.data, x.dtype, x.device, {x.numel() / 256, 256}); }
 
 template <typename From, typename To>
+void CastRow(const typename From::Storage* x, int64_t x_step, typename To::Storage* y,
+             int64_t y_step, int64_t n) {
+  if (x_step == 1 && y_step == 1) {
+    for (int64_t i = 0; i < n; ++i) y[i] = To::Store(From::Load(x[i]));
+  } else {
+    for (int64_t i = 0; i < n; ++i) y[i * y_step] = To::Store(From::Load(x[i * x_step]));
+  }
+}
+
+template <typename From, typename To>
 void CastRows(const View& x, const View& y) {
   const Rows from(x), to(y);
   const int64_t length = from.length();
@@ -73,11 +92,9 @@ void CastRows(const View& x, const View& y) {
   ParallelForRange(x.numel() / length, std::max<int64_t>(1, (1 << 15) / length),
                    [&](int64_t begin, int64_t end) {
                      for (int64_t row = begin; row < end; ++row) {
-                       const auto* in = x.as<typename From::Storage>() + from.Offset(row);
-                       auto* out = y.as<typename To::Storage>() + to.Offset(row);
-                       for (int64_t i = 0; i < length; ++i) {
-                         out[i * to.step()] = To::Store(From::Load(in[i * from.step()]));
-                       }
+                       CastRow<From, To>(x.as<typename From::Storage>() + from.Offset(row),
+                                         from.step(), y.as<typename To::Storage>() + to.Offset(row),
+                                         to.step(), length);
                      }
                    });
 }

@@ -12,18 +12,20 @@ T* Row(const View& view, int64_t row) {  // of [T, N, C], numbered through
   return view.as<T>() + row / heads * view.stride[0] + row % heads * view.stride[1];
 }
 
+// The gain is w plus this.
 template <typename T>
-T Gain(const View& w, NormForm form, int64_t c) {
-  return form == NormForm::kGemma ? T{1} + w.as<T>()[c] : w.as<T>()[c];
+T Offset(NormForm form) {
+  return form == NormForm::kGemma ? T{1} : T{0};
 }
 
 template <typename T>
 void NormRow(const T* x, const View& w, const RmsNormOptions& options, T* y, T* rstd) {
   const int64_t width = w.shape[0];
+  const T *weight = w.as<T>(), offset = Offset<T>(options.form);
   const double mean =
       SumOf<double>(width, [=](int64_t c) { return static_cast<double>(x[c]) * x[c]; }) / width;
   const T scale = static_cast<T>(1.0 / std::sqrt(mean + options.eps));
-  for (int64_t c = 0; c < width; ++c) y[c] = Gain<T>(w, options.form, c) * (x[c] * scale);
+  for (int64_t c = 0; c < width; ++c) y[c] = (offset + weight[c]) * (x[c] * scale);
   if (rstd != nullptr) *rstd = scale;
 }
 
@@ -32,15 +34,16 @@ template <typename T>
 void BackwardRow(const T* dy, const T* x, const View& w, T rstd, NormForm form, const T* addend,
                  T* dx, T* dw_row) {
   const int64_t width = w.shape[0];
+  const T *weight = w.as<T>(), offset = Offset<T>(form);
   const double sum = SumOf<double>(width, [&](int64_t c) {
-    return static_cast<double>(Gain<T>(w, form, c) * dy[c]) * (x[c] * rstd);
+    return static_cast<double>((offset + weight[c]) * dy[c]) * (x[c] * rstd);
   });
   const T mean = static_cast<T>(sum / width);
   if (dw_row != nullptr) {
     for (int64_t c = 0; c < width; ++c) dw_row[c] += dy[c] * (x[c] * rstd);
   }
   for (int64_t c = 0; c < width; ++c) {
-    const T d = rstd * (Gain<T>(w, form, c) * dy[c] - x[c] * rstd * mean);
+    const T d = rstd * ((offset + weight[c]) * dy[c] - x[c] * rstd * mean);
     dx[c] = addend != nullptr ? addend[c] + d : d;
   }
 }
