@@ -1,0 +1,78 @@
+#include "autograd/ops/dora.h"
+
+#include "autograd/gradcheck.h"
+#include "tensor/kernels/testing.h"
+
+namespace lockstep::autograd {
+namespace {
+
+using kernels::CpuContext;
+using kernels::Random;
+using kernels::ToVector;
+
+constexpr int64_t kTokens = 4, kWidth = 5, kOutputs = 8;
+
+// Outputs 0…2 with DoRA, 3 without an adapter, 4…7 with an adapter alone or DoRA.
+std::vector<LoraAdapter> Adapters(uint32_t seed) {
+  const auto frozen = [&](std::initializer_list<int64_t> shape) {
+    return Variable::Frozen(Random(DType::kF64, shape, seed++));
+  };
+  return {{frozen({2, kWidth}), frozen({3, 2}), 0.5, 0, 0},
+          {frozen({1, kWidth}), frozen({4, 1}), 2, 4, 0}};
+}
+
+Variable Weights() { return Variable::Frozen(Random(DType::kF64, {kOutputs, kWidth}, 9)); }
+
+TEST(DoraTest, RowsOfTheMergedWeightsGetTheirMagnitude) {
+  const Tensor x = Random(DType::kF64, {kTokens, kWidth}, 1);
+  const Tensor m = Random(DType::kF64, {3}, 2), bias = Random(DType::kF64, {kOutputs}, 3);
+  const std::vector<LoraAdapter> adapters = Adapters(20);
+  Tape tape(CpuContext(), Tape::Mode::kForward);
+  const Variable linear = LinearLora(tape, Variable::Frozen(x), Weights(), {}, adapters);
+  const Variable y = Dora(tape, linear, Weights(), Variable::Frozen(bias), adapters,
+                          {Variable::Frozen(m), Variable()});
+  const auto w = ToVector(Weights().value()), xs = ToVector(x), ms = ToVector(m);
+  const auto a = ToVector(adapters[0].a.value()), b = ToVector(adapters[0].b.value());
+  const auto got = ToVector(y.value()), plain = ToVector(linear.value()), bs = ToVector(bias);
+  for (int64_t n = 0; n < kOutputs; ++n) {
+    double row[kWidth], squares = 0;
+    for (int64_t c = 0; c < kWidth; ++c) {
+      row[c] = w[n * kWidth + c];
+      for (int64_t r = 0; n < 3 && r < 2; ++r) row[c] += 0.5 * b[n * 2 + r] * a[r * kWidth + c];
+      squares += row[c] * row[c];
+    }
+    for (int64_t t = 0; t < kTokens; ++t) {
+      double want = 0;
+      for (int64_t c = 0; c < kWidth; ++c) {
+        want += n < 3 ? ms[n] / std::sqrt(squares) * row[c] * xs[t * kWidth + c] : 0;
+      }
+      if (n >= 3) want = plain[t * kOutputs + n];
+      EXPECT_NEAR(got[t * kOutputs + n], want + bs[n], 1e-12) << n;
+    }
+  }
+}
+
+TEST(DoraTest, GradientsOfAllInputs) {
+  for (const double scale : {0.01, 1.0, 100.0}) {
+    const std::vector<Tensor> inputs = {Random(DType::kF64, {kTokens, kOutputs}, 1, scale),
+                                        Random(DType::kF64, {kOutputs}, 2, scale),
+                                        Random(DType::kF64, {3}, 3, scale),
+                                        Random(DType::kF64, {4}, 4, scale)};
+    const CheckedFunction once = [](Tape& tape, absl::Span<const Variable> in) {
+      return std::vector<Variable>{
+          Dora(tape, in[0], Weights(), in[1], Adapters(20), {in[2], in[3]})};
+    };
+    const CheckedFunction twice = [&](Tape& tape, absl::Span<const Variable> in) {
+      const Variable y = once(tape, in)[0];
+      return once(tape, {y, in[1], in[2], in[3]});
+    };
+    const std::vector<bool> leaves = {false, true, true, true};
+    GradCheck("dora", inputs, once, {.as_leaves = leaves, .frozen = {}, .step = 0.01});
+    GradCheck("dora twice", inputs, twice, {.as_leaves = leaves, .frozen = {}, .step = 1e-4});
+    GradCheck("dora, frozen", inputs, once,
+              {.as_leaves = leaves, .frozen = {false, true, true, false}, .step = 0.01});
+  }
+}
+
+}  // namespace
+}  // namespace lockstep::autograd
