@@ -2,6 +2,7 @@
 
 #include "autograd/gradcheck.h"
 #include "autograd/ops/embedding.h"
+#include "tensor/kernels/fill.h"
 #include "tensor/kernels/testing.h"
 
 namespace lockstep::autograd {
@@ -131,6 +132,35 @@ TEST(HeadNllTest, LogitsOfAllRowsNeverExist) {
   Tape tape(CpuContext());
   HeadNll(tape, Tape::Input(x), rows, t, {w, {}, {}, {}}, {.max_logits = 8000});
   EXPECT_LT(CpuContext().allocator->peak_bytes() - before, 64 * 1000 * 4 / 4);
+}
+
+// The memory plan: the same pass on a device that only records allocations has the same peak.
+TEST(HeadNllTest, ThePlanEqualsTheRun) {
+  const auto peak = [](const Context& context) {
+    Allocator& memory = *context.allocator;
+    const auto tensor = [&](DType dtype, std::initializer_list<int64_t> shape) {
+      const Tensor x = Tensor::Empty(memory, dtype, shape);
+      kernels::Fill(context.stream, x, 1);
+      return x;
+    };
+    const DType f32 = DType::kF32, i32 = DType::kI32;
+    const Variable w = Variable::Leaf("w", tensor(f32, {50, 16}), tensor(f32, {50, 16}));
+    const Variable x = Tape::Input(tensor(f32, {40, 16}));
+    const Tensor rows = tensor(i32, {20}), targets = tensor(i32, {20}),
+                 seed = tensor(DType::kF64, {1});
+    const int64_t before = memory.bytes_in_use();
+    memory.ResetPeak();
+    Tape tape(context);
+    const HeadNllResult result =
+        HeadNll(tape, x, rows, targets, {w, {}, {}, {}}, {.max_logits = 350});
+    tape.Backward({result.loss}, {seed}, nullptr);
+    return memory.peak_bytes() - before;
+  };
+  MetaAllocator meta;
+  CpuAllocator cpu;
+  const int64_t planned = peak({Stream{meta.device()}, &meta});
+  EXPECT_EQ(planned, peak({Stream{cpu.device()}, &cpu}));
+  EXPECT_GT(planned, 0);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "autograd/ops/linear_lora.h"
 
 #include "autograd/gradcheck.h"
+#include "tensor/kernels/fill.h"
 #include "tensor/kernels/testing.h"
 
 namespace lockstep::autograd {
@@ -160,6 +161,37 @@ TEST(LinearLoraTest, KeepsOnlyWhatBackwardReads) {
   const int64_t before = CpuContext().allocator->bytes_in_use();
   { const Variable y = LinearLora(tape, x, w, Variable(), {}); }
   EXPECT_EQ(CpuContext().allocator->bytes_in_use(), before);
+}
+
+// The memory plan: the same pass on a device that only records allocations has the same peak.
+TEST(LinearLoraTest, ThePlanEqualsTheRun) {
+  const auto peak = [](const Context& context, double p) {
+    Allocator& memory = *context.allocator;
+    const auto tensor = [&](std::initializer_list<int64_t> shape) {
+      const Tensor x = Tensor::Empty(memory, DType::kF32, shape);
+      kernels::Fill(context.stream, x, 0.5);
+      return x;
+    };
+    Tensor keys = Tensor::Empty(memory, DType::kI64, {64});
+    kernels::Fill(context.stream, keys, 1);
+    const Variable a = Variable::Leaf("a", tensor({8, 96}), tensor({8, 96}));
+    const Variable b = Variable::Leaf("b", tensor({32, 8}), tensor({32, 8}));
+    const Variable x = Tape::Input(tensor({64, 96}));
+    const int64_t before = memory.bytes_in_use();
+    memory.ResetPeak();
+    Tape tape(context);
+    const Variable y = LinearLora(tape, x, Variable::Frozen(tensor({48, 96})), Variable(),
+                                  {{a, b, 2, 16, 1}}, {.p = p, .token_keys = keys});
+    tape.Backward({y}, {tensor({64, 48})}, nullptr);
+    return memory.peak_bytes() - before;
+  };
+  for (const double p : {0.0, 0.1}) {
+    MetaAllocator meta;
+    CpuAllocator cpu;
+    const int64_t planned = peak({Stream{meta.device()}, &meta}, p);
+    EXPECT_EQ(planned, peak({Stream{cpu.device()}, &cpu}, p));
+    EXPECT_GT(planned, 0);
+  }
 }
 
 TEST(LinearLoraDeathTest, RefusesWhatDoesNotFit) {
