@@ -1,0 +1,211 @@
+#include "nn/weights.h"
+
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "base/check.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "base/thread_pool.h"
+#include "nn/json.h"
+#include "tensor/runtime.h"
+
+namespace lockstep::nn {
+namespace {
+
+constexpr char kSingle[] = "model.safetensors";
+constexpr char kIndex[] = "model.safetensors.index.json";
+constexpr int64_t kChunk = int64_t{1} << 20;  // elements converted at a time
+constexpr size_t kShown = 10;                 // names per list in an error
+
+std::string CanonicalName(const std::string& name, const ModelConfig& config) {
+  if (!config.nested_text) return name;
+  // Files of transformers 4: language_model.model.layers…, language_model.lm_head.
+  if (absl::StartsWith(name, "language_model.model.")) {
+    return absl::StrCat("model.language_model.", name.substr(sizeof("language_model.model.") - 1));
+  }
+  return std::string(absl::StripPrefix(name, "language_model."));
+}
+
+bool StartsWithAny(const std::string& name, const std::vector<std::string>& prefixes) {
+  return std::any_of(prefixes.begin(), prefixes.end(),
+                     [&](const std::string& prefix) { return absl::StartsWith(name, prefix); });
+}
+
+absl::StatusOr<std::vector<std::string>> ShardNames(const std::string& directory) {
+  const std::string index = JoinPath(directory, kIndex);
+  if (!FileExists(index)) return std::vector<std::string>{kSingle};
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(index));
+  ASSIGN_OR_RETURN(const nlohmann::json object, ParseJsonObject(text, index));
+  const auto map = object.find("weight_map");
+  if (map == object.end() || !map->is_object()) {
+    return UserError(index, "weight_map: want an object");
+  }
+  std::set<std::string> names;
+  for (const auto& [tensor, file] : map->items()) {
+    const std::string name = file.is_string() ? file.get<std::string>() : "";
+    if (name.empty() || name.find('/') != std::string::npos) {
+      return UserError(index, absl::StrCat("weight_map: \"", tensor, "\": want a file's name"));
+    }
+    names.insert(name);
+  }
+  std::vector<std::string> missing;
+  for (const std::string& name : names) {
+    if (!FileExists(JoinPath(directory, name))) missing.push_back(name);
+  }
+  if (!missing.empty()) {
+    return UserError(index, absl::StrCat("shards missing: ", absl::StrJoin(missing, ", ")),
+                     "the download is incomplete");
+  }
+  return std::vector<std::string>(names.begin(), names.end());
+}
+
+std::string ShapeText(const std::vector<int64_t>& shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
+std::string Listing(absl::string_view what, const std::vector<std::string>& names) {
+  if (names.empty()) return "";
+  const size_t shown = std::min(names.size(), kShown);
+  std::string text = absl::StrCat("\n  ", what, " (", names.size(),
+                                  "): ", absl::StrJoin(names.begin(), names.begin() + shown, ", "));
+  if (names.size() > shown) absl::StrAppend(&text, ", … ", names.size() - shown, " more");
+  return text;
+}
+
+// Tensors that some files carry and nobody computes with.
+bool IsWithoutInfluence(const std::string& name) {
+  return absl::EndsWith(name, ".rotary_emb.inv_freq") ||
+         absl::EndsWith(name, ".self_attn.attention_mask") || absl::EndsWith(name, "masked_bias");
+}
+
+std::string LikelyCause(const std::vector<std::string>& missing,
+                        const std::vector<std::string>& surplus,
+                        const std::vector<std::string>& misshapen,
+                        const std::vector<std::string>& unreadable) {
+  const auto any = [](const std::vector<std::string>& names, absl::string_view part) {
+    return std::any_of(names.begin(), names.end(),
+                       [&](const std::string& name) { return absl::StrContains(name, part); });
+  };
+  if (!unreadable.empty() || any(surplus, "qweight") || any(surplus, ".scales") ||
+      any(surplus, "quant_state") || any(surplus, "weight_scale") || any(surplus, "absmax")) {
+    return "this is a quantized file: take the model's 16-bit files";
+  }
+  if (missing.size() == 1 && missing[0] == "lm_head.weight") {
+    return "the head seems to be tied: config.json wants \"tie_word_embeddings\": true";
+  }
+  if (any(surplus, "vision_tower") || any(surplus, "visual.")) {
+    return "this is a multimodal model of another model_type: only gemma3's text part is "
+           "supported";
+  }
+  if (any(surplus, "experts")) return "this is a mixture of experts, which is not supported";
+  if (any(missing, "qkv_proj") || any(surplus, "qkv_proj") || any(surplus, "_norm.weight") ||
+      any(missing, "_norm.weight") || any(surplus, ".bias")) {
+    return "model_type in config.json seems to be another family's than the files'";
+  }
+  if (!misshapen.empty()) return "config.json belongs to a model of another size";
+  return "the files are incomplete or belong to another model";
+}
+
+}  // namespace
+
+absl::StatusOr<WeightFiles> WeightFiles::Open(const std::string& directory,
+                                              const ModelConfig& config) {
+  WeightFiles out;
+  out.directory_ = directory;
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ShardNames(directory));
+  for (const std::string& name : names) {
+    ASSIGN_OR_RETURN(const std::shared_ptr<const SafetensorsFile> file,
+                     SafetensorsFile::Open(JoinPath(directory, name)));
+    for (const StoredTensor& tensor : file->tensors()) {
+      const std::string canonical = CanonicalName(tensor.name, config);
+      const auto [it, is_new] = out.entries_.try_emplace(canonical, Entry{file, &tensor});
+      if (!is_new) {
+        return UserError(file->path(), absl::StrCat("tensor \"", tensor.name, "\" is also in ",
+                                                    it->second.file->path()));
+      }
+    }
+  }
+  return out;
+}
+
+absl::Status WeightFiles::Check(const std::vector<WeightSpec>& specs, const ModelConfig& config,
+                                std::vector<std::string>* left_alone) const {
+  std::vector<std::string> missing, surplus, misshapen, unreadable, foreign;
+  std::set<std::string> wanted;
+  for (const WeightSpec& spec : specs) {
+    wanted.insert(spec.name);
+    const Entry* entry = Find(spec.name);
+    if (entry == nullptr) {
+      missing.push_back(spec.name);
+    } else if (entry->tensor->shape != spec.shape) {
+      misshapen.push_back(absl::StrCat(spec.name, " want ", ShapeText(spec.shape), ", got ",
+                                       ShapeText(entry->tensor->shape)));
+    } else if (const auto dtype = DTypeOfStored(entry->tensor->dtype);
+               !dtype || *dtype == DType::kI64 || *dtype == DType::kI32 || *dtype == DType::kU8) {
+      unreadable.push_back(absl::StrCat(spec.name, " ", entry->tensor->dtype));
+    }
+  }
+  for (const auto& [name, entry] : entries_) {
+    if (wanted.count(name) > 0) continue;
+    const bool tied_head = config.tie_word_embeddings && name == "lm_head.weight";
+    if (tied_head || IsWithoutInfluence(name)) continue;
+    (StartsWithAny(name, config.foreign_prefixes) ? foreign : surplus).push_back(name);
+  }
+  if (left_alone != nullptr && !foreign.empty()) {
+    left_alone->push_back(absl::StrCat(foreign.size(),
+                                       " tensors are not part of the text model "
+                                       "and left alone: ",
+                                       foreign[0], " …"));
+  }
+  if (missing.empty() && surplus.empty() && misshapen.empty() && unreadable.empty()) {
+    return absl::OkStatus();
+  }
+  return UserError(
+      directory_,
+      absl::StrCat("the tensors are not those of config.json (", config.model_type, ")",
+                   Listing("missing", missing), Listing("misshapen", misshapen),
+                   Listing("surplus", surplus), Listing("want F32, F16 or BF16", unreadable)),
+      LikelyCause(missing, surplus, misshapen, unreadable));
+}
+
+const WeightFiles::Entry* WeightFiles::Find(const std::string& name) const {
+  const auto it = entries_.find(name);
+  return it == entries_.end() ? nullptr : &it->second;
+}
+
+absl::Status WeightFiles::Load(const Context& context, const std::string& name,
+                               const Tensor& destination) const {
+  const Entry* entry = Find(name);
+  CHECK(entry != nullptr && entry->tensor->numel() == destination.numel()) << name;
+  const View out = destination.Mutable("load");
+  CHECK(out.contiguous()) << name;
+  const int64_t numel = out.numel(), width = static_cast<int64_t>(SizeOf(out.dtype));
+  if (out.device.type == DeviceType::kMeta) return absl::OkStatus();
+
+  // On the CPU the file's bytes are converted straight into place; elsewhere by way of a buffer.
+  const bool in_place = out.device.type == DeviceType::kCPU;
+  std::vector<char> buffer(in_place ? 0 : std::min(numel, 16 * kChunk) * width);
+  const int64_t step = in_place ? numel : 16 * kChunk;
+  for (int64_t begin = 0; begin < numel; begin += step) {
+    const int64_t end = std::min(begin + step, numel);
+    char* to = in_place ? out.as<char>() : buffer.data();
+    std::vector<absl::Status> statuses((end - begin + kChunk - 1) / kChunk);
+    ParallelFor(static_cast<int64_t>(statuses.size()), [&](int64_t task) {
+      const int64_t first = begin + task * kChunk;
+      statuses[task] = entry->file->Read(*entry->tensor, first, std::min(first + kChunk, end),
+                                         out.dtype, to + task * kChunk * width);
+    });
+    for (const absl::Status& status : statuses) RETURN_IF_ERROR(status);
+    if (in_place) continue;
+    const View flat = MakeView(out.data, out.dtype, out.device, {numel});
+    CopyToDevice(context.stream, buffer.data(), flat.Slice(0, begin, end));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace lockstep::nn

@@ -1,0 +1,49 @@
+// The weights of a Hugging Face folder: model.safetensors, or the shards that
+// model.safetensors.index.json names, as one set of named tensors.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "nn/modules.h"
+#include "nn/safetensors.h"
+#include "tensor/context.h"
+#include "tensor/tensor.h"
+
+namespace lockstep::nn {
+
+class WeightFiles {
+ public:
+  struct Entry {
+    std::shared_ptr<const SafetensorsFile> file;
+    const StoredTensor* tensor;  // in `file`, under the file's own name
+  };
+
+  // Maps the files and checks their headers. Names of a multimodal file's text part are brought to
+  // the form of ModulesOf.
+  static absl::StatusOr<WeightFiles> Open(const std::string& directory, const ModelConfig& config);
+
+  // All of `specs` are there in their shapes, in a dtype that can be read, and nothing else is but
+  // what is known to be without influence (then named in `left_alone`). The error lists everything
+  // that is missing, surplus or misshapen, the likeliest cause first.
+  absl::Status Check(const std::vector<WeightSpec>& specs, const ModelConfig& config,
+                     std::vector<std::string>* left_alone) const;
+
+  const Entry* Find(const std::string& name) const;
+  const absl::btree_map<std::string, Entry>& entries() const { return entries_; }
+
+  // Copies a tensor, which Check has seen, into contiguous memory of `context`'s device, converted
+  // to its dtype. Rank and shape of `destination` are free as long as the elements are as many.
+  absl::Status Load(const Context& context, const std::string& name,
+                    const Tensor& destination) const;
+
+ private:
+  std::string directory_;
+  absl::btree_map<std::string, Entry> entries_;
+};
+
+}  // namespace lockstep::nn
