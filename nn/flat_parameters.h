@@ -39,8 +39,8 @@ struct Parameter {
   int64_t numel = 0;
 };
 
-// Where each parameter lies: in the given order, each start aligned to 256 bytes of every buffer
-// (64 elements, for f32 and wider). A pure function.
+// Where each parameter lies: in the given order, each start at a multiple of 128 elements, so
+// aligned to 256 bytes in every buffer, bf16 included. A pure function.
 std::vector<Parameter> PlanFlatLayout(std::vector<ParameterSpec> specs);
 
 class FlatParameters {

@@ -1,0 +1,42 @@
+// AdamW over the flat parameters, with clipping by the norm of the whole gradient; both on the
+// device, without a host sync. Equations: tensor/kernels/adamw.h, norm.h.
+#pragma once
+
+#include <cstdint>
+
+#include "nn/flat_parameters.h"
+#include "tensor/context.h"
+#include "tensor/tensor.h"
+
+namespace lockstep::nn {
+
+struct AdamWOptions {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0;   // of parameters that decay
+  double max_grad_norm = 1;  // 0: no clipping
+};
+
+class AdamW {
+ public:
+  // `overflow_slot` of the parameters' slots counts gradients that exact sums could not hold: not
+  // zero makes Step change nothing, on every rank alike.
+  AdamW(const Context& context, const FlatParameters& parameters, const AdamWOptions& options,
+        int overflow_slot);
+
+  // Applies the step's gradient, which lies complete in parameters.sums(), and brings the image up
+  // to date. `step` counts from 1.
+  void Step(const Context& context, FlatParameters& parameters, int64_t step, double learning_rate);
+
+  // f64 [1] on the device: the norm of the last step's gradient before clipping.
+  const Tensor& grad_norm() const { return grad_norm_; }
+
+ private:
+  AdamWOptions options_;
+  int overflow_slot_;
+  Tensor grad_norm_, coefficient_, partials_;
+  Tensor no_overflow_;  // a zero, where sums are not exact
+};
+
+}  // namespace lockstep::nn
