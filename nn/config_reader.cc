@@ -75,10 +75,13 @@ constexpr const char* kHarmless[] = {
     "use_cache",
 };
 
-bool IsHarmless(absl::string_view name, const nlohmann::json& value) {
-  // Says nothing, is private to its writer, or is bookkeeping of other tools.
-  if (value.is_null() || value == false || (value.is_string() && value.empty())) return true;
-  if ((value.is_object() || value.is_array()) && value.empty()) return true;
+bool SaysNothing(const nlohmann::json& value) {
+  if (value.is_null() || value == false || (value.is_string() && value == "")) return true;
+  return (value.is_object() || value.is_array()) && value.empty();
+}
+
+bool IsHarmless(absl::string_view name) {
+  // Private to its writer, or bookkeeping of other tools.
   for (const char* prefix : {"_", "unsloth_", "transformers."}) {
     if (absl::StartsWith(name, prefix)) return true;
   }
@@ -231,10 +234,18 @@ void ConfigReader::Want(const char* name, const nlohmann::json& neutral, absl::s
                              hint.empty() ? "" : absl::StrCat(" (", hint, ")")));
 }
 
-void ConfigReader::RefuseUnknown() {
+std::vector<std::string> ConfigReader::Unknown() const {
+  std::vector<std::string> names;
   for (const auto& [name, value] : object_.items()) {
-    if (known_.contains(name) || IsHarmless(name, value)) continue;
-    Problem(name, absl::StrCat("unknown field, ", Shown(value),
+    if (!known_.contains(name) && !SaysNothing(value)) names.push_back(name);
+  }
+  return names;
+}
+
+void ConfigReader::RefuseUnknown() {
+  for (const std::string& name : Unknown()) {
+    if (IsHarmless(name)) continue;
+    Problem(name, absl::StrCat("unknown field, ", Shown(object_[name]),
                                ": it may change what the model computes"));
   }
 }

@@ -47,6 +47,9 @@ class ConfigReader {
   // model, or say nothing (null, false, "", empty).
   void RefuseUnknown();
 
+  // The fields that nobody asked for and that say something.
+  std::vector<std::string> Unknown() const;
+
   absl::Status status() const;
   const std::string& where() const { return where_; }
   const std::string& path() const { return path_; }

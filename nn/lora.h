@@ -29,9 +29,9 @@ struct ModuleSelector {
 
 enum class LoraInit {
   kTrue,      // A ~ U(±1/sqrt(in)), B = 0
-  kGaussian,  // A ~ N(0, 1/r), B = 0
-  kPissa,     // the principal singular directions, which leave W; "pissa" exactly
-  kFalse,     // A as kTrue, B ~ N(0, 1/r): not the identity, for tests
+  kGaussian,  // A normal with standard deviation 1/r, B = 0
+  kPissa,  // the r largest singular values: A = √(S/s) Vᵀ, B = U √(S/s), W ← W − s·B·A
+  kFalse,  // A ~ U(±1/sqrt(in)), B ~ U(±1/sqrt(r)): not the identity, for tests
 };
 
 struct LoraConfig {
@@ -40,7 +40,7 @@ struct LoraConfig {
   double dropout = 0;
   bool use_rslora = false;
   bool use_dora = false;
-  ModuleSelector target_modules{.all_linear = true};
+  ModuleSelector target_modules = {{}, std::nullopt, /*all_linear=*/true};
   ModuleSelector exclude_modules;
   std::vector<int64_t> layers_to_transform;  // empty: all
   std::vector<std::string> layers_pattern;   // module list names, e.g. "layers"

@@ -1,0 +1,37 @@
+// PEFT adapters as folders: adapter_config.json and adapter_model.safetensors.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "nn/flat_parameters.h"
+#include "nn/lora.h"
+#include "nn/modules.h"
+#include "tensor/context.h"
+
+namespace lockstep::nn {
+
+// The options in `directory`/adapter_config.json. A key that switches something on that is not
+// supported is an error; unknown keys that switch nothing on (a number or a text of a variant that
+// is off) are named in `warnings`.
+absl::StatusOr<LoraConfig> ReadAdapterConfig(const std::string& directory,
+                                             std::vector<std::string>* warnings);
+
+// Its text: the keys that every version of PEFT knows. `linear_modules` are the model's, to write
+// "all-linear" as the names that it stands for.
+std::string FormatAdapterConfig(const LoraConfig& config, const std::string& base_name,
+                                const std::vector<std::string>& linear_modules);
+
+// Fills the values of `parameters` from `directory`/adapter_model.safetensors: each parameter under
+// its PEFT name, "base_model.model." + name. Missing, surplus and misshapen tensors are listed at
+// once, before anything is read.
+absl::Status LoadAdapter(const Context& context, const std::string& directory,
+                         FlatParameters& parameters);
+
+// Writes adapter_model.safetensors (F32; F64 for f64 values).
+absl::Status SaveAdapter(const Context& context, const std::string& directory,
+                         const FlatParameters& parameters);
+
+}  // namespace lockstep::nn
