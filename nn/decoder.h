@@ -12,9 +12,8 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <vector>
 
+#include "autograd/ops/head_nll.h"
 #include "autograd/tape.h"
 #include "nn/config.h"
 #include "nn/decoder_weights.h"
@@ -26,46 +25,44 @@ namespace lockstep::nn {
 // What backward computes again instead of keeping. All three give the same bits.
 enum class Checkpointing {
   kNone,
-  kCheap,  // norms and the gated activation
-  kLayer,  // whole layers: only x is kept
+  kCheap,  // the gated activation, with the product behind it
+  kLayer,  // whole layers: only the residual stream and the last branch are kept
 };
 
 struct ForwardOptions {
   Checkpointing checkpointing = Checkpointing::kNone;
-  bool dropout = false;       // apply LoRA's dropout (training); evaluation leaves it out
-  uint64_t dropout_seed = 0;  // of the run; which element is dropped depends on it, on the pack's
-                              // token_keys, the module's name and the channel alone
-  KvCache* cache = nullptr;   // generation: the pack continues these documents (tape in kForward)
+  bool dropout = false;      // apply LoRA's dropout (training); evaluation leaves it out. What is
+                             // dropped depends on the run's seed, the module, the pack's token_keys
+                             // and the channel alone
+  KvCache* cache = nullptr;  // generation: the pack, one document, goes on where the cache ends
 };
 
 class Decoder {
  public:
-  Decoder(ModelConfig config, DecoderWeights weights);
+  Decoder(ModelConfig config, DecoderWeights weights, DType compute_dtype);
 
   // The hidden states after the final norm, [T, C].
   autograd::Variable Hidden(autograd::Tape& tape, const PackedTokens& pack,
                             const ForwardOptions& options = {}) const;
 
-  // Sum over the pack's targets of −log softmax(logits of its target row)[target], f32[1] (f64 in
-  // f64), times nothing; its gradient is multiplied by grad_scale: 1/N folds the step's mean into
-  // it. The seed for Backward is a tensor of ones.
-  autograd::Variable NllSum(autograd::Tape& tape, const autograd::Variable& hidden,
-                            const PackedTokens& pack, double grad_scale) const;
+  // loss = grad_scale · Σ over the pack's targets of −log softmax(logits of its row)[target], and
+  // the terms of the sum (autograd/ops/head_nll.h). With grad_scale = 1/N of the step the packs'
+  // losses and gradients add up to the step's mean.
+  autograd::HeadNllResult NllSum(autograd::Tape& tape, const autograd::Variable& hidden,
+                                 const PackedTokens& pack, double grad_scale,
+                                 const ForwardOptions& options = {}) const;
 
-  // The NLL of each target by itself, [S], for evaluation per document.
-  Tensor NllPerTarget(autograd::Tape& tape, const autograd::Variable& hidden,
-                      const PackedTokens& pack) const;
-
-  // Logits of rows [begin, end) of hidden, [end − begin, V].
-  Tensor Logits(autograd::Tape& tape, const autograd::Variable& hidden, int64_t begin,
-                int64_t end) const;
+  // Logits of some rows of hidden (i32 [R]), [R, V]; not differentiable.
+  Tensor Logits(autograd::Tape& tape, const autograd::Variable& hidden, const Tensor& rows) const;
 
   const ModelConfig& config() const { return config_; }
   const DecoderWeights& weights() const { return weights_; }
+  DType compute_dtype() const { return compute_dtype_; }
 
  private:
   ModelConfig config_;
   DecoderWeights weights_;
+  DType compute_dtype_;
 };
 
 }  // namespace lockstep::nn

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "autograd/ops/attention.h"
 #include "nn/config.h"
 #include "tensor/context.h"
 #include "tensor/tensor.h"
@@ -26,6 +27,9 @@ class KvCache {
   // Copies the new tokens' k | v of a layer, [T, 2·K·D] with contiguous rows, behind those there.
   // Returns all so far, [length() + T, 2·K·D].
   Tensor Append(const Context& context, int layer, const Tensor& kv);
+
+  // Where the document's keys lie once `tokens` more are there.
+  autograd::Documents Documents(const Context& context, int64_t tokens) const;
 
   // All layers have appended `tokens`.
   void Advance(int64_t tokens);

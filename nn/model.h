@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -21,18 +22,21 @@
 #include "nn/decoder.h"
 #include "nn/flat_parameters.h"
 #include "nn/lora.h"
+#include "nn/modules.h"
+#include "nn/trainable.h"
+#include "nn/weight_source.h"
 #include "tensor/context.h"
 
 namespace lockstep::nn {
 
 struct ModelOptions {
-  std::string directory;  // Hugging Face layout
+  std::string directory = {};  // Hugging Face layout
 
   // What is trained. Neither `lora` nor `adapter` nor `full`: nothing, for evaluation.
-  std::optional<LoraConfig> lora;  // a new adapter
-  std::string adapter;             // or a PEFT adapter's folder: its config and its values
-  bool full = false;               // or every weight
-  bool training = true;            // false: no gradients, no moments
+  std::optional<LoraConfig> lora = std::nullopt;  // a new adapter
+  std::string adapter = {};  // or a PEFT adapter's folder: its config and its values
+  bool full = false;         // or every weight
+  bool training = true;      // false: no gradients, no moments
 
   bool random_init = false;  // weights from the seed instead of files: config.json suffices
   uint64_t seed = 42;
@@ -66,9 +70,18 @@ class Model {
   absl::Status Save(const std::string& directory, const std::string& base_name) const;
 
  private:
-  Model() = default;
+  Model(const Context& context, const ModelOptions& options)
+      : context_(context), options_(options) {}
+  absl::Status Read();
+  absl::Status DecideTrainable();
+  absl::StatusOr<std::unique_ptr<WeightSource>> OpenSource();
+  absl::Status SaveFull(const std::string& directory) const;
+
+  Context context_;
   ModelOptions options_;
   ModelConfig config_;
+  ModelModules modules_;
+  Trainable trainable_;
   std::optional<LoraConfig> lora_;
   std::unique_ptr<FlatParameters> parameters_;
   std::unique_ptr<Decoder> decoder_;

@@ -1,0 +1,177 @@
+#include "nn/assemble.h"
+
+#include <cmath>
+
+#include "absl/strings/match.h"
+#include "base/hash.h"
+#include "base/status.h"
+#include "nn/random.h"
+#include "tensor/kernels/fill.h"
+
+namespace lockstep::nn {
+namespace {
+
+using autograd::Variable;
+
+class Assembler {
+ public:
+  Assembler(const Context& context, const Trainable& trainable, const WeightSource& source,
+            FlatParameters& parameters, const AssembleOptions& options)
+      : context_(context),
+        trainable_(trainable),
+        source_(source),
+        parameters_(parameters),
+        options_(options) {}
+
+  absl::StatusOr<Variable> Table(const std::string& path, int64_t rows, int64_t width) {
+    const std::string name = path + ".weight";
+    const Slot slot = Place(name, options_.base_dtype, {rows, width});
+    RETURN_IF_ERROR(source_.Fill(context_, name, slot.memory));
+    return slot.variable;
+  }
+
+  // A head tied to the embedding. Trained by itself (modules_to_save) it starts as a copy, as in
+  // PEFT; if the embedding is saved whole, the head stays with the frozen base table.
+  absl::StatusOr<Variable> TiedHead(const ModelModules& modules, const Variable& embedding,
+                                    int64_t rows, int64_t width) {
+    const std::string source = modules.embedding + ".weight";
+    const bool own_head = parameters_.IndexOf(modules.head.path + ".weight") >= 0;
+    const bool own_embedding = parameters_.IndexOf(source) >= 0 && !trainable_.full;
+    if (!own_head && !own_embedding) return embedding;
+    const Slot slot = Place(modules.head.path + ".weight", options_.base_dtype, {rows, width});
+    RETURN_IF_ERROR(source_.Fill(context_, source, slot.memory));
+    return slot.variable;
+  }
+
+  absl::StatusOr<Variable> Norm(const NormModule& norm) {
+    if (norm.path.empty()) return Variable();
+    const std::string name = norm.path + ".weight";
+    const Slot slot = Place(name, options_.compute_dtype, {norm.width});
+    RETURN_IF_ERROR(source_.Fill(context_, name, slot.memory));
+    return slot.variable;
+  }
+
+  absl::StatusOr<LinearWeights> Linear(const MergedLinear& linear) {
+    LinearWeights out;
+    const Slot weight =
+        Place(linear.path + ".weight", options_.base_dtype, {linear.out(), linear.in()});
+    Slot bias;
+    if (linear.bias()) {
+      bias = Place(linear.path + ".bias", options_.compute_dtype, {linear.out()});
+      kernels::Fill(context_.stream, bias.memory.Mutable("bias"), 0.0);
+    }
+    int64_t row = 0;
+    for (const LinearModule& part : linear.parts) {
+      RETURN_IF_ERROR(source_.Fill(context_, part.path + ".weight",
+                                   weight.memory.Slice(0, row, row + part.out)));
+      if (part.bias) {
+        RETURN_IF_ERROR(
+            source_.Fill(context_, part.path + ".bias", bias.memory.Slice(0, row, row + part.out)));
+      }
+      AddAdapter(part, row, out);
+      row += part.out;
+    }
+    out.weight = weight.variable;
+    out.bias = bias.variable;
+    return out;
+  }
+
+  void AddAdapter(const LinearModule& part, int64_t row, LinearWeights& out) const {
+    const auto it = trainable_.targets.find(part.path);
+    if (it == trainable_.targets.end()) return;
+    autograd::LoraAdapter adapter;
+    adapter.a = Leaf(part.path + ".lora_A.weight");
+    adapter.b = Leaf(part.path + ".lora_B.weight");
+    adapter.scale = it->second.scale;
+    adapter.first = row;
+    adapter.dropout_key = MixKeys(options_.seed, Hash64(part.path));
+    out.adapters.push_back(std::move(adapter));
+  }
+
+ private:
+  // A weight's memory to fill, and the variable that the decoder reads.
+  struct Slot {
+    Tensor memory;
+    Variable variable;
+  };
+
+  Variable Leaf(const std::string& name) const {
+    return parameters_.leaf(parameters_.IndexOf(name));
+  }
+
+  Slot Place(const std::string& name, DType dtype, std::initializer_list<int64_t> shape) {
+    if (const int index = parameters_.IndexOf(name); index >= 0) {
+      return {parameters_.Part(parameters_.values(), index), parameters_.leaf(index)};
+    }
+    const Tensor memory = Tensor::Empty(*context_.allocator, dtype, shape);
+    return {memory, Variable::Frozen(memory)};
+  }
+
+  const Context& context_;
+  const Trainable& trainable_;
+  const WeightSource& source_;
+  FlatParameters& parameters_;
+  const AssembleOptions& options_;
+};
+
+}  // namespace
+
+absl::StatusOr<DecoderWeights> Assemble(const Context& context, const ModelConfig& config,
+                                        const ModelModules& modules, const Trainable& trainable,
+                                        const WeightSource& source, FlatParameters& parameters,
+                                        const AssembleOptions& options) {
+  Assembler assembler(context, trainable, source, parameters, options);
+  const int64_t vocab = config.vocab_size, width = config.hidden_size;
+  DecoderWeights out;
+  out.lora_dropout = options.lora_dropout;
+  ASSIGN_OR_RETURN(out.embedding, assembler.Table(modules.embedding, vocab, width));
+  for (const LayerModules& module : modules.layers) {
+    LayerWeights layer;
+    ASSIGN_OR_RETURN(layer.input_norm, assembler.Norm(module.input_norm));
+    ASSIGN_OR_RETURN(layer.qkv, assembler.Linear(module.qkv));
+    ASSIGN_OR_RETURN(layer.q_norm, assembler.Norm(module.q_norm));
+    ASSIGN_OR_RETURN(layer.k_norm, assembler.Norm(module.k_norm));
+    ASSIGN_OR_RETURN(layer.o, assembler.Linear(module.o));
+    ASSIGN_OR_RETURN(layer.post_attention_norm, assembler.Norm(module.post_attention_norm));
+    ASSIGN_OR_RETURN(layer.pre_mlp_norm, assembler.Norm(module.pre_mlp_norm));
+    ASSIGN_OR_RETURN(layer.gate_up, assembler.Linear(module.gate_up));
+    ASSIGN_OR_RETURN(layer.down, assembler.Linear(module.down));
+    ASSIGN_OR_RETURN(layer.post_mlp_norm, assembler.Norm(module.post_mlp_norm));
+    out.layers.push_back(std::move(layer));
+  }
+  ASSIGN_OR_RETURN(out.norm, assembler.Norm(modules.norm));
+  if (!config.tie_word_embeddings) {
+    ASSIGN_OR_RETURN(out.head.weight, assembler.Table(modules.head.path, vocab, width));
+  } else {
+    ASSIGN_OR_RETURN(out.head.weight, assembler.TiedHead(modules, out.embedding, vocab, width));
+  }
+  assembler.AddAdapter(modules.head, 0, out.head);
+  parameters.RefreshImage(context);
+  return out;
+}
+
+void InitializeLora(const Context& context, const LoraConfig& lora, uint64_t seed,
+                    FlatParameters& parameters) {
+  if (context.device().type == DeviceType::kMeta) return;
+  for (int i = 0; i < parameters.num_parameters(); ++i) {
+    const Parameter& parameter = parameters.parameters()[i];
+    const std::string& name = parameter.spec.name;
+    const bool is_a = absl::EndsWith(name, ".lora_A.weight");
+    const bool is_b = absl::EndsWith(name, ".lora_B.weight");
+    if (!is_a && !is_b) continue;
+    // Both are [out, in] matrices: U(±1/sqrt(in)) is torch's default for linear layers.
+    const double inputs = static_cast<double>(parameter.spec.shape[1]);
+    const double r = static_cast<double>(parameter.spec.shape[0]);  // of an A
+    const Tensor part = parameters.Part(parameters.values(), i);
+    if (is_a && lora.init == LoraInit::kGaussian) {
+      Assign(context, NormalValues(seed, name, parameter.numel, 1 / r), part);
+    } else if (is_a || lora.init == LoraInit::kFalse) {
+      Assign(context, UniformValues(seed, name, parameter.numel, 1 / std::sqrt(inputs)), part);
+    } else {
+      kernels::Fill(context.stream, part.Mutable("init"), 0.0);
+    }
+  }
+  parameters.RefreshImage(context);
+}
+
+}  // namespace lockstep::nn

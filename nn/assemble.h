@@ -1,0 +1,36 @@
+// Puts a decoder's weights together: frozen ones into memory of their own, trained ones into the
+// flat parameters.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "nn/decoder_weights.h"
+#include "nn/flat_parameters.h"
+#include "nn/lora.h"
+#include "nn/modules.h"
+#include "nn/trainable.h"
+#include "nn/weight_source.h"
+#include "tensor/context.h"
+
+namespace lockstep::nn {
+
+struct AssembleOptions {
+  DType compute_dtype = DType::kF32;  // of norms and biases
+  DType base_dtype = DType::kF32;     // of frozen matrices
+  uint64_t seed = 0;                  // of dropout
+  double lora_dropout = 0;
+};
+
+// Each part of a merged matrix is read straight into its rows. A weight that is a parameter goes to
+// parameters.values(); the image is brought up to date at the end.
+absl::StatusOr<DecoderWeights> Assemble(const Context& context, const ModelConfig& config,
+                                        const ModelModules& modules, const Trainable& trainable,
+                                        const WeightSource& source, FlatParameters& parameters,
+                                        const AssembleOptions& options);
+
+// First values of LoRA's matrices.
+void InitializeLora(const Context& context, const LoraConfig& lora, uint64_t seed,
+                    FlatParameters& parameters);
+
+}  // namespace lockstep::nn

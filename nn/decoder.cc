@@ -1,0 +1,167 @@
+#include "nn/decoder.h"
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "autograd/ops/add_rms_norm.h"
+#include "autograd/ops/attention.h"
+#include "autograd/ops/embedding.h"
+#include "autograd/ops/glu.h"
+#include "autograd/ops/head_norm.h"
+#include "autograd/ops/linear_lora.h"
+#include "autograd/ops/rms_norm.h"
+#include "autograd/ops/rope.h"
+#include "base/check.h"
+#include "nn/rope.h"
+
+namespace lockstep::nn {
+namespace {
+
+using autograd::Tape;
+using autograd::Variable;
+
+// One pack's way through the decoder: what all layers share. A layer's segment may run again in
+// backward, when Hidden has long returned: segments hold it by shared_ptr.
+class Pass : public std::enable_shared_from_this<Pass> {
+ public:
+  Pass(const ModelConfig& config, const DecoderWeights& weights, const Context& context,
+       const PackedTokens& pack, const ForwardOptions& options)
+      : config_(config), options_(options) {
+    layout_ = {config.num_heads, config.num_kv_heads, config.head_dim};
+    norm_.eps = config.rms_norm_eps;
+    norm_.form = config.norm_adds_one ? autograd::NormForm::kGemma : autograd::NormForm::kLlama;
+    if (options.dropout) dropout_ = {weights.lora_dropout, pack.token_keys};
+    queries_ = {pack.host_cu_seqlens, pack.cu_seqlens};
+    const int64_t past = options.cache == nullptr ? 0 : options.cache->length();
+    std::vector<int64_t> lengths;
+    for (int64_t d = 0; d < pack.num_documents(); ++d) {
+      lengths.push_back(past + pack.host_cu_seqlens[d + 1] - pack.host_cu_seqlens[d]);
+    }
+    for (const RopeConfig& rope : config.ropes) {
+      rope_tables_.push_back(
+          PackRopeTable(context, rope, pack.positions, pack.host_cu_seqlens, lengths));
+    }
+    if (options.cache != nullptr) {
+      CHECK_EQ(pack.num_documents(), 1) << "[kv_cache] holds one document";
+      keys_ = options.cache->Documents(context, pack.num_tokens());
+    }
+  }
+
+  Variable Attention(Tape& tape, int index, const LayerWeights& layer, const Variable& h) const {
+    Variable qkv = Linear(tape, layer.qkv, h);
+    if (config_.qk_norm) {
+      qkv = autograd::HeadNorm(tape, qkv, layer.q_norm, layer.k_norm, layout_, norm_);
+    }
+    qkv = autograd::Rope(tape, qkv, layout_, rope_tables_[config_.layers[index].rope]);
+    autograd::AttentionOptions attention;
+    attention.scale = config_.attention_scale;
+    attention.softcap = config_.attention_softcap;
+    attention.window = config_.layers[index].window;
+    const Variable mixed = options_.cache == nullptr
+                               ? autograd::Attention(tape, qkv, layout_, queries_, attention)
+                               : Cached(tape, index, qkv, attention);
+    return Linear(tape, layer.o, mixed);
+  }
+
+  Variable Mlp(Tape& tape, const LayerWeights& layer, const Variable& h) const {
+    const Variable gate_up = Linear(tape, layer.gate_up, h);
+    const auto activation = config_.activation == Activation::kSilu
+                                ? autograd::GluActivation::kSilu
+                                : autograd::GluActivation::kGeluTanh;
+    const auto activate = [pass = shared_from_this(), &layer, activation](
+                              Tape& t, absl::Span<const Variable> in) {
+      const Variable product = autograd::Glu(t, in[0], activation);
+      return std::vector<Variable>{pass->Linear(t, layer.down, product)};
+    };
+    if (options_.checkpointing != Checkpointing::kCheap) return activate(tape, {gate_up})[0];
+    return tape.Checkpoint("mlp", {gate_up}, activate)[0];
+  }
+
+  const autograd::RmsNormOptions& norm() const { return norm_; }
+
+ private:
+  Variable Linear(Tape& tape, const LinearWeights& linear, const Variable& x) const {
+    return autograd::LinearLora(tape, x, linear.weight, linear.bias, linear.adapters, dropout_);
+  }
+
+  Variable Cached(Tape& tape, int index, const Variable& qkv,
+                  const autograd::AttentionOptions& attention) const {
+    const int64_t q_width = config_.num_heads * config_.head_dim;
+    const int64_t kv_width = config_.num_kv_heads * config_.head_dim;
+    const Tensor& new_rows = qkv.value();
+    const Tensor kv = options_.cache->Append(tape.context(), index,
+                                             new_rows.Slice(1, q_width, q_width + 2 * kv_width));
+    return Variable::Frozen(autograd::CachedAttention(
+        tape.context(), new_rows.Slice(1, 0, q_width), kv.Slice(1, 0, kv_width),
+        kv.Slice(1, kv_width, 2 * kv_width), layout_, queries_, keys_, attention));
+  }
+
+  const ModelConfig& config_;  // the decoder's, which outlives its tapes
+  const ForwardOptions options_;
+  autograd::QkvLayout layout_;
+  autograd::RmsNormOptions norm_;
+  autograd::LoraDropout dropout_;
+  autograd::Documents queries_, keys_;
+  std::vector<Tensor> rope_tables_;  // by RopeConfig
+};
+
+}  // namespace
+
+Decoder::Decoder(ModelConfig config, DecoderWeights weights, DType compute_dtype)
+    : config_(std::move(config)), weights_(std::move(weights)), compute_dtype_(compute_dtype) {
+  CHECK_EQ(weights_.layers.size(), config_.layers.size());
+}
+
+Variable Decoder::Hidden(Tape& tape, const PackedTokens& pack,
+                         const ForwardOptions& options) const {
+  const auto pass = std::make_shared<const Pass>(config_, weights_, tape.context(), pack, options);
+  Variable residual = autograd::Embedding(tape, pack.input_ids, weights_.embedding, compute_dtype_,
+                                          config_.embedding_scale);
+  // What the layer before adds to the residual stream: (branch, its own norm).
+  Variable branch, branch_norm;
+  for (int i = 0; i < static_cast<int>(weights_.layers.size()); ++i) {
+    const LayerWeights& layer = weights_.layers[i];
+    const auto run = [this, pass, i, &layer, branch_norm](Tape& t, absl::Span<const Variable> in) {
+      autograd::AddRmsNormResult x =
+          i == 0
+              ? autograd::AddRmsNormResult{in[0], autograd::RmsNorm(t, in[0], layer.input_norm,
+                                                                    pass->norm())}
+              : autograd::AddRmsNorm(t, in[0], in[1], branch_norm, layer.input_norm, pass->norm());
+      const Variable attention = pass->Attention(t, i, layer, x.normed);
+      x = autograd::AddRmsNorm(t, x.sum, attention, layer.post_attention_norm, layer.pre_mlp_norm,
+                               pass->norm());
+      return std::vector<Variable>{x.sum, pass->Mlp(t, layer, x.normed)};
+    };
+    std::vector<Variable> inputs = {residual};
+    if (i > 0) inputs.push_back(branch);
+    const std::vector<Variable> outputs = options.checkpointing == Checkpointing::kLayer
+                                              ? tape.Checkpoint("layer", inputs, run)
+                                              : run(tape, inputs);
+    residual = outputs[0];
+    branch = outputs[1];
+    branch_norm = layer.post_mlp_norm;
+  }
+  if (options.cache != nullptr) options.cache->Advance(pack.num_tokens());
+  return autograd::AddRmsNorm(tape, residual, branch, branch_norm, weights_.norm, pass->norm())
+      .normed;
+}
+
+autograd::HeadNllResult Decoder::NllSum(Tape& tape, const Variable& hidden,
+                                        const PackedTokens& pack, double grad_scale,
+                                        const ForwardOptions& options) const {
+  autograd::HeadWeights head{weights_.head.weight, weights_.head.bias, weights_.head.adapters, {}};
+  if (options.dropout) head.dropout = {weights_.lora_dropout, pack.token_keys};
+  autograd::HeadNllOptions nll;
+  nll.grad_scale = grad_scale;
+  nll.softcap = config_.final_softcap;
+  return autograd::HeadNll(tape, hidden, pack.target_rows, pack.targets, head, nll);
+}
+
+Tensor Decoder::Logits(Tape& tape, const Variable& hidden, const Tensor& rows) const {
+  const autograd::HeadWeights head{
+      weights_.head.weight, weights_.head.bias, weights_.head.adapters, {}};
+  return autograd::HeadLogits(tape, hidden, rows, head, config_.final_softcap);
+}
+
+}  // namespace lockstep::nn

@@ -1,0 +1,92 @@
+#include "nn/model.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "nn/adapter.h"
+#include "nn/assemble.h"
+#include "nn/save_model.h"
+#include "nn/weights.h"
+
+namespace lockstep::nn {
+
+absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Context& context,
+                                                   const ModelOptions& options) {
+  std::unique_ptr<Model> model(new Model(context, options));
+  RETURN_IF_ERROR(model->Read());
+  return model;
+}
+
+absl::Status Model::Read() {
+  ASSIGN_OR_RETURN(config_, ReadModelConfig(options_.directory));
+  warnings_ = config_.warnings;
+  modules_ = ModulesOf(config_);
+  RETURN_IF_ERROR(DecideTrainable());
+  ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source, OpenSource());
+
+  FlatParameters::Options flat;
+  flat.dtype = options_.compute_dtype == DType::kF64 ? DType::kF64 : DType::kF32;
+  flat.image_dtype = options_.compute_dtype;
+  flat.sum_dtype = options_.sum_dtype;
+  flat.num_slots = options_.num_slots;
+  flat.training = options_.training;
+  parameters_ = std::make_unique<FlatParameters>(context_, trainable_.specs, flat);
+
+  AssembleOptions assemble;
+  assemble.compute_dtype = options_.compute_dtype;
+  assemble.base_dtype = options_.base_dtype;
+  assemble.seed = options_.seed;
+  assemble.lora_dropout = lora_ ? lora_->dropout : 0;
+  ASSIGN_OR_RETURN(DecoderWeights weights, Assemble(context_, config_, modules_, trainable_,
+                                                    *source, *parameters_, assemble));
+  if (!options_.adapter.empty()) {
+    RETURN_IF_ERROR(LoadAdapter(context_, options_.adapter, *parameters_));
+  } else if (lora_) {
+    InitializeLora(context_, *lora_, options_.seed, *parameters_);
+  }
+  decoder_ = std::make_unique<Decoder>(config_, std::move(weights), options_.compute_dtype);
+  return absl::OkStatus();
+}
+
+absl::Status Model::DecideTrainable() {
+  if (!options_.adapter.empty()) {
+    ASSIGN_OR_RETURN(lora_, ReadAdapterConfig(options_.adapter, &warnings_));
+  } else {
+    lora_ = options_.lora;
+  }
+  CHECK(!(options_.full && lora_)) << "full training has no adapter";
+  if (options_.full) {
+    trainable_ = AllTrainable(config_, modules_);
+  } else if (lora_) {
+    ASSIGN_OR_RETURN(trainable_, TrainableOf(*lora_, config_, modules_));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<WeightSource>> Model::OpenSource() {
+  if (options_.random_init) return std::make_unique<RandomWeights>(config_, options_.seed);
+  ASSIGN_OR_RETURN(WeightFiles files, WeightFiles::Open(options_.directory, config_));
+  RETURN_IF_ERROR(files.Check(WeightsOf(config_, modules_), config_, &warnings_));
+  return std::make_unique<FileWeights>(std::move(files));
+}
+
+absl::Status Model::Save(const std::string& directory, const std::string& base_name) const {
+  RETURN_IF_ERROR(MakeDirectories(directory));
+  if (options_.full) return SaveFull(directory);
+  CHECK(lora_) << "nothing was trained";
+  const std::string text = FormatAdapterConfig(*lora_, base_name, LinearPaths(modules_));
+  RETURN_IF_ERROR(WriteFileAtomically(JoinPath(directory, "adapter_config.json"), text));
+  return SaveAdapter(context_, directory, *parameters_);
+}
+
+absl::Status Model::SaveFull(const std::string& directory) const {
+  ASSIGN_OR_RETURN(const std::string config, ReadFile(JoinPath(options_.directory, "config.json")));
+  RETURN_IF_ERROR(SaveParametersAsModel(context_, config_, modules_, *parameters_, directory));
+  return WriteFileAtomically(JoinPath(directory, "config.json"), config);
+}
+
+}  // namespace lockstep::nn
