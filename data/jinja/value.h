@@ -90,6 +90,8 @@ class Value {
   static Value Markup(std::string utf8);
   static Value List(std::vector<Value> items);
   static Value Tuple(std::vector<Value> items);
+  // The tuple (grouper, list) of the filter `groupby`, whose items have these names too.
+  static Value Group(Value grouper, Value list);
   // Later values of a key replace earlier ones, which keep their place. Keys must be hashable.
   static Value Dict(std::vector<std::pair<Value, Value>> items);
   static Value View(std::shared_ptr<const ViewObject> view);
@@ -106,7 +108,8 @@ class Value {
   bool is_float() const { return type_ == Type::kFloat; }
   bool is_number() const { return is_integral() || is_float(); }
   bool is_string() const { return type_ == Type::kString; }
-  bool is_markup() const { return is_string() && markup_; }
+  bool is_markup() const { return is_string() && flag_; }
+  bool is_group() const { return is_tuple() && flag_; }
   bool is_list() const { return type_ == Type::kList; }
   bool is_tuple() const { return type_ == Type::kTuple; }
   bool is_sequence() const { return is_list() || is_tuple(); }
@@ -138,7 +141,7 @@ class Value {
   Value(Type type, std::shared_ptr<Object> object) : type_(type), object_(std::move(object)) {}
 
   Type type_;
-  bool markup_ = false;
+  bool flag_ = false;  // of a string: Markup; of a tuple: a group
   union {
     Int integer_ = 0;
     double real_;
@@ -203,11 +206,12 @@ struct UndefinedObject : Object {
 };
 
 // An object of the engine with behaviour of its own.
-class CustomObject : public Object {
+class CustomObject : public Object, public std::enable_shared_from_this<CustomObject> {
  public:
   virtual absl::string_view type_name() const = 0;
-  virtual std::string Repr() const = 0;
+  virtual std::string Repr(int depth) const = 0;                   // depth: of what is around it
   virtual std::optional<Value> Attribute(absl::string_view name);  // default: none
+  virtual std::optional<int64_t> Length() { return std::nullopt; }
   virtual bool callable() const { return false; }
   virtual Value Call(Interpreter& interpreter, const Arguments& arguments);  // default: throws
 };

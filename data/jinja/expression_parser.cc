@@ -1,0 +1,528 @@
+#include "data/jinja/expression_parser.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace lockstep::data::jinja {
+
+namespace {
+
+constexpr int kMaxNesting = 100;    // brackets and blocks within each other
+constexpr int kMaxTreeDepth = 400;  // chains such as a + b + c …
+
+}  // namespace
+
+ExpressionParser::Nesting::Nesting(ExpressionParser& parser) : parser_(parser) {
+  if (++parser_.nesting_ > kMaxNesting) {
+    --parser_.nesting_;
+    parser_.Fail("the template is nested too deeply");
+  }
+}
+
+void ExpressionParser::Fail(const std::string& message, int line) const {
+  throw TemplateError(message, line > 0 ? line : Current().line);
+}
+
+Token ExpressionParser::Take() {
+  Token token = tokens_[at_];
+  if (at_ + 1 < tokens_.size()) ++at_;
+  return token;
+}
+
+bool ExpressionParser::IsName(absl::string_view name) const {
+  return Current().kind == Token::kName && Current().text == name;
+}
+bool ExpressionParser::IsOperator(absl::string_view op) const {
+  return Current().kind == Token::kOperator && Current().text == op;
+}
+bool ExpressionParser::SkipName(absl::string_view name) {
+  if (!IsName(name)) return false;
+  Take();
+  return true;
+}
+bool ExpressionParser::SkipOperator(absl::string_view op) {
+  if (!IsOperator(op)) return false;
+  Take();
+  return true;
+}
+void ExpressionParser::ExpectOperator(absl::string_view op) {
+  if (!SkipOperator(op)) {
+    Fail(absl::StrCat("expected token '", op, "', got '", Describe(Current()), "'"));
+  }
+}
+void ExpressionParser::ExpectName(absl::string_view name) {
+  if (!SkipName(name)) {
+    Fail(absl::StrCat("expected token '", name, "', got '", Describe(Current()), "'"));
+  }
+}
+std::string ExpressionParser::ExpectAnyName() {
+  if (Current().kind != Token::kName) {
+    Fail(absl::StrCat("expected token 'name', got '", Describe(Current()), "'"));
+  }
+  return Take().text;
+}
+void ExpressionParser::Expect(Token::Kind kind, absl::string_view what) {
+  if (Current().kind != kind) {
+    Fail(absl::StrCat("expected token '", what, "', got '", Describe(Current()), "'"));
+  }
+  Take();
+}
+
+ExprPtr ExpressionParser::Make(Expr::Kind kind, int line) {
+  auto node = std::make_unique<Expr>();
+  node->kind = kind;
+  node->line = line;
+  return node;
+}
+
+ExprPtr ExpressionParser::Finish(ExprPtr node) const {
+  const auto include = [&](const ExprPtr& child) {
+    if (child) node->depth = std::max(node->depth, child->depth + 1);
+  };
+  for (const ExprPtr& child : node->operands) include(child);
+  for (const ExprPtr& child : node->call.positional) include(child);
+  for (const auto& [name, child] : node->call.keyword) include(child);
+  include(node->call.starred);
+  include(node->call.double_starred);
+  if (node->depth > kMaxTreeDepth) Fail("the expression is too long", node->line);
+  return node;
+}
+
+ExprPtr ExpressionParser::Two(Expr::Kind kind, int line, ExprPtr left, ExprPtr right) {
+  ExprPtr node = Make(kind, line);
+  node->operands.push_back(std::move(left));
+  node->operands.push_back(std::move(right));
+  return Finish(std::move(node));
+}
+
+ExprPtr ExpressionParser::ParseExpression(bool with_condition) {
+  const Nesting nesting(*this);
+  return with_condition ? ParseConditional() : ParseOr();
+}
+
+ExprPtr ExpressionParser::ParseConditional() {
+  int line = Current().line;
+  ExprPtr node = ParseOr();
+  while (SkipName("if")) {
+    ExprPtr conditional = Make(Expr::kConditional, line);
+    conditional->operands.push_back(ParseOr());
+    conditional->operands.push_back(std::move(node));
+    conditional->operands.push_back(nullptr);
+    if (SkipName("else")) {
+      const Nesting nesting(*this);
+      conditional->operands[2] = ParseConditional();
+    }
+    node = Finish(std::move(conditional));
+    line = Current().line;
+  }
+  return node;
+}
+
+ExprPtr ExpressionParser::ParseOr() {
+  const int line = Current().line;
+  ExprPtr left = ParseAnd();
+  while (SkipName("or")) left = Two(Expr::kOr, line, std::move(left), ParseAnd());
+  return left;
+}
+
+ExprPtr ExpressionParser::ParseAnd() {
+  const int line = Current().line;
+  ExprPtr left = ParseNot();
+  while (SkipName("and")) left = Two(Expr::kAnd, line, std::move(left), ParseNot());
+  return left;
+}
+
+ExprPtr ExpressionParser::ParseNot() {
+  if (!IsName("not")) return ParseComparison();
+  const Nesting nesting(*this);
+  ExprPtr node = Make(Expr::kNot, Take().line);
+  node->operands.push_back(ParseNot());
+  return Finish(std::move(node));
+}
+
+ExprPtr ExpressionParser::ParseComparison() {
+  constexpr std::pair<absl::string_view, Operator> kComparisons[] = {
+      {"==", Operator::kEqual},     {"!=", Operator::kNotEqual}, {"<", Operator::kLess},
+      {"<=", Operator::kLessEqual}, {">", Operator::kGreater},   {">=", Operator::kGreaterEqual}};
+  ExprPtr first = ParseSum();
+  ExprPtr node = Make(Expr::kCompare, Current().line);
+  const auto next = [&](Operator op) {
+    node->operators.push_back(op);
+    node->operands.push_back(ParseSum());
+  };
+  while (true) {
+    const auto* found =
+        std::find_if(std::begin(kComparisons), std::end(kComparisons),
+                     [&](const auto& comparison) { return IsOperator(comparison.first); });
+    if (found != std::end(kComparisons)) {
+      Take();
+      next(found->second);
+    } else if (SkipName("in")) {
+      next(Operator::kIn);
+    } else if (IsName("not") && Ahead().kind == Token::kName && Ahead().text == "in") {
+      Take();
+      Take();
+      next(Operator::kNotIn);
+    } else {
+      break;
+    }
+  }
+  if (node->operators.empty()) return first;
+  node->operands.insert(node->operands.begin(), std::move(first));
+  return Finish(std::move(node));
+}
+
+ExprPtr ExpressionParser::ParseSum() {
+  const int line = Current().line;
+  ExprPtr left = ParseConcatenation();
+  while (IsOperator("+") || IsOperator("-")) {
+    const Operator op = Take().text == "+" ? Operator::kAdd : Operator::kSubtract;
+    left = Two(Expr::kBinary, line, std::move(left), ParseConcatenation());
+    left->operators = {op};
+  }
+  return left;
+}
+
+ExprPtr ExpressionParser::ParseConcatenation() {
+  ExprPtr first = ParseProduct();
+  if (!IsOperator("~")) return first;
+  ExprPtr node = Make(Expr::kConcatenate, first->line);
+  node->operands.push_back(std::move(first));
+  while (SkipOperator("~")) node->operands.push_back(ParseProduct());
+  return Finish(std::move(node));
+}
+
+ExprPtr ExpressionParser::ParseProduct() {
+  constexpr std::pair<absl::string_view, Operator> kProducts[] = {{"*", Operator::kMultiply},
+                                                                  {"/", Operator::kDivide},
+                                                                  {"//", Operator::kFloorDivide},
+                                                                  {"%", Operator::kModulo}};
+  const int line = Current().line;
+  ExprPtr left = ParsePower();
+  while (true) {
+    const auto* found =
+        std::find_if(std::begin(kProducts), std::end(kProducts),
+                     [&](const auto& product) { return IsOperator(product.first); });
+    if (found == std::end(kProducts)) return left;
+    Take();
+    left = Two(Expr::kBinary, line, std::move(left), ParsePower());
+    left->operators = {found->second};
+  }
+}
+
+ExprPtr ExpressionParser::ParsePower() {
+  const int line = Current().line;
+  ExprPtr left = ParseUnary();
+  while (SkipOperator("**")) {
+    left = Two(Expr::kBinary, line, std::move(left), ParseUnary());
+    left->operators = {Operator::kPower};
+  }
+  return left;
+}
+
+ExprPtr ExpressionParser::ParseUnary(bool with_filter) {
+  ExprPtr node;
+  if (IsOperator("-") || IsOperator("+")) {
+    const Nesting nesting(*this);
+    const Token sign = Take();
+    node = Make(sign.text == "-" ? Expr::kNegate : Expr::kPlus, sign.line);
+    node->operands.push_back(ParseUnary(false));
+    node = Finish(std::move(node));
+  } else {
+    node = ParsePrimary();
+  }
+  node = ParsePostfix(std::move(node));
+  return with_filter ? ParseFilterExpression(std::move(node)) : std::move(node);
+}
+
+ExprPtr ExpressionParser::ParsePrimary(bool with_namespace) {
+  const Token& token = Current();
+  const int line = token.line;
+  if (token.kind == Token::kName) {
+    const std::string name = Take().text;
+    ExprPtr node = Make(Expr::kConstant, line);
+    if (name == "true" || name == "True" || name == "false" || name == "False") {
+      node->constant = Value::Bool(name == "true" || name == "True");
+    } else if (name == "none" || name == "None") {
+      node->constant = Value::None();
+    } else {
+      node->name = name;
+      node->kind = Expr::kName;
+      if (with_namespace && SkipOperator(".")) {
+        node->kind = Expr::kNamespaceAttribute;
+        node->constant = Value::String(ExpectAnyName());
+      }
+      macro_names_.caller |= name == "caller";
+      macro_names_.kwargs |= name == "kwargs";
+      macro_names_.varargs |= name == "varargs";
+    }
+    return node;
+  }
+  if (token.kind == Token::kString) {
+    std::string text;
+    while (Current().kind == Token::kString) text += Take().text;
+    ExprPtr node = Make(Expr::kConstant, line);
+    node->constant = Value::String(std::move(text));
+    return node;
+  }
+  if (token.kind == Token::kInteger || token.kind == Token::kFloat) {
+    ExprPtr node = Make(Expr::kConstant, line);
+    node->constant = Take().value;
+    return node;
+  }
+  if (SkipOperator("(")) {
+    ExprPtr node = ParseTuple(true, "", true);
+    ExpectOperator(")");
+    return node;
+  }
+  if (IsOperator("[")) return ParseList();
+  if (IsOperator("{")) return ParseDict();
+  Fail(absl::StrCat("unexpected '", Describe(token), "'"));
+}
+
+ExprPtr ExpressionParser::ParseTuple(bool with_condition, absl::string_view end_name,
+                                     bool explicit_parentheses) {
+  const int line = Current().line;
+  const auto at_end = [&] {
+    return Current().kind == Token::kVariableEnd || Current().kind == Token::kBlockEnd ||
+           IsOperator(")") || (!end_name.empty() && IsName(end_name));
+  };
+  ExprPtr tuple = Make(Expr::kTuple, line);
+  bool is_tuple = false;
+  while (true) {
+    if (!tuple->operands.empty()) ExpectOperator(",");
+    if (at_end()) break;
+    tuple->operands.push_back(ParseExpression(with_condition));
+    if (!IsOperator(",")) break;
+    is_tuple = true;
+  }
+  if (is_tuple) return Finish(std::move(tuple));
+  if (!tuple->operands.empty()) return std::move(tuple->operands[0]);
+  if (!explicit_parentheses) {
+    Fail(absl::StrCat("Expected an expression, got '", Describe(Current()), "'"));
+  }
+  return tuple;
+}
+
+ExprPtr ExpressionParser::ParseNameTarget() {
+  ExprPtr node = Make(Expr::kName, Current().line);
+  node->name = ExpectAnyName();
+  return node;
+}
+
+ExprPtr ExpressionParser::ParseTarget(absl::string_view end_name, bool with_namespace) {
+  const Nesting nesting(*this);
+  const int line = Current().line;
+  const auto at_end = [&] {
+    return Current().kind == Token::kVariableEnd || Current().kind == Token::kBlockEnd ||
+           IsOperator(")") || IsOperator("=") || (!end_name.empty() && IsName(end_name));
+  };
+  const auto one = [&]() -> ExprPtr {
+    if (SkipOperator("(")) {
+      ExprPtr inner = ParseTarget("", with_namespace);
+      ExpectOperator(")");
+      return inner;
+    }
+    const MacroNames before = macro_names_;  // a target is no use of a name
+    ExprPtr node = ParsePrimary(with_namespace);
+    macro_names_ = before;
+    const bool assignable = (node->kind == Expr::kName || node->kind == Expr::kNamespaceAttribute);
+    if (!assignable) Fail("can't assign to that expression", node->line);
+    return node;
+  };
+  ExprPtr tuple = Make(Expr::kTuple, line);
+  bool is_tuple = false;
+  while (true) {
+    if (!tuple->operands.empty()) ExpectOperator(",");
+    if (at_end()) break;
+    tuple->operands.push_back(one());
+    if (!IsOperator(",")) break;
+    is_tuple = true;
+  }
+  if (is_tuple) return Finish(std::move(tuple));
+  if (tuple->operands.empty()) {
+    Fail(absl::StrCat("Expected an expression, got '", Describe(Current()), "'"));
+  }
+  return std::move(tuple->operands[0]);
+}
+
+ExprPtr ExpressionParser::ParseList() {
+  ExprPtr node = Make(Expr::kList, Take().line);
+  while (!IsOperator("]")) {
+    if (!node->operands.empty()) ExpectOperator(",");
+    if (IsOperator("]")) break;
+    node->operands.push_back(ParseExpression());
+  }
+  Take();
+  return Finish(std::move(node));
+}
+
+ExprPtr ExpressionParser::ParseDict() {
+  ExprPtr node = Make(Expr::kDict, Take().line);
+  while (!IsOperator("}")) {
+    if (!node->operands.empty()) ExpectOperator(",");
+    if (IsOperator("}")) break;
+    node->operands.push_back(ParseExpression());
+    ExpectOperator(":");
+    node->operands.push_back(ParseExpression());
+  }
+  Take();
+  return Finish(std::move(node));
+}
+
+ExprPtr ExpressionParser::ParsePostfix(ExprPtr node) {
+  while (true) {
+    if (IsOperator(".") || IsOperator("[")) {
+      node = ParseSubscript(std::move(node));
+    } else if (IsOperator("(")) {
+      node = ParseCall(std::move(node));
+    } else {
+      return node;
+    }
+  }
+}
+
+ExprPtr ExpressionParser::ParseFilterExpression(ExprPtr node) {
+  while (true) {
+    if (IsOperator("|")) {
+      node = ParseFilters(std::move(node), false);
+    } else if (IsName("is")) {
+      node = ParseTest(std::move(node));
+    } else if (IsOperator("(")) {
+      node = ParseCall(std::move(node));
+    } else {
+      return node;
+    }
+  }
+}
+
+ExprPtr ExpressionParser::ParseSubscript(ExprPtr node) {
+  const Token token = Take();
+  if (token.text == ".") {
+    const Token attribute = Take();
+    if (attribute.kind == Token::kName) {
+      ExprPtr out = Make(Expr::kAttribute, token.line);
+      out->operands.push_back(std::move(node));
+      out->constant = Value::String(attribute.text);
+      return Finish(std::move(out));
+    }
+    if (attribute.kind != Token::kInteger) Fail("expected name or number", attribute.line);
+    ExprPtr index = Make(Expr::kConstant, attribute.line);
+    index->constant = attribute.value;
+    return Two(Expr::kItem, token.line, std::move(node), std::move(index));
+  }
+  ExprPtr tuple = Make(Expr::kTuple, token.line);
+  while (!IsOperator("]")) {
+    if (!tuple->operands.empty()) ExpectOperator(",");
+    tuple->operands.push_back(ParseSubscribed());
+  }
+  Take();
+  const bool single = tuple->operands.size() == 1;
+  ExprPtr index = single ? std::move(tuple->operands[0]) : Finish(std::move(tuple));
+  return Two(Expr::kItem, token.line, std::move(node), std::move(index));
+}
+
+ExprPtr ExpressionParser::ParseSubscribed() {
+  ExprPtr slice = Make(Expr::kSlice, Current().line);
+  slice->operands.resize(3);
+  if (!IsOperator(":")) {
+    ExprPtr node = ParseExpression();
+    if (!IsOperator(":")) return node;
+    slice->operands[0] = std::move(node);
+  }
+  Take();
+  const auto bound = [&](size_t i) {
+    if (!IsOperator("]") && !IsOperator(",")) slice->operands[i] = ParseExpression();
+  };
+  if (!IsOperator(":")) bound(1);
+  if (SkipOperator(":")) bound(2);
+  return Finish(std::move(slice));
+}
+
+CallArguments ExpressionParser::ParseArguments() {
+  const int line = Current().line;
+  ExpectOperator("(");
+  CallArguments out;
+  bool comma = false;
+  const auto ensure = [&](bool fits) {
+    if (!fits) Fail("invalid syntax for function call expression", line);
+  };
+  while (!IsOperator(")")) {
+    if (comma) {
+      ExpectOperator(",");
+      if (IsOperator(")")) break;
+    }
+    if (SkipOperator("*")) {
+      ensure(!out.starred && !out.double_starred);
+      out.starred = ParseExpression();
+    } else if (SkipOperator("**")) {
+      ensure(!out.double_starred);
+      out.double_starred = ParseExpression();
+    } else if (Current().kind == Token::kName && Ahead().kind == Token::kOperator &&
+               Ahead().text == "=") {
+      ensure(!out.double_starred);
+      std::string name = Take().text;
+      Take();
+      out.keyword.emplace_back(std::move(name), ParseExpression());
+    } else {
+      ensure(!out.starred && !out.double_starred && out.keyword.empty());
+      out.positional.push_back(ParseExpression());
+    }
+    comma = true;
+  }
+  Take();
+  return out;
+}
+
+ExprPtr ExpressionParser::ParseCall(ExprPtr node) {
+  ExprPtr call = Make(Expr::kCall, Current().line);
+  call->operands.push_back(std::move(node));
+  call->call = ParseArguments();
+  return Finish(std::move(call));
+}
+
+std::string ExpressionParser::ParseDottedName() {
+  std::string name = ExpectAnyName();
+  while (SkipOperator(".")) absl::StrAppend(&name, ".", ExpectAnyName());
+  return name;
+}
+
+ExprPtr ExpressionParser::ParseFilters(ExprPtr node, bool start_inline) {
+  while (IsOperator("|") || start_inline) {
+    if (!start_inline) Take();
+    start_inline = false;
+    ExprPtr filter = Make(Expr::kFilter, Current().line);
+    filter->name = ParseDottedName();
+    filter->operands.push_back(std::move(node));
+    if (IsOperator("(")) filter->call = ParseArguments();
+    node = Finish(std::move(filter));
+  }
+  return node;
+}
+
+ExprPtr ExpressionParser::ParseTest(ExprPtr node) {
+  const int line = Take().line;
+  const bool negated = SkipName("not");
+  ExprPtr test = Make(Expr::kTest, line);
+  test->operands.push_back(std::move(node));
+  test->name = ParseDottedName();
+  const Token& token = Current();
+  const bool starts_argument =
+      token.kind == Token::kString || token.kind == Token::kInteger ||
+      token.kind == Token::kFloat || IsOperator("[") || IsOperator("{") ||
+      (token.kind == Token::kName && !IsName("else") && !IsName("or") && !IsName("and"));
+  if (IsOperator("(")) {
+    test->call = ParseArguments();
+  } else if (starts_argument) {
+    if (IsName("is")) Fail("You cannot chain multiple tests with is");
+    test->call.positional.push_back(ParsePostfix(ParsePrimary()));
+  }
+  test = Finish(std::move(test));
+  if (!negated) return test;
+  ExprPtr out = Make(Expr::kNot, line);
+  out->operands.push_back(std::move(test));
+  return Finish(std::move(out));
+}
+
+}  // namespace lockstep::data::jinja

@@ -1,0 +1,438 @@
+#include "data/jinja/format.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "data/jinja/operators.h"
+#include "data/jinja/repr.h"
+#include "data/jinja/text.h"
+
+namespace lockstep::data::jinja {
+
+namespace {
+
+constexpr int kMaxWidth = 1'000'000;
+
+struct Spec {
+  std::string fill = " ";
+  char align = 0;  // < > = ^
+  char sign = '-';
+  bool alternate = false;
+  bool zero = false;
+  int width = 0;
+  char grouping = 0;  // , or _
+  int precision = -1;
+  char type = 0;
+};
+
+int ReadNumber(absl::string_view text, size_t* at) {
+  int value = 0;
+  while (*at < text.size() && text[*at] >= '0' && text[*at] <= '9') {
+    value = value * 10 + (text[(*at)++] - '0');
+    if (value > kMaxWidth) throw TemplateError("a width or precision is too large");
+  }
+  return value;
+}
+
+std::string Pad(std::string text, const Spec& spec, char default_align, size_t sign_size = 0) {
+  const int64_t missing = spec.width - CountCodePoints(text);
+  if (missing <= 0) return text;
+  const char align = spec.align != 0 ? spec.align : default_align;
+  const int64_t left = align == '<' ? 0 : align == '^' ? missing / 2 : missing;
+  std::string before, after;
+  for (int64_t i = 0; i < left; ++i) before += spec.fill;
+  for (int64_t i = left; i < missing; ++i) after += spec.fill;
+  if (align == '=') return text.substr(0, sign_size) + before + text.substr(sign_size);
+  return before + text + after;
+}
+
+std::string Digits(Int magnitude, int base, bool upper) {
+  std::string out;
+  unsigned __int128 rest = magnitude < 0 ? -static_cast<unsigned __int128>(magnitude) : magnitude;
+  do {
+    out.push_back((upper ? "0123456789ABCDEF" : "0123456789abcdef")[static_cast<int>(rest % base)]);
+    rest /= base;
+  } while (rest != 0);
+  std::reverse(out.begin(), out.end());
+  return out;
+}
+
+std::string Group(std::string digits, char separator, int size) {
+  for (int at = static_cast<int>(digits.size()) - size; at > 0; at -= size) {
+    digits.insert(at, 1, separator);
+  }
+  return digits;
+}
+
+std::string SignOf(bool negative, char sign) {
+  if (negative) return "-";
+  return sign == '+' ? "+" : sign == ' ' ? " " : "";
+}
+
+std::string FormatInteger(Int value, const Spec& spec) {
+  const char type = spec.type == 0 || spec.type == 'n' ? 'd' : spec.type;
+  if (spec.precision >= 0) throw TemplateError("Precision not allowed in integer format specifier");
+  if (type == 'c') {
+    if (value < 0 || value > 0x10FFFF) throw TemplateError("%c arg not in range(0x110000)");
+    std::string out;
+    AppendCodePoint(static_cast<char32_t>(value), &out);
+    return Pad(out, spec, '<');
+  }
+  const int base = type == 'x' || type == 'X' ? 16 : type == 'o' ? 8 : type == 'b' ? 2 : 10;
+  std::string digits = Digits(value, base, type == 'X');
+  if (spec.grouping != 0) digits = Group(digits, spec.grouping, base == 10 ? 3 : 4);
+  std::string sign = SignOf(value < 0, spec.sign);
+  if (spec.alternate && base != 10) sign += std::string("0") + type;
+  return Pad(sign + digits, spec, '>', sign.size());
+}
+
+std::string FormatReal(double value, const Spec& spec) {
+  const bool negative = std::signbit(value) && !std::isnan(value);
+  std::string text;
+  const double magnitude = std::abs(value);
+  if (spec.type == '%') {
+    text = FormatDouble(magnitude * 100, 'f', spec.precision < 0 ? 6 : spec.precision,
+                        spec.alternate) +
+           "%";
+  } else if (spec.type == 0 && spec.precision < 0) {
+    text = FloatToString(magnitude);
+  } else if (spec.type == 0) {
+    text = FormatDouble(magnitude, 'g', std::max(spec.precision, 1), spec.alternate);
+    if (text.find_first_of(".en") == std::string::npos) text += ".0";
+  } else {
+    text = FormatDouble(magnitude, spec.type == 'n' ? 'g' : spec.type,
+                        spec.precision < 0 ? 6 : spec.precision, spec.alternate);
+  }
+  if (spec.grouping != 0) {
+    const size_t whole = std::min(text.find_first_not_of("0123456789"), text.size());
+    text = Group(text.substr(0, whole), spec.grouping, 3) + text.substr(whole);
+  }
+  const std::string sign = SignOf(negative, spec.sign);
+  return Pad(sign + text, spec, '>', sign.size());
+}
+
+Spec ParseSpec(absl::string_view text) {
+  Spec spec;
+  size_t at = 0;
+  const auto is_align = [](char c) { return c == '<' || c == '>' || c == '=' || c == '^'; };
+  if (!text.empty()) {
+    size_t behind = 0;
+    NextCodePoint(text, &behind);
+    if (behind < text.size() && is_align(text[behind])) {
+      spec.fill = std::string(text.substr(0, behind));
+      spec.align = text[behind];
+      at = behind + 1;
+    } else if (is_align(text[0])) {
+      spec.align = text[0];
+      at = 1;
+    }
+  }
+  const auto take = [&](char c) {
+    return at < text.size() && text[at] == c ? (++at, true) : false;
+  };
+  if (take('+')) {
+    spec.sign = '+';
+  } else if (take(' ')) {
+    spec.sign = ' ';
+  } else {
+    take('-');
+  }
+  spec.alternate = take('#');
+  if (take('0') && spec.align == 0) {
+    spec.fill = "0";
+    spec.align = '=';
+    spec.zero = true;
+  }
+  spec.width = ReadNumber(text, &at);
+  if (take(',')) spec.grouping = ',';
+  if (take('_')) spec.grouping = '_';
+  if (take('.')) {
+    const size_t begin = at;
+    spec.precision = ReadNumber(text, &at);
+    if (at == begin) throw TemplateError("Format specifier missing precision");
+  }
+  if (at < text.size()) spec.type = text[at++];
+  if (at < text.size()) throw TemplateError("Invalid format specifier");
+  return spec;
+}
+
+}  // namespace
+
+std::string FormatDouble(double value, char conversion, int precision, bool alternate) {
+  if (std::isnan(value) || std::isinf(value)) {
+    std::string text = std::isnan(value) ? "nan" : value < 0 ? "-inf" : "inf";
+    const bool upper = conversion >= 'A' && conversion <= 'Z';
+    return upper ? Upper(text) : text;
+  }
+  const std::string format = std::string(alternate ? "%#.*" : "%.*") + conversion;
+  const int size = std::snprintf(nullptr, 0, format.c_str(), precision, value);
+  std::string out(size + 1, '\0');
+  std::snprintf(out.data(), out.size(), format.c_str(), precision, value);
+  out.resize(size);
+  return out;
+}
+
+std::string FormatField(const Value& value, absl::string_view text) {
+  if (text.empty()) return Str(value);
+  Spec spec = ParseSpec(text);
+  const auto unknown = [&] {
+    throw TemplateError(absl::StrCat("Unknown format code '", std::string(1, spec.type),
+                                     "' for object of type '", TypeName(value), "'"));
+  };
+  if (value.is_string()) {
+    if (spec.type != 0 && spec.type != 's') unknown();
+    if (spec.zero) spec.align = '<';
+    if (spec.align == '=') {
+      throw TemplateError("'=' alignment not allowed in string format specifier");
+    }
+    std::string out = value.str();
+    if (spec.precision >= 0) out = out.substr(0, ByteOffset(out, spec.precision));
+    return Pad(out, spec, '<');
+  }
+  if (value.is_number()) {
+    const std::string real = "eEfFgG%";
+    if (value.is_bool() && spec.type == 0) return FormatInteger(value.integer(), spec);
+    if (value.is_float() || (spec.type != 0 && real.find(spec.type) != std::string::npos)) {
+      if (spec.type != 0 && spec.type != 'n' && real.find(spec.type) == std::string::npos)
+        unknown();
+      return FormatReal(value.as_double(), spec);
+    }
+    if (std::string("bcdoxXn").find(spec.type) == std::string::npos && spec.type != 0) unknown();
+    return FormatInteger(value.integer(), spec);
+  }
+  throw TemplateError(
+      absl::StrCat("unsupported format string passed to ", TypeName(value), ".__format__"));
+}
+
+namespace {
+
+// One %-conversion of one value.
+std::string Convert(const Value& value, const Spec& base, bool markup) {
+  Spec spec = base;
+  const char type = spec.type;
+  if (type == 's' || type == 'r' || type == 'a') {
+    std::string out = type == 's' ? Str(value) : Repr(value);
+    if (markup) out = type == 's' ? Escaped(value) : EscapeHtml(out);
+    if (spec.precision >= 0) out = out.substr(0, ByteOffset(out, spec.precision));
+    if (spec.align == '=') spec.align = '>', spec.fill = " ";
+    return Pad(out, spec, '>');
+  }
+  if (type == 'c' && value.is_string()) {
+    if (value.string_object().length != 1) throw TemplateError("%c requires int or char");
+    return Pad(value.str(), spec, '>');
+  }
+  if (!value.is_number()) {
+    if (value.is_undefined()) ThrowUndefined(value);
+    throw TemplateError(absl::StrCat("%", std::string(1, type),
+                                     " format: a real number is required, not ", TypeName(value)));
+  }
+  if (std::string("eEfFgG").find(type) != std::string::npos) {
+    return FormatReal(value.as_double(), spec);
+  }
+  if (type == 'c') return FormatInteger(AsInteger(value), spec);
+  if (value.is_float() && std::string("oxX").find(type) != std::string::npos) {
+    throw TemplateError(
+        absl::StrCat("%", std::string(1, type), " format: an integer is required, not float"));
+  }
+  if (value.is_float() && !std::isfinite(value.real())) {
+    throw TemplateError("cannot convert float infinity or NaN to integer");
+  }
+  const Int number = value.is_float() ? static_cast<Int>(value.real()) : value.integer();
+  const int base_of = type == 'o' ? 8 : type == 'x' || type == 'X' ? 16 : 10;
+  std::string digits = Digits(number, base_of, type == 'X');
+  if (static_cast<int>(digits.size()) < spec.precision) {
+    digits.insert(0, spec.precision - digits.size(), '0');
+  }
+  std::string sign = SignOf(number < 0, spec.sign);
+  if (spec.alternate && base_of != 10) sign += std::string("0") + type;
+  return Pad(sign + digits, spec, '>', sign.size());
+}
+
+}  // namespace
+
+Value PercentFormat(const Value& format, const Value& arguments) {
+  const std::string& text = format.str();
+  const std::vector<Value> one = {arguments};
+  const std::vector<Value>& values = arguments.is_tuple() ? arguments.items() : one;
+  size_t next = 0;
+  bool named = false;
+  const auto take = [&]() -> const Value& {
+    if (next >= values.size()) throw TemplateError("not enough arguments for format string");
+    return values[next++];
+  };
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    if (text[at] != '%') {
+      const size_t percent = std::min(text.find('%', at), text.size());
+      out.append(text, at, percent - at);
+      at = percent;
+      continue;
+    }
+    if (++at == text.size()) throw TemplateError("incomplete format");
+    Spec spec;
+    const Value* value = nullptr;
+    if (text[at] == '(') {
+      int open = 1;
+      const size_t begin = ++at;
+      for (; at < text.size(); ++at) {
+        if (text[at] == '(') ++open;
+        if (text[at] == ')' && --open == 0) break;
+      }
+      if (at == text.size()) throw TemplateError("incomplete format key");
+      if (!arguments.is_dict()) throw TemplateError("format requires a mapping");
+      const std::string key = text.substr(begin, at++ - begin);
+      value = arguments.Find(key);
+      if (value == nullptr) throw TemplateError(QuoteString(key));
+      named = true;
+    }
+    for (; at < text.size() && std::string("#0- +").find(text[at]) != std::string::npos; ++at) {
+      if (text[at] == '#') spec.alternate = true;
+      if (text[at] == '0' && spec.align == 0) spec.align = '=', spec.fill = "0";
+      if (text[at] == '-') spec.align = '<', spec.fill = " ";
+      if (text[at] == ' ' && spec.sign != '+') spec.sign = ' ';
+      if (text[at] == '+') spec.sign = '+';
+    }
+    const auto number = [&] {
+      if (at >= text.size() || text[at] != '*') return ReadNumber(text, &at);
+      ++at;
+      return static_cast<int>(std::clamp<int64_t>(AsIndex(take()), -kMaxWidth, kMaxWidth));
+    };
+    spec.width = number();
+    if (spec.width < 0) spec.width = -spec.width, spec.align = '<', spec.fill = " ";
+    if (at < text.size() && text[at] == '.') {
+      ++at;
+      spec.precision = std::max(number(), 0);
+    }
+    while (at < text.size() && std::string("hlL").find(text[at]) != std::string::npos) ++at;
+    if (at == text.size()) throw TemplateError("incomplete format");
+    spec.type = text[at++];
+    if (spec.type == '%') {
+      out += '%';
+      continue;
+    }
+    if (spec.type == 'i' || spec.type == 'u') spec.type = 'd';
+    if (std::string("sradcoxXeEfFgG").find(spec.type) == std::string::npos) {
+      throw TemplateError(
+          absl::StrCat("unsupported format character '", std::string(1, spec.type), "'"));
+    }
+    out += Convert(value != nullptr ? *value : take(), spec, format.is_markup());
+  }
+  const bool surplus_is_fine =
+      arguments.is_dict() || arguments.is_list() || arguments.is_undefined() || named;
+  if (next < values.size() && !surplus_is_fine) {
+    throw TemplateError("not all arguments converted during string formatting");
+  }
+  return Text(std::move(out), format);
+}
+
+namespace {
+
+class BraceFormatter {
+ public:
+  BraceFormatter(const Arguments& arguments, bool markup)
+      : arguments_(arguments), markup_(markup) {}
+
+  std::string Format(absl::string_view text, int depth) {
+    if (depth > 2) throw TemplateError("Max string recursion exceeded");
+    std::string out;
+    for (size_t at = 0; at < text.size();) {
+      const char c = text[at++];
+      if (c != '{' && c != '}') {
+        out += c;
+        continue;
+      }
+      if (at < text.size() && text[at] == c) {
+        out += c;
+        ++at;
+        continue;
+      }
+      if (c == '}') throw TemplateError("Single '}' encountered in format string");
+      int open = 1;
+      const size_t begin = at;
+      for (; at < text.size(); ++at) {
+        if (text[at] == '{') ++open;
+        if (text[at] == '}' && --open == 0) break;
+      }
+      if (at >= text.size()) throw TemplateError("expected '}' before end of string");
+      out += Field(text.substr(begin, at++ - begin), depth);
+    }
+    return out;
+  }
+
+ private:
+  std::string Field(absl::string_view field, int depth) {
+    size_t end = 0;
+    for (int brackets = 0; end < field.size(); ++end) {
+      if (field[end] == '[') ++brackets;
+      if (field[end] == ']') --brackets;
+      if (brackets == 0 && (field[end] == '!' || field[end] == ':')) break;
+    }
+    Value value = Lookup(field.substr(0, end));
+    if (end < field.size() && field[end] == '!') {
+      const char conversion = end + 1 < field.size() ? field[end + 1] : ' ';
+      if (conversion != 's' && conversion != 'r' && conversion != 'a') {
+        throw TemplateError("unknown conversion in a format string");
+      }
+      value = Value::String(conversion == 's' ? Str(value) : Repr(value));
+      end += 2;
+    }
+    const std::string spec =
+        end < field.size() ? Format(field.substr(end + 1), depth + 1) : std::string();
+    const std::string text = FormatField(value, spec);
+    return markup_ && !value.is_markup() ? EscapeHtml(text) : text;
+  }
+
+  Value Lookup(absl::string_view path) {
+    const size_t end = std::min(path.find_first_of(".["), path.size());
+    Value value = First(path.substr(0, end));
+    for (size_t at = end; at < path.size();) {
+      if (path[at] == '.') {
+        const size_t next = std::min(path.find_first_of(".[", at + 1), path.size());
+        value = GetAttribute(value, Value::String(std::string(path.substr(at + 1, next - at - 1))));
+        at = next;
+        continue;
+      }
+      const size_t close = path.find(']', at);
+      if (close == absl::string_view::npos) throw TemplateError("Missing ']' in format string");
+      value = GetItem(value, Key(path.substr(at + 1, close - at - 1)));
+      at = close + 1;
+    }
+    return value;
+  }
+
+  static Value Key(absl::string_view text) {
+    int64_t index;
+    if (absl::SimpleAtoi(text, &index) && index >= 0) return Value::Integer(index);
+    return Value::String(std::string(text));
+  }
+
+  Value First(absl::string_view name) {
+    const Value key = name.empty() ? Value::Integer(next_++) : Key(name);
+    if (key.is_int()) {
+      if (key.integer() >= static_cast<Int>(arguments_.positional.size())) {
+        throw TemplateError("Replacement index out of range for positional args tuple");
+      }
+      return arguments_.positional[static_cast<size_t>(key.integer())];
+    }
+    for (const auto& [keyword, value] : arguments_.keyword) {
+      if (keyword == name) return value;
+    }
+    throw TemplateError(QuoteString(name));
+  }
+
+  const Arguments& arguments_;
+  const bool markup_;
+  int64_t next_ = 0;
+};
+
+}  // namespace
+
+Value BraceFormat(const Value& format, const Arguments& arguments) {
+  return Text(BraceFormatter(arguments, format.is_markup()).Format(format.str(), 0), format);
+}
+
+}  // namespace lockstep::data::jinja

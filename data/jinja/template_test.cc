@@ -1,0 +1,146 @@
+#include "data/jinja/template.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <string>
+
+#include "base/file.h"
+#include "data/jinja/json.h"
+#include "data/jinja/repr.h"
+
+namespace lockstep::data::jinja {
+namespace {
+
+using ::testing::HasSubstr;
+
+Value Json(absl::string_view text) {
+  const absl::StatusOr<Value> value = ParseJson(text);
+  EXPECT_TRUE(value.ok()) << value.status() << " " << text;
+  return value.ok() ? *value : Value();
+}
+
+absl::StatusOr<Rendered> RenderText(absl::string_view source, const Value& variables,
+                                    RenderOptions options = {}) {
+  options.now = "2026-11-22";
+  const absl::StatusOr<Template> parsed = Template::Parse(source, "t");
+  if (!parsed.ok()) return parsed.status();
+  return parsed->Render(variables, options);
+}
+
+std::string TextOf(absl::string_view source, absl::string_view variables = "{}") {
+  const absl::StatusOr<Rendered> out = RenderText(source, Json(variables));
+  return out.ok() ? out->text : std::string(out.status().message());
+}
+
+// What jinja2 gives for the same templates and variables (testdata/compare.py).
+TEST(Template, EqualsJinja2OnSmallTemplates) {
+  const Value variables = Json(*ReadFile("data/jinja/testdata/variables.json"));
+  std::ifstream file("data/jinja/testdata/expected.jsonl");
+  int count = 0;
+  for (std::string line; std::getline(file, line); ++count) {
+    const Value expected = Json(line);
+    const std::string& source = expected.Find("template")->str();
+    const absl::StatusOr<Rendered> out = RenderText(source, variables);
+    if (const Value* text = expected.Find("text")) {
+      ASSERT_TRUE(out.ok()) << source << "\n" << out.status();
+      EXPECT_EQ(out->text, text->str()) << source;
+    } else {
+      EXPECT_FALSE(out.ok()) << source << "\n" << out->text;
+    }
+  }
+  EXPECT_GT(count, 450);
+}
+
+TEST(Template, EqualsTransformersOnSharedChats) {
+  const absl::StatusOr<std::string> file =
+      ReadFile("external/shared/assets/chat/render_cases.json");
+  if (!file.ok()) GTEST_SKIP() << "the shared chats are not here: " << file.status();
+  for (const Value& one : Json(*file).items()) {
+    const absl::StatusOr<Rendered> out =
+        RenderText(one.Find("chat_template")->str(), *one.Find("data"));
+    ASSERT_TRUE(out.ok()) << one.Find("name")->str() << "\n" << out.status();
+    EXPECT_EQ(out->text, one.Find("target")->str()) << one.Find("name")->str();
+  }
+}
+
+TEST(Template, ErrorsNameTheLine) {
+  EXPECT_THAT(TextOf("a\nb\n{{ 1 + }}"), HasSubstr("[t line 3] "));
+  EXPECT_THAT(TextOf("{% if a %}\n\n{{ a.b.c }}{% endif %}", R"({"a": {"x": 1}})"),
+              HasSubstr("[t line 3] 'dict object' has no attribute 'b'"));
+  EXPECT_THAT(TextOf("{% macro m() %}\n{{ raise_exception('no roles') }}{% endmacro %}\n{{ m() }}"),
+              HasSubstr("[t line 2] no roles"));
+  EXPECT_THAT(TextOf("{% if x %}\n\n"), HasSubstr("line"));
+  EXPECT_THAT(TextOf("{{ x.append(1) }}", R"({"x": []})"), HasSubstr("unsafe"));
+}
+
+TEST(Template, GenerationSpansAreBytesOfTheText) {
+  const absl::StatusOr<Rendered> out = RenderText(
+      "{% for m in messages %}<{{ m }}>{% generation %}é{{ m }}{% endgeneration %};{% endfor %}",
+      Json(R"({"messages": ["a", "bc"]})"));
+  ASSERT_TRUE(out.ok()) << out.status();
+  EXPECT_EQ(out->text, "<a>éa;<bc>ébc;");
+  ASSERT_EQ(out->generation_spans.size(), 2u);
+  EXPECT_EQ(out->generation_spans[0], (std::pair<int64_t, int64_t>(3, 6)));
+  EXPECT_EQ(out->generation_spans[1], (std::pair<int64_t, int64_t>(11, 15)));
+}
+
+TEST(Template, LimitsStopWhatRunsTooLong) {
+  EXPECT_THAT(TextOf("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}"
+                     "{% endfor %}"),
+              HasSubstr("too long"));
+  EXPECT_THAT(TextOf("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"), HasSubstr("recursion"));
+  EXPECT_THAT(TextOf("{{ 'a' * 99999999999 }}"), HasSubstr("too large"));
+  EXPECT_THAT(TextOf("{% set ns = namespace(x='aaaaaaaaaaaaaaaa') %}{% for i in range(99) %}"
+                     "{% set ns.x = ns.x ~ ns.x %}{% endfor %}"),
+              HasSubstr("too l"));
+  EXPECT_THAT(TextOf("{% set ns = namespace(x=[]) %}{% for i in range(9999) %}"
+                     "{% set ns.x = [ns.x] %}{% endfor %}"),
+              HasSubstr("too deeply"));
+  EXPECT_THAT(TextOf("{% set ns = namespace() %}{% set ns.me = [ns] %}{{ ns }}"),
+              HasSubstr("recursion"));
+  EXPECT_THAT(TextOf("{{ " + std::string(5000, '(') + "1" + std::string(5000, ')') + " }}"),
+              HasSubstr("too deeply"));
+  std::string sum = "1";
+  for (int i = 0; i < 5000; ++i) sum += "+1";
+  EXPECT_THAT(TextOf("{{ " + sum + " }}"), HasSubstr("too long"));
+  RenderOptions small;
+  small.max_output_bytes = 10;
+  EXPECT_FALSE(RenderText("{{ 'abc' }}{{ 'abcdefghi' }}", Json("{}"), small).ok());
+}
+
+TEST(Template, StrftimeNowNeedsADate) {
+  const absl::StatusOr<Template> parsed = Template::Parse("{{ strftime_now('%d %b %Y') }}", "t");
+  ASSERT_TRUE(parsed.ok());
+  EXPECT_FALSE(parsed->Render(Json("{}"), {}).ok());
+  RenderOptions options;
+  options.now = "2024-07-26T13:14:15";
+  EXPECT_EQ(parsed->Render(Json("{}"), options)->text, "26 Jul 2024");
+}
+
+TEST(Json, KeepsWhatTheTextSays) {
+  const std::string text =
+      R"({"b": 1, "a": [12345678901234567890, -170141183460469231731, 1.0, 1e20, true, null], "é": "\u2028"})";
+  EXPECT_EQ(
+      ToJson(Json(text), {}),
+      R"({"b": 1, "a": [12345678901234567890, -170141183460469231731, 1.0, 1e+20, true, null], "é": ")"
+      "\u2028\"}");
+  EXPECT_EQ(ToJson(Json(R"({"a": 1, "b": 2, "a": 3})"), {}), R"({"a": 3, "b": 2})");
+}
+
+TEST(Json, RefusesWithTheByte) {
+  EXPECT_THAT(ParseJson("{\"a\": 1,}").status().message(), HasSubstr("byte 9"));
+  EXPECT_FALSE(ParseJson("\"\\ud800\"").ok());
+  EXPECT_FALSE(ParseJson("\"\xff\"").ok());
+  EXPECT_FALSE(ParseJson("1e999").ok());
+  EXPECT_FALSE(ParseJson(std::string(100000, '[')).ok());
+  EXPECT_FALSE(ParseJson("{} x").ok());
+  EXPECT_FALSE(ParseJson("").ok());
+  JsonReadOptions strict;
+  strict.refuse_duplicate_keys = true;
+  EXPECT_FALSE(ParseJson(R"({"a": 1, "a": 2})", strict).ok());
+}
+
+}  // namespace
+}  // namespace lockstep::data::jinja

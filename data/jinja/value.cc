@@ -1,0 +1,456 @@
+#include "data/jinja/value.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/hash/hash.h"
+#include "absl/strings/str_cat.h"
+#include "data/jinja/repr.h"
+#include "data/jinja/text.h"
+
+namespace lockstep::data::jinja {
+
+namespace {
+
+constexpr size_t kLinearDict = 8;  // up to here a dict is searched without an index
+
+void Bound(const Object& object) {
+  if (object.depth > kMaxDepth) throw TemplateError("values are nested too deeply");
+  if (object.weight > kMaxWeight) throw TemplateError("a value is too large");
+}
+
+void Include(Object& object, const Value& part) {
+  object.depth = std::max(object.depth, part.depth() + 1);
+  object.weight += part.weight();
+}
+
+bool SameItems(const std::vector<Value>& a, const std::vector<Value>& b) {
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), Equal);
+}
+
+bool SameDicts(const DictObject& a, const DictObject& b) {
+  if (a.items.size() != b.items.size()) return false;
+  for (const auto& [key, value] : a.items) {
+    const Value* other = b.Find(key);
+    if (other == nullptr || !Equal(value, *other)) return false;
+  }
+  return true;
+}
+
+// Of dict.keys() or dict.items().
+bool SameViews(const ViewObject& a, const ViewObject& b) {
+  const DictObject& left = a.dict.dict();
+  const DictObject& right = b.dict.dict();
+  if (a.kind == ViewObject::kItems) return SameDicts(left, right);
+  return left.items.size() == right.items.size() &&
+         std::all_of(left.items.begin(), left.items.end(),
+                     [&](const auto& item) { return right.Find(item.first) != nullptr; });
+}
+
+std::vector<Value> ViewItems(const ViewObject& view) {
+  std::vector<Value> out;
+  for (const auto& [key, value] : view.dict.dict().items) {
+    switch (view.kind) {
+      case ViewObject::kKeys:
+        out.push_back(key);
+        break;
+      case ViewObject::kValues:
+        out.push_back(value);
+        break;
+      case ViewObject::kItems:
+        out.push_back(Value::Tuple({key, value}));
+        break;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+StringObject::StringObject(std::string utf8) : text(std::move(utf8)) {
+  length = CountCodePoints(text);
+  ascii = length == static_cast<int64_t>(text.size());
+  weight = 1 + static_cast<int64_t>(text.size());
+  Bound(*this);
+}
+
+SequenceObject::SequenceObject(std::vector<Value> values) : items(std::move(values)) {
+  for (const Value& item : items) Include(*this, item);
+  Bound(*this);
+}
+
+DictObject::DictObject(std::vector<std::pair<Value, Value>> values) {
+  items.reserve(values.size());
+  const bool indexed = values.size() > kLinearDict;
+  for (auto& [key, value] : values) {
+    ValueHash()(key);  // throws for an unhashable key
+    Value* present = nullptr;
+    if (indexed) {
+      const auto [at, fresh] = index_.try_emplace(key, items.size());
+      if (!fresh) present = &items[at->second].second;
+    } else {
+      for (auto& item : items) {
+        if (Equal(item.first, key)) present = &item.second;
+      }
+    }
+    if (present != nullptr) {
+      *present = std::move(value);
+    } else {
+      items.emplace_back(std::move(key), std::move(value));
+    }
+  }
+  for (const auto& [key, value] : items) {
+    Include(*this, key);
+    Include(*this, value);
+  }
+  Bound(*this);
+}
+
+const Value* DictObject::Find(const Value& key) const {
+  ValueHash()(key);
+  if (!index_.empty()) {
+    const auto found = index_.find(key);
+    return found == index_.end() ? nullptr : &items[found->second].second;
+  }
+  for (const auto& item : items) {
+    if (Equal(item.first, key)) return &item.second;
+  }
+  return nullptr;
+}
+
+const Value* DictObject::Find(absl::string_view key) const {
+  if (!index_.empty()) return Find(Value::String(std::string(key)));
+  for (const auto& item : items) {
+    if (item.first.is_string() && item.first.str() == key) return &item.second;
+  }
+  return nullptr;
+}
+
+ViewObject::ViewObject(Value of, Kind kind) : dict(std::move(of)), kind(kind) {
+  Include(*this, dict);
+  Bound(*this);
+}
+
+IteratorObject::IteratorObject(absl::string_view type_name, int below,
+                               std::function<bool(Value*)> next)
+    : type_name(type_name), next(std::move(next)) {
+  depth = below + 1;
+  Bound(*this);
+}
+
+std::string UndefinedObject::Message() const {
+  if (!hint.empty()) return hint;
+  const std::string quoted = name.is_string() ? absl::StrCat("'", name.str(), "'") : "";
+  if (type_name.empty()) return absl::StrCat(quoted, " is undefined");
+  const std::string what = type_name == "NoneType" ? "None" : absl::StrCat(type_name, " object");
+  if (name.is_string()) return absl::StrCat("'", what, "' has no attribute ", quoted);
+  return absl::StrCat(what, " has no element ", Repr(name));
+}
+
+std::optional<Value> CustomObject::Attribute(absl::string_view) { return std::nullopt; }
+
+Value CustomObject::Call(Interpreter&, const Arguments&) {
+  throw TemplateError(absl::StrCat("'", type_name(), "' object is not callable"));
+}
+
+Value Value::Undefined() { return Value(Type::kUndefined, nullptr); }
+Value Value::Undefined(std::shared_ptr<const UndefinedObject> what) {
+  return Value(Type::kUndefined, std::const_pointer_cast<UndefinedObject>(what));
+}
+Value Value::Bool(bool value) {
+  Value out(Type::kBool, nullptr);
+  out.integer_ = value;
+  return out;
+}
+Value Value::Integer(Int value) {
+  Value out(Type::kInt, nullptr);
+  out.integer_ = value;
+  return out;
+}
+Value Value::Float(double value) {
+  Value out(Type::kFloat, nullptr);
+  out.real_ = value;
+  return out;
+}
+Value Value::String(std::string utf8) {
+  return Value(Type::kString, std::make_shared<StringObject>(std::move(utf8)));
+}
+Value Value::Markup(std::string utf8) {
+  Value out = String(std::move(utf8));
+  out.flag_ = true;
+  return out;
+}
+Value Value::List(std::vector<Value> items) {
+  return Value(Type::kList, std::make_shared<SequenceObject>(std::move(items)));
+}
+Value Value::Tuple(std::vector<Value> items) {
+  return Value(Type::kTuple, std::make_shared<SequenceObject>(std::move(items)));
+}
+Value Value::Group(Value grouper, Value list) {
+  Value out = Tuple({std::move(grouper), std::move(list)});
+  out.flag_ = true;
+  return out;
+}
+Value Value::Dict(std::vector<std::pair<Value, Value>> items) {
+  return Value(Type::kDict, std::make_shared<DictObject>(std::move(items)));
+}
+Value Value::View(std::shared_ptr<const ViewObject> view) {
+  return Value(Type::kView, std::const_pointer_cast<ViewObject>(view));
+}
+Value Value::Range(Int start, Int stop, Int step) {
+  if (step == 0) throw TemplateError("range() arg 3 must not be zero");
+  Int size = 0;
+  if (step > 0 && start < stop) size = (stop - start - 1) / step + 1;
+  if (step < 0 && start > stop) size = (start - stop - 1) / -step + 1;
+  if (size > 100000) {
+    throw TemplateError("Range too big. The sandbox blocks ranges larger than MAX_RANGE (100000).");
+  }
+  auto range = std::make_shared<RangeObject>();
+  range->start = start;
+  range->stop = stop;
+  range->step = step;
+  range->size = static_cast<int64_t>(size);
+  range->weight = 1 + range->size;
+  return Value(Type::kRange, std::move(range));
+}
+Value Value::Iterator(std::shared_ptr<IteratorObject> iterator) {
+  return Value(Type::kIterator, std::move(iterator));
+}
+Value Value::Custom(std::shared_ptr<CustomObject> object) {
+  return Value(Type::kCustom, std::move(object));
+}
+
+const StringObject& Value::string_object() const {
+  return static_cast<const StringObject&>(*object_);
+}
+const std::string& Value::str() const { return string_object().text; }
+const std::vector<Value>& Value::items() const {
+  return static_cast<const SequenceObject&>(*object_).items;
+}
+const DictObject& Value::dict() const { return static_cast<const DictObject&>(*object_); }
+const ViewObject& Value::view() const { return static_cast<const ViewObject&>(*object_); }
+const RangeObject& Value::range() const { return static_cast<const RangeObject&>(*object_); }
+IteratorObject& Value::iterator() const { return static_cast<IteratorObject&>(*object_); }
+CustomObject& Value::custom() const { return static_cast<CustomObject&>(*object_); }
+const UndefinedObject* Value::undefined() const {
+  return static_cast<const UndefinedObject*>(object_.get());
+}
+
+const Value* Value::Find(absl::string_view key) const {
+  return is_dict() ? dict().Find(key) : nullptr;
+}
+
+size_t ValueHash::operator()(const Value& value) const {
+  switch (value.type()) {
+    case Type::kUndefined:
+    case Type::kNone:
+      return static_cast<size_t>(value.type());
+    case Type::kBool:
+    case Type::kInt:
+      return absl::HashOf(static_cast<int64_t>(value.integer()));
+    case Type::kFloat: {
+      const double real = value.real();
+      if (std::floor(real) == real && std::abs(real) < 9e18) {
+        return absl::HashOf(static_cast<int64_t>(real));  // 1.0 and 1 are one key
+      }
+      return absl::HashOf(real);
+    }
+    case Type::kString:
+      return absl::HashOf(value.str());
+    case Type::kTuple: {
+      size_t hash = value.items().size();
+      for (const Value& item : value.items()) hash = absl::HashOf(hash, (*this)(item));
+      return hash;
+    }
+    case Type::kRange:
+    case Type::kIterator:
+    case Type::kCustom:
+      return absl::HashOf(value.object());
+    default:
+      throw SubscriptError(absl::StrCat("unhashable type: '", TypeName(value), "'"));
+  }
+}
+
+bool ValueEqual::operator()(const Value& a, const Value& b) const { return Equal(a, b); }
+
+absl::string_view TypeName(const Value& value) {
+  switch (value.type()) {
+    case Type::kUndefined:
+      return "Undefined";
+    case Type::kNone:
+      return "NoneType";
+    case Type::kBool:
+      return "bool";
+    case Type::kInt:
+      return "int";
+    case Type::kFloat:
+      return "float";
+    case Type::kString:
+      return value.is_markup() ? "Markup" : "str";
+    case Type::kList:
+      return "list";
+    case Type::kTuple:
+      return "tuple";
+    case Type::kDict:
+      return "dict";
+    case Type::kView:
+      switch (value.view().kind) {
+        case ViewObject::kKeys:
+          return "dict_keys";
+        case ViewObject::kValues:
+          return "dict_values";
+        case ViewObject::kItems:
+          return "dict_items";
+      }
+      return "";
+    case Type::kRange:
+      return "range";
+    case Type::kIterator:
+      return value.iterator().type_name;
+    case Type::kCustom:
+      return value.custom().type_name();
+  }
+  return "";
+}
+
+bool Truthy(const Value& value) {
+  switch (value.type()) {
+    case Type::kUndefined:
+    case Type::kNone:
+      return false;
+    case Type::kBool:
+    case Type::kInt:
+      return value.integer() != 0;
+    case Type::kFloat:
+      return value.real() != 0;
+    default:
+      return Length(value).value_or(1) != 0;
+  }
+}
+
+bool Equal(const Value& a, const Value& b) {
+  if (a.is_number() && b.is_number()) {
+    if (a.is_integral() && b.is_integral()) return a.integer() == b.integer();
+    return a.as_double() == b.as_double();
+  }
+  if (a.type() != b.type()) return false;
+  switch (a.type()) {
+    case Type::kUndefined:
+    case Type::kNone:
+      return true;
+    case Type::kString:
+      return a.str() == b.str();
+    case Type::kList:
+    case Type::kTuple:
+      return a.object() == b.object() || SameItems(a.items(), b.items());
+    case Type::kDict:
+      return a.object() == b.object() || SameDicts(a.dict(), b.dict());
+    case Type::kView:
+      if (a.view().kind == ViewObject::kValues) return a.object() == b.object();
+      return a.view().kind == b.view().kind && SameViews(a.view(), b.view());
+    case Type::kRange:
+      return SameItems(ToVector(a), ToVector(b));
+    default:
+      return a.object() == b.object();
+  }
+}
+
+std::optional<int64_t> Length(const Value& value) {
+  switch (value.type()) {
+    case Type::kUndefined:
+      return 0;
+    case Type::kString:
+      return value.string_object().length;
+    case Type::kList:
+    case Type::kTuple:
+      return value.items().size();
+    case Type::kDict:
+      return value.dict().items.size();
+    case Type::kView:
+      return value.view().dict.dict().items.size();
+    case Type::kRange:
+      return value.range().size;
+    case Type::kCustom:
+      return value.custom().Length();
+    default:
+      return std::nullopt;
+  }
+}
+
+std::function<bool(Value*)> Iterate(const Value& value) {
+  const auto walk = [](Value owner, const std::vector<Value>& items) {
+    return [owner = std::move(owner), &items, i = size_t{0}](Value* out) mutable {
+      if (i == items.size()) return false;
+      *out = items[i++];
+      return true;
+    };
+  };
+  const auto walk_copy = [](std::vector<Value> items) {
+    return [items = std::move(items), i = size_t{0}](Value* out) mutable {
+      if (i == items.size()) return false;
+      *out = items[i++];
+      return true;
+    };
+  };
+  switch (value.type()) {
+    case Type::kUndefined:
+      return [](Value*) { return false; };
+    case Type::kString:
+      return [value, at = size_t{0}](Value* out) mutable {
+        const std::string& text = value.str();
+        if (at == text.size()) return false;
+        const size_t begin = at;
+        NextCodePoint(text, &at);
+        std::string character = text.substr(begin, at - begin);
+        *out = value.is_markup() ? Value::Markup(std::move(character))
+                                 : Value::String(std::move(character));
+        return true;
+      };
+    case Type::kList:
+    case Type::kTuple:
+      return walk(value, value.items());
+    case Type::kDict:
+      return walk_copy(ViewItems(ViewObject(value, ViewObject::kKeys)));
+    case Type::kView:
+      return walk_copy(ViewItems(value.view()));
+    case Type::kRange:
+      return [value, i = int64_t{0}](Value* out) mutable {
+        const RangeObject& range = value.range();
+        if (i == range.size) return false;
+        *out = Value::Integer(range.start + range.step * i++);
+        return true;
+      };
+    case Type::kIterator:
+      return [value](Value* out) { return value.iterator().next(out); };
+    default:
+      throw TemplateError(absl::StrCat("'", TypeName(value), "' object is not iterable"));
+  }
+}
+
+bool IsIterable(const Value& value) {
+  switch (value.type()) {
+    case Type::kNone:
+    case Type::kBool:
+    case Type::kInt:
+    case Type::kFloat:
+    case Type::kCustom:
+      return false;
+    default:
+      return true;
+  }
+}
+
+std::vector<Value> ToVector(const Value& value) {
+  if (value.is_sequence()) return value.items();
+  std::vector<Value> out;
+  const auto next = Iterate(value);
+  int64_t weight = 0;
+  for (Value item; next(&item);) {
+    weight += item.weight();
+    if (weight > kMaxWeight) throw TemplateError("a value is too large");
+    out.push_back(std::move(item));
+  }
+  return out;
+}
+
+}  // namespace lockstep::data::jinja
