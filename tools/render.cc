@@ -3,6 +3,7 @@
 
 #include <iostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -14,9 +15,11 @@
 #include "data/jinja/json.h"
 #include "data/jinja/repr.h"
 #include "data/jinja/template.h"
+#include "data/tokenizer/tokenizer_config.h"
 #include "tools/tool_main.h"
 
 DEFINE_string(chat_template, "", "a .jinja file, or chatml, which is built in");
+DEFINE_string(model, "", "a model's folder: its chat template and the texts of its special tokens");
 DEFINE_string(template_date, "",
               "what strftime_now takes for now: YYYY-MM-DD[THH:MM:SS]; the start");
 
@@ -28,26 +31,58 @@ using data::jinja::Value;
 constexpr char kUsage[] =
     "Renders chats: reads one JSON object a line on standard input, with messages, tools, "
     "add_generation_prompt and\nany other variable of the template, and writes {\"text\"} or "
-    "{\"error\"} a line.\n  render --chat_template FILE < chats.jsonl";
+    "{\"error\"} a line.\n  render --model DIR | --chat_template FILE < chats.jsonl";
 
+// `own`: variables that the line need not bring.
 absl::StatusOr<std::string> Render(const data::jinja::Template& chat, absl::string_view line,
+                                   std::vector<std::pair<Value, Value>> own,
                                    const data::jinja::RenderOptions& options) {
-  ASSIGN_OR_RETURN(const Value variables, data::jinja::ParseJson(line));
-  if (!variables.is_dict()) return UserError("line", "want a JSON object");
+  ASSIGN_OR_RETURN(const Value given, data::jinja::ParseJson(line));
+  if (!given.is_dict()) return UserError("line", "want a JSON object");
+  own.insert(own.end(), given.dict().items.begin(), given.dict().items.end());
+  const Value variables = Value::Dict(std::move(own));
   ASSIGN_OR_RETURN(data::jinja::Rendered rendered, chat.Render(variables, options));
   return std::move(rendered.text);
 }
 
-absl::Status Run(const std::vector<std::string>&) {
-  if (FLAGS_chat_template.empty()) {
-    return UserError("--chat_template", "want a .jinja file or chatml, got nothing");
+struct Source {
+  std::string text;
+  std::string name;
+  std::vector<std::pair<Value, Value>> variables;  // the model's own: bos_token, …
+};
+
+absl::StatusOr<Source> ReadSource() {
+  if (FLAGS_chat_template.empty() && FLAGS_model.empty()) {
+    return UserError("--chat_template", "want a .jinja file, chatml or --model, got nothing");
   }
-  const bool built_in = FLAGS_chat_template == "chatml";
-  ASSIGN_OR_RETURN(
-      const std::string source,
-      data::ReadChatTemplate(built_in ? FLAGS_chat_template : UserPath(FLAGS_chat_template)));
+  Source out;
+  if (!FLAGS_model.empty()) {
+    ASSIGN_OR_RETURN(const data::TokenizerConfig config,
+                     data::ReadTokenizerConfig(UserPath(FLAGS_model)));
+    for (const auto& [name, text] : config.strings) {
+      out.variables.emplace_back(Value::String(name), Value::String(text));
+    }
+    const std::string* own = config.ChatTemplate();
+    if (own == nullptr && FLAGS_chat_template.empty()) {
+      return UserError("--model", "this model has no chat template",
+                       "name one with --chat_template; chatml is built in");
+    }
+    if (own != nullptr) out.text = *own;
+    out.name = "chat_template";
+  }
+  if (!FLAGS_chat_template.empty()) {
+    out.name = FLAGS_chat_template;
+    ASSIGN_OR_RETURN(out.text, data::ReadChatTemplate(FLAGS_chat_template == "chatml"
+                                                          ? FLAGS_chat_template
+                                                          : UserPath(FLAGS_chat_template)));
+  }
+  return out;
+}
+
+absl::Status Run(const std::vector<std::string>&) {
+  ASSIGN_OR_RETURN(const Source source, ReadSource());
   ASSIGN_OR_RETURN(const data::jinja::Template chat,
-                   data::jinja::Template::Parse(source, FLAGS_chat_template));
+                   data::jinja::Template::Parse(source.text, source.name));
   data::jinja::RenderOptions options;
   options.now = FLAGS_template_date.empty()
                     ? absl::FormatTime("%Y-%m-%dT%H:%M:%S", absl::Now(), absl::LocalTimeZone())
@@ -55,7 +90,7 @@ absl::Status Run(const std::vector<std::string>&) {
   data::jinja::JsonOptions json;
   json.ensure_ascii = true;  // U+2028 in a text must not look like the end of a line
   for (std::string line; std::getline(std::cin, line);) {
-    const absl::StatusOr<std::string> text = Render(chat, line, options);
+    const absl::StatusOr<std::string> text = Render(chat, line, source.variables, options);
     const Value out =
         Value::Dict({{Value::String(text.ok() ? "text" : "error"),
                       Value::String(text.ok() ? *text : std::string(text.status().message()))}});
