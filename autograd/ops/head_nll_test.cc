@@ -76,6 +76,15 @@ TEST(HeadNllTest, TiedWeightsGetBothGradients) {
             {.as_leaves = {true}, .frozen = {}});
 }
 
+TEST(HeadNllTest, AHeadUsedTwiceAddsItsGradients) {
+  GradCheck("twice", Inputs(1),
+            [](Tape& tape, absl::Span<const Variable> in) -> std::vector<Variable> {
+              const Case c = {0, 0, 2 * kVocab};
+              return {Loss(c)(tape, in)[0], Loss(c)(tape, in)[0]};
+            },
+            {.as_leaves = {false, true, true, true, true}, .frozen = {}});
+}
+
 TEST(HeadNllTest, ChunksAndRecordingDoNotChangeTheLosses) {
   for (const double softcap : {0.0, 2.0}) {
     std::vector<Variable> in;

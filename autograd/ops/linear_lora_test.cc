@@ -120,36 +120,38 @@ TEST(LinearLoraTest, ALayerUsedTwiceAddsItsGradients) {
             {.as_leaves = {false, true, true, true, true, true, true}, .frozen = {}});
 }
 
-// Two adapters whose A and gradients lie one after the other: one product must do for both, with
-// the same results as for the same adapters elsewhere.
-TEST(LinearLoraTest, AdjacentAdaptersGiveTheSameGradients) {
+// Two adapters whose A and gradients lie one after the other may share products, with the same
+// results as the same adapters elsewhere; with dropout each has an x of its own.
+std::vector<std::vector<double>> GradientsOfTwo(bool adjacent, double p) {
   const std::vector<Tensor> in = Inputs(1);
-  std::vector<double> both_a = ToVector(in[3]);
-  for (const double v : ToVector(in[5])) both_a.push_back(v);
-  const Tensor a = FromVector(DType::kF64, {5, kWidth}, both_a);
-  const Tensor da = Random(DType::kF64, {5, kWidth}, 8),
-               apart = Random(DType::kF64, {7, kWidth}, 9);
-  const Tensor seed = Random(DType::kF64, {kTokens, kOutputs}, 10);
-  std::vector<std::vector<double>> gradients[2];
-  for (const bool adjacent : {false, true}) {
-    const Tensor& memory = adjacent ? da : apart;
-    const int64_t second = adjacent ? 2 : 4;
-    const Variable x = Tape::Input(in[0]);
-    const Variable a0 =
-        Variable::Leaf("a0", adjacent ? a.Slice(0, 0, 2) : in[3], memory.Slice(0, 0, 2));
-    const Variable a1 = Variable::Leaf("a1", adjacent ? a.Slice(0, 2, 5) : in[5],
-                                       memory.Slice(0, second, second + 3));
-    Tape tape(CpuContext());
-    const Variable y = LinearLora(
-        tape, x, Variable::Frozen(in[1]), Variable::Frozen(in[2]),
-        {{a0, Variable::Frozen(in[4]), 0.5, 0, 1}, {a1, Variable::Frozen(in[6]), -2, 5, 2}});
-    tape.Backward({y}, {seed}, nullptr);
-    gradients[adjacent] = {ToVector(Tape::GradientOf(x)), ToVector(a0.leaf_grad()),
-                           ToVector(a1.leaf_grad())};
-  }
-  for (int i : {0, 1, 2}) {
-    for (size_t j = 0; j < gradients[0][i].size(); ++j) {
-      EXPECT_NEAR(gradients[0][i][j], gradients[1][i][j], 1e-12) << i << ", " << j;
+  std::vector<double> both = ToVector(in[3]);
+  for (const double v : ToVector(in[5])) both.push_back(v);
+  const Tensor a = FromVector(DType::kF64, {5, kWidth}, both);
+  const Tensor memory = Random(DType::kF64, {7, kWidth}, 8);
+  const int64_t second = adjacent ? 2 : 4;
+  const Variable x = Tape::Input(in[0]);
+  const Variable a0 =
+      Variable::Leaf("a0", adjacent ? a.Slice(0, 0, 2) : in[3], memory.Slice(0, 0, 2));
+  const Variable a1 = Variable::Leaf("a1", adjacent ? a.Slice(0, 2, 5) : in[5],
+                                     memory.Slice(0, second, second + 3));
+  Tape tape(CpuContext());
+  const Variable y = LinearLora(
+      tape, x, Variable::Frozen(in[1]), Variable::Frozen(in[2]),
+      {{a0, Variable::Frozen(in[4]), 0.5, 0, 1}, {a1, Variable::Frozen(in[6]), -2, 5, 2}},
+      {.p = p, .token_keys = TokenKeys()});
+  const std::vector<double> output = ToVector(y.value());
+  tape.Backward({y}, {Random(DType::kF64, {kTokens, kOutputs}, 10)}, nullptr);
+  return {output, ToVector(Tape::GradientOf(x)), ToVector(a0.leaf_grad()),
+          ToVector(a1.leaf_grad())};
+}
+
+TEST(LinearLoraTest, AdjacentAdaptersGiveTheSameGradients) {
+  for (const double p : {0.0, 0.4}) {
+    const auto apart = GradientsOfTwo(false, p), adjacent = GradientsOfTwo(true, p);
+    for (size_t i = 0; i < apart.size(); ++i) {
+      for (size_t j = 0; j < apart[i].size(); ++j) {
+        EXPECT_NEAR(apart[i][j], adjacent[i][j], 1e-12) << p << ": " << i << ", " << j;
+      }
     }
   }
 }
