@@ -47,6 +47,29 @@ TEST(AdamWTest, FollowsThePublishedAlgorithm) {  // bias-corrected estimates, de
   }
 }
 
+// Three steps by torch.optim.AdamW 2.8 (lr .01, betas .9 and .95, eps 1e-6, weight decay .1,
+// foreach=False) in float64.
+TEST(AdamWTest, MeetsTorchsFigures) {
+  const std::vector<std::vector<double>> gradients = {
+      {0.1, -2.0, 0.03, 1e-5}, {-0.3, 0.5, 0.0, 1e-7}, {0.25, 0.125, -4.0, -3e-6}};
+  const std::vector<double> want_param = {0.492450260202057, -1.2282173117602373,
+                                          2.9804441626883507, -0.01684741429066591},
+                            want_m = {0.0061, -0.1045, -0.39757, 5.19e-07},
+                            want_v = {0.00785125, 0.19315625, 0.8000406125, 4.962975e-12};
+  for (const DType dtype : {DType::kF64, DType::kF32}) {
+    Flat flat(4, dtype);
+    const std::vector<double> start = {0.5, -1.25, 3.0, 1e-3};
+    for (int i = 0; i < 4; ++i) SetElement(flat.param.view().data, dtype, i, start[i]);
+    for (int step = 1; step <= 3; ++step) {
+      flat.Step(FromVector(dtype, {4}, gradients[step - 1]), step, {{0, 4, 0.01, 0.1}});
+    }
+    const double tolerance = dtype == DType::kF64 ? 1e-14 : 5e-7;
+    ExpectNear(flat.param, FromVector(DType::kF64, {4}, want_param), tolerance, 0);
+    ExpectNear(flat.m, FromVector(DType::kF64, {4}, want_m), 2 * tolerance, 0);
+    ExpectNear(flat.v, FromVector(DType::kF64, {4}, want_v), tolerance, 0);
+  }
+}
+
 TEST(AdamWTest, QuantaFloatsAndAScaledClipAgree) {
   const Tensor g = Random(DType::kF32, {20000}, 2, 1e-3);
   const Tensor quanta = FromVector(DType::kI64, {20000}, std::vector<double>(20000, 0));
