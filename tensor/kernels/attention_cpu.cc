@@ -189,6 +189,7 @@ struct BackwardProblem {
 template <typename T>
 void QueryTask(const BackwardProblem<T>& b, const Task& task) {
   const auto& [part, queries] = task;
+  if (part.has_one_key_block()) return;  // KeyTask sees to it
   const Problem& problem = b.problem;
   const QueryRows<T> rows(problem, b.dout, b.lse, b.delta, part, queries);
   const View dq = Matrix(Scratch<T>(6, rows.rows * problem.dim()), rows.rows, problem.dim());
@@ -202,7 +203,8 @@ void QueryTask(const BackwardProblem<T>& b, const Task& task) {
   Scatter(dq.as<T>(), part, problem.group(), queries, b.dq);
 }
 
-// The gradients of a block of keys and values: over the queries that see them, block by block.
+// The gradients of a block of keys and values: over the queries that see them, block by block. If
+// it is the document's only block, the gradients of those queries are complete here too.
 template <typename T>
 void KeyTask(const BackwardProblem<T>& b, const Task& task) {
   const auto& [part, keys] = task;
@@ -221,6 +223,10 @@ void KeyTask(const BackwardProblem<T>& b, const Task& task) {
     const double beta = queries.begin == all.begin ? 0 : 1;
     Product(1, Transposed(block.p), Matrix(rows.dout, rows.rows, dim), beta, dv);
     Product(problem.options.scale, Transposed(block.ds), Matrix(rows.q, rows.rows, dim), beta, dk);
+    if (!part.has_one_key_block()) continue;
+    const View dq = Matrix(Scratch<T>(6, rows.rows * dim), rows.rows, dim);
+    Product(problem.options.scale, block.ds, KeyRows(problem.k, part, keys), 0, dq);
+    Scatter(dq.as<T>(), part, problem.group(), queries, b.dq);
   }
 }
 

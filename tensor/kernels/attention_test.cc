@@ -114,9 +114,9 @@ void ExpectSame(const Case& c, DType dtype, double tolerance) {
 }
 
 TEST(AttentionTest, BlocksAgreeWithTheDefinition) {
-  const std::vector<std::vector<int>> packs = {{1}, {0, 3, 0}, {1, 127, 0, 65}, {300}, {128, 129}};
+  const std::vector<std::vector<int>> packs = {{1}, {0, 3, 0}, {1, 127, 0, 65}, {300}, {256, 257}};
   for (const std::vector<int>& lengths : packs) {
-    for (const int64_t window : {0, 1, 7, 128, 130}) {
+    for (const int64_t window : {0, 1, 7, 130, 256}) {
       for (const double softcap : {0.0, 2.0}) {
         const AttentionOptions options = {.scale = 0.3, .softcap = softcap, .window = window};
         ExpectSame({6, 2, 5, lengths, lengths, options, 3}, DType::kF64, 1e-12);
@@ -137,7 +137,7 @@ TEST(AttentionTest, BlocksAgreeForAnyGroupAndHeadSize) {
 }
 
 TEST(AttentionTest, NewQueriesSeeTheCacheBehindThem) {
-  const Case step = {4, 2, 8, {1, 5, 0}, {140, 5, 9}, {.scale = 0.3}, 0};
+  const Case step = {4, 2, 8, {1, 5, 0}, {300, 5, 9}, {.scale = 0.3}, 0};
   ExpectSame(step, DType::kF64, 1e-12);
   Case windowed = step;
   windowed.options.window = 4;

@@ -30,6 +30,7 @@ const std::vector<Job>& Jobs() {
   static const std::vector<Job>* jobs = new std::vector<Job>{
       {"135M_1x1024", 9, 3, 64, Evenly(1, 1024)},
       {"135M_8x128", 9, 3, 64, Evenly(8, 128)},
+      {"135M_6x162", 9, 3, 64, Evenly(6, 162)},
       {"8B_1x1024", 32, 8, 128, Evenly(1, 1024)},
   };
   return *jobs;

@@ -12,7 +12,7 @@
 
 namespace lockstep::kernels::cpu {
 
-inline constexpr int64_t kKeyBlock = 128;
+inline constexpr int64_t kKeyBlock = 256;
 
 struct Range {
   int64_t begin, end;
@@ -28,6 +28,7 @@ struct Part {
   int64_t q_begin, queries, k_begin, keys;  // rows of the pack
 
   int64_t position(int64_t query) const { return query + keys - queries; }
+  bool has_one_key_block() const { return keys <= kKeyBlock; }
 
   // The keys that a query sees, and that some query of a range sees. Numbered in the document.
   Range KeysOf(int64_t query, int64_t window) const {
