@@ -1,6 +1,7 @@
 #include "autograd/ops/head_norm.h"
 
 #include "autograd/gradcheck.h"
+#include "autograd/ops/glu.h"
 #include "gtest/gtest.h"
 #include "tensor/kernels/testing.h"
 
@@ -53,6 +54,20 @@ TEST(HeadNormTest, Differentiates) {
                 {.as_leaves = {}, .frozen = {false, true, true}});
     }
   }
+}
+
+TEST(HeadNormTest, DifferentiatesInACheckpointedSegment) {
+  // The norm overwrites what it is given: an activation of the segment's own.
+  const CheckedFunction f = [&](Tape& tape, absl::Span<const Variable> in) {
+    return tape.Checkpoint("segment", in, [](Tape& inner, absl::Span<const Variable> x) {
+      const Variable qkv = Glu(inner, x[0], GluActivation::kSilu);
+      return std::vector<Variable>{HeadNorm(inner, qkv, x[1], x[2], kLayout, {.eps = 1e-5})};
+    });
+  };
+  std::vector<Tensor> inputs = Inputs(1.0);
+  inputs[0] = Random(DType::kF64, {5, 2 * kLayout.width()}, 1);
+  GradCheck("head_norm", inputs, f, {.as_leaves = {false, true, true}, .frozen = {}});
+  GradCheck("head_norm frozen", inputs, f, {.as_leaves = {}, .frozen = {false, true, true}});
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "base/thread_pool.h"
 #include "benchmark/benchmark.h"
+#include "tensor/kernels/bench/operands.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/tensor.h"
 
@@ -36,13 +37,6 @@ struct Operands {
       : a(Filled({s.m, s.k})),
         b(s.transposed_b ? Filled({s.n, s.k}) : Filled({s.k, s.n})),
         c(Filled({s.m, s.n})) {}
-
-  static Tensor Filled(std::initializer_list<int64_t> shape) {
-    static CpuAllocator* allocator = new CpuAllocator;
-    const Tensor x = Tensor::Empty(*allocator, DType::kF32, shape);
-    for (int64_t i = 0; i < x.numel(); ++i) x.view().as<float>()[i] = (i * 37 % 101) * 0.01f;
-    return x;
-  }
 
   Tensor a, b, c;
 };
