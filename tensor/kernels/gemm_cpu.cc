@@ -48,24 +48,6 @@ void Convert(const View& x, int64_t offset, int64_t count, T* out) {
   }
 }
 
-// B in the compute type, as it lies in memory: the view itself or a converted copy in `buffer`.
-template <typename T>
-View InComputeType(const View& b, std::vector<T>& buffer) {
-  if (b.dtype == DTypeOf<T>::value) return b;
-  buffer.resize(b.numel());
-  const MatrixLayout layout = LayoutOf(b);
-  const int along = layout.transposed ? 0 : 1, across = 1 - along;
-  for (int64_t i = 0; i < b.shape[across]; ++i) {
-    Convert(b, i * layout.ld, b.shape[along], buffer.data() + i * b.shape[along]);
-  }
-  View out = b;
-  out.data = buffer.data();
-  out.dtype = DTypeOf<T>::value;
-  out.stride[along] = 1;
-  out.stride[across] = b.shape[along];
-  return out;
-}
-
 // C = alpha · A · B + beta · C with one thread of oneDNN.
 void Multiply(float alpha, const View& a, const View& b, float beta, const View& c) {
   omp_set_num_threads(1);  // for the calling thread alone; bits depend on it
@@ -112,19 +94,70 @@ void Prepare(const View& c, T beta, const View& bias) {
 
 template <typename T>
 void ComputeTile(const View& a, const View& b, const View& c, const GemmOptions& options) {
-  static thread_local std::vector<T> buffer;
   T beta = static_cast<T>(options.beta);
   if (options.bias.rank != 0 || a.shape[1] == 0) {
     Prepare(c, beta, options.bias);
     beta = 1;
   }
-  // 16-bit weights are converted in blocks along K, to bound the buffer.
-  const int64_t block = b.dtype == DTypeOf<T>::value ? a.shape[1] : int64_t{1024};
-  for (int64_t k = 0; k < a.shape[1]; k += block) {
-    const int64_t end = std::min(k + block, a.shape[1]);
-    Multiply(static_cast<T>(options.alpha), a.Slice(1, k, end),
-             InComputeType(b.Slice(0, k, end), buffer), beta, c);
-    beta = 1;
+  if (a.shape[1] > 0) Multiply(static_cast<T>(options.alpha), a, b, beta, c);
+}
+
+View BiasOf(const GemmOptions& options, int64_t begin, int64_t end) {
+  return options.bias.rank == 0 ? View{} : options.bias.Slice(0, begin, end);
+}
+
+// B in the compute type.
+template <typename T>
+void Product(const View& a, const View& b, const View& c, const GemmOptions& options) {
+  const Tiling tile = TilingOf(c.shape[0], c.shape[1]);
+  const int64_t row_tiles = (c.shape[0] + tile.rows - 1) / tile.rows;
+  const int64_t column_tiles = (c.shape[1] + tile.columns - 1) / tile.columns;
+  // Neighboring tasks share columns of B, the larger operand.
+  ParallelFor(row_tiles * column_tiles, [&](int64_t task) {
+    const int64_t i = task % row_tiles * tile.rows, j = task / row_tiles * tile.columns;
+    const int64_t i_end = std::min(i + tile.rows, c.shape[0]);
+    const int64_t j_end = std::min(j + tile.columns, c.shape[1]);
+    ComputeTile<T>(a.Slice(0, i, i_end), b.Slice(1, j, j_end),
+                   c.Slice(0, i, i_end).Slice(1, j, j_end),
+                   {options.alpha, options.beta, BiasOf(options, j, j_end)});
+  });
+}
+
+// A copy of B in the compute type, laid out alike, in `memory`.
+template <typename T>
+View Converted(const View& b, std::vector<T>& memory) {
+  memory.resize(b.numel());
+  const MatrixLayout layout = LayoutOf(b);
+  const int along = layout.transposed ? 0 : 1, across = 1 - along;
+  ParallelForRange(b.shape[across], 64, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      Convert(b, i * layout.ld, b.shape[along], memory.data() + i * b.shape[along]);
+    }
+  });
+  View out = b;
+  out.data = memory.data();
+  out.dtype = DTypeOf<T>::value;
+  out.stride[along] = 1;
+  out.stride[across] = b.shape[along];
+  return out;
+}
+
+// B in 16 bits: converted in blocks that bound the copy, each used at once by all tiles.
+template <typename T>
+void ProductOf16Bit(const View& a, const View& b, const View& c, const GemmOptions& options) {
+  constexpr int64_t kMaxRows = 2048, kMaxElements = int64_t{1} << 21;
+  static thread_local std::vector<T> memory;
+  const int64_t k_block = std::clamp<int64_t>(a.shape[1], 1, kMaxRows);
+  const int64_t n_block = std::max<int64_t>(48, kMaxElements / k_block / 48 * 48);
+  for (int64_t n = 0; n < c.shape[1]; n += n_block) {
+    const int64_t n_end = std::min(n + n_block, c.shape[1]);
+    GemmOptions of_block = {options.alpha, options.beta, BiasOf(options, n, n_end)};
+    for (int64_t k = 0; k == 0 || k < a.shape[1]; k += k_block) {
+      const int64_t k_end = std::min(k + k_block, a.shape[1]);
+      Product<T>(a.Slice(1, k, k_end), Converted(b.Slice(0, k, k_end).Slice(1, n, n_end), memory),
+                 c.Slice(1, n, n_end), of_block);
+      of_block = {.alpha = options.alpha, .beta = 1};
+    }
   }
 }
 
@@ -132,20 +165,13 @@ void ComputeTile(const View& a, const View& b, const View& c, const GemmOptions&
 
 void Gemm(const Stream& stream, const View& a, const View& b, const View& c,
           const GemmOptions& options) {
-  const Tiling tile = TilingOf(c.shape[0], c.shape[1]);
-  const int64_t row_tiles = (c.shape[0] + tile.rows - 1) / tile.rows;
-  const int64_t column_tiles = (c.shape[1] + tile.columns - 1) / tile.columns;
   DispatchFloat(a.dtype, [&](auto zero) {
-    // Neighboring tasks share columns of B, the larger operand.
-    ParallelFor(row_tiles * column_tiles, [&](int64_t task) {
-      const int64_t i = task % row_tiles * tile.rows, j = task / row_tiles * tile.columns;
-      const int64_t i_end = std::min(i + tile.rows, c.shape[0]);
-      const int64_t j_end = std::min(j + tile.columns, c.shape[1]);
-      GemmOptions of_tile = options;
-      if (options.bias.rank != 0) of_tile.bias = options.bias.Slice(0, j, j_end);
-      ComputeTile<decltype(zero)>(a.Slice(0, i, i_end), b.Slice(1, j, j_end),
-                                  c.Slice(0, i, i_end).Slice(1, j, j_end), of_tile);
-    });
+    using T = decltype(zero);
+    if (b.dtype == DTypeOf<T>::value) {
+      Product<T>(a, b, c, options);
+    } else {
+      ProductOf16Bit<T>(a, b, c, options);
+    }
   });
 }
 

@@ -89,6 +89,14 @@ TEST(GemmTest, ReadsSixteenBitWeights) {
   }
 }
 
+TEST(GemmTest, ConvertsSixteenBitWeightsInBlocks) {  // more than one along K and along N
+  const Shape s = {3, 1100, 2100};
+  const Tensor bias = Random(DType::kF32, {s.n}, 5);
+  for (const bool tb : {false, true}) {
+    Check(DType::kF32, DType::kBF16, s, false, tb, {.alpha = 2, .beta = -1, .bias = bias.view()});
+  }
+}
+
 TEST(GemmTest, AddsABiasToEveryRow) {
   for (const DType dtype : {DType::kF64, DType::kF32}) {
     for (const Shape& s : kShapes) {
