@@ -1,11 +1,7 @@
 #include "nn/assemble.h"
 
-#include <cmath>
-
-#include "absl/strings/match.h"
 #include "base/hash.h"
 #include "base/status.h"
-#include "nn/random.h"
 #include "tensor/kernels/fill.h"
 
 namespace lockstep::nn {
@@ -86,6 +82,7 @@ class Assembler {
     adapter.first = row;
     adapter.dropout_key = MixKeys(options_.seed, Hash64(part.path));
     out.adapters.push_back(std::move(adapter));
+    if (trainable_.dora) out.magnitudes.push_back(Leaf(part.path + ".lora_magnitude_vector"));
   }
 
  private:
@@ -148,30 +145,6 @@ absl::StatusOr<DecoderWeights> Assemble(const Context& context, const ModelConfi
   assembler.AddAdapter(modules.head, 0, out.head);
   parameters.RefreshImage(context);
   return out;
-}
-
-void InitializeLora(const Context& context, const LoraConfig& lora, uint64_t seed,
-                    FlatParameters& parameters) {
-  if (context.device().type == DeviceType::kMeta) return;
-  for (int i = 0; i < parameters.num_parameters(); ++i) {
-    const Parameter& parameter = parameters.parameters()[i];
-    const std::string& name = parameter.spec.name;
-    const bool is_a = absl::EndsWith(name, ".lora_A.weight");
-    const bool is_b = absl::EndsWith(name, ".lora_B.weight");
-    if (!is_a && !is_b) continue;
-    // Both are [out, in] matrices: U(±1/sqrt(in)) is torch's default for linear layers.
-    const double inputs = static_cast<double>(parameter.spec.shape[1]);
-    const double r = static_cast<double>(parameter.spec.shape[0]);  // of an A
-    const Tensor part = parameters.Part(parameters.values(), i);
-    if (is_a && lora.init == LoraInit::kGaussian) {
-      Assign(context, NormalValues(seed, name, parameter.numel, 1 / r), part);
-    } else if (is_a || lora.init == LoraInit::kFalse) {
-      Assign(context, UniformValues(seed, name, parameter.numel, 1 / std::sqrt(inputs)), part);
-    } else {
-      kernels::Fill(context.stream, part.Mutable("init"), 0.0);
-    }
-  }
-  parameters.RefreshImage(context);
 }
 
 }  // namespace lockstep::nn

@@ -29,8 +29,4 @@ absl::StatusOr<DecoderWeights> Assemble(const Context& context, const ModelConfi
                                         const WeightSource& source, FlatParameters& parameters,
                                         const AssembleOptions& options);
 
-// First values of LoRA's matrices.
-void InitializeLora(const Context& context, const LoraConfig& lora, uint64_t seed,
-                    FlatParameters& parameters);
-
 }  // namespace lockstep::nn

@@ -6,6 +6,7 @@
 
 #include "autograd/ops/add_rms_norm.h"
 #include "autograd/ops/attention.h"
+#include "autograd/ops/dora.h"
 #include "autograd/ops/embedding.h"
 #include "autograd/ops/glu.h"
 #include "autograd/ops/head_norm.h"
@@ -82,7 +83,12 @@ class Pass : public std::enable_shared_from_this<Pass> {
 
  private:
   Variable Linear(Tape& tape, const LinearWeights& linear, const Variable& x) const {
-    return autograd::LinearLora(tape, x, linear.weight, linear.bias, linear.adapters, dropout_);
+    if (linear.magnitudes.empty()) {
+      return autograd::LinearLora(tape, x, linear.weight, linear.bias, linear.adapters, dropout_);
+    }
+    const Variable y =
+        autograd::LinearLora(tape, x, linear.weight, Variable(), linear.adapters, dropout_);
+    return autograd::Dora(tape, y, linear.weight, linear.bias, linear.adapters, linear.magnitudes);
   }
 
   Variable Cached(Tape& tape, int index, const Variable& qkv,

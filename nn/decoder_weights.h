@@ -13,6 +13,7 @@ struct LinearWeights {
   autograd::Variable weight;                    // [out, in]
   autograd::Variable bias;                      // [out] or undefined
   std::vector<autograd::LoraAdapter> adapters;  // in the order of their rows
+  std::vector<autograd::Variable> magnitudes;   // DoRA: one for each adapter; otherwise empty
 };
 
 struct LayerWeights {

@@ -53,11 +53,12 @@ FlatParameters::FlatParameters(const Context& context, std::vector<ParameterSpec
     exp_avg_sq_ = zeros(options_.dtype, numel_);
   }
   for (int i = 0; i < num_parameters(); ++i) {
-    const std::string& name = parameters_[i].spec.name;
-    CHECK(index_.emplace(name, i).second) << "two parameters of the name " << name;
+    const ParameterSpec& spec = parameters_[i].spec;
+    CHECK(index_.emplace(spec.name, i).second) << "two parameters of the name " << spec.name;
+    const Tensor value = Part(spec.full_precision ? values_ : image_, i);
     leaves_.push_back(options_.training
-                          ? autograd::Variable::Leaf(name, Part(image_, i), Part(scratch_, i))
-                          : autograd::Variable::Frozen(Part(image_, i)));
+                          ? autograd::Variable::Leaf(spec.name, value, Part(scratch_, i))
+                          : autograd::Variable::Frozen(value));
   }
 }
 

@@ -31,6 +31,7 @@ struct ParameterSpec {
   std::vector<int64_t> shape;
   bool decays = true;                // weight decay applies (not to norms and biases)
   double learning_rate_ratio = 1.0;  // LoRA+: of lora_B to the run's rate
+  bool full_precision = false;       // read from values, not from the image (DoRA's magnitudes)
 };
 
 struct Parameter {

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "nn/adapter.h"
 #include "nn/assemble.h"
+#include "nn/lora_init.h"
 #include "nn/save_model.h"
 #include "nn/weights.h"
 
@@ -46,7 +47,7 @@ absl::Status Model::Read() {
   if (!options_.adapter.empty()) {
     RETURN_IF_ERROR(LoadAdapter(context_, options_.adapter, *parameters_));
   } else if (lora_) {
-    InitializeLora(context_, *lora_, options_.seed, *parameters_);
+    InitializeLora(context_, *lora_, options_.seed, modules_, weights, *parameters_);
   }
   decoder_ = std::make_unique<Decoder>(config_, std::move(weights), options_.compute_dtype);
   return absl::OkStatus();

@@ -33,6 +33,10 @@ class LoraSpecs {
       out_.specs.push_back(
           {part.path + ".lora_B.weight", {part.out, r}, true, lora_.loraplus_lr_ratio});
     });
+    if (!lora_.use_dora) return;
+    each([&](const LinearModule& part, int64_t) {
+      out_.specs.push_back({part.path + ".lora_magnitude_vector", {part.out}, true, 1.0, true});
+    });
   }
 
  private:
@@ -70,7 +74,6 @@ absl::StatusOr<Trainable> TrainableOf(const LoraConfig& lora, const ModelConfig&
                        absl::StrCat("want lm_head or embed_tokens, got \"", name, "\""));
     }
   }
-  if (lora.use_dora) return UserError("use_dora", "DoRA is not supported");
   if (lora.init == LoraInit::kPissa) {
     return UserError("init_lora_weights", "pissa is not supported");
   }
@@ -79,6 +82,11 @@ absl::StatusOr<Trainable> TrainableOf(const LoraConfig& lora, const ModelConfig&
   ASSIGN_OR_RETURN(const auto resolved, ResolveTargets(lora, paths));
   for (size_t i = 0; i < paths.size(); ++i) {
     if (resolved[i]) out.targets[paths[i]] = *resolved[i];
+  }
+  out.dora = lora.use_dora;
+  if (out.dora && out.targets.count(modules.head.path) > 0) {
+    return UserError("target_modules", "lm_head cannot have DoRA",
+                     "add it to modules_to_save, or leave it out");
   }
   LoraSpecs specs(lora, out);
   const std::vector<int64_t> table = {config.vocab_size, config.hidden_size};

@@ -18,13 +18,16 @@ struct Trainable {
   std::vector<ParameterSpec> specs;           // in the order in which backward makes them final
   std::map<std::string, LoraTarget> targets;  // by module path
   bool full = false;                          // every weight
+  bool dora = false;                          // each target has a magnitude
 };
 
 // Paths of all linear layers, the head last.
 std::vector<std::string> LinearPaths(const ModelModules& modules);
 
 // LoRA: for each targeted module "<path>.lora_A.weight" [r, in] and "<path>.lora_B.weight" [out,
-// r], with A of merged modules next to each other, and "<path>.weight" of modules_to_save.
+// r], with A of merged modules next to each other, with DoRA "<path>.lora_magnitude_vector" [out];
+// and
+// "<path>.weight" of modules_to_save.
 absl::StatusOr<Trainable> TrainableOf(const LoraConfig& lora, const ModelConfig& config,
                                       const ModelModules& modules);
 

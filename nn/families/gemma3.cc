@@ -58,7 +58,10 @@ void Read(ConfigReader& reader, ModelConfig& config) {
   config.qk_norm = true;
   config.embedding_scale = std::sqrt(static_cast<float>(config.hidden_size));
   config.attention_scale = 1 / std::sqrt(reader.Positive("query_pre_attn_scalar", 256));
-  config.attention_softcap = reader.Positive("attn_logit_softcapping", 0);
+  // A field that transformers reads and then does not apply in this family.
+  if (reader.Positive("attn_logit_softcapping", 0) > 0) {
+    config.warnings.push_back("attn_logit_softcapping has no effect in gemma3");
+  }
   config.final_softcap = reader.Positive("final_logit_softcapping", 0);
   const bool no_window = reader.HasKey("sliding_window");
   const int64_t window = reader.Int("sliding_window", no_window ? 0 : 4096);

@@ -1,0 +1,19 @@
+// First values of LoRA's matrices and magnitudes (LoraInit in lora.h).
+#pragma once
+
+#include <cstdint>
+
+#include "nn/decoder_weights.h"
+#include "nn/flat_parameters.h"
+#include "nn/lora.h"
+#include "nn/modules.h"
+#include "tensor/context.h"
+
+namespace lockstep::nn {
+
+// A and B by the seed and their names; a DoRA magnitude is the norm of its row of W + s·B·A.
+void InitializeLora(const Context& context, const LoraConfig& lora, uint64_t seed,
+                    const ModelModules& modules, const DecoderWeights& weights,
+                    FlatParameters& parameters);
+
+}  // namespace lockstep::nn
