@@ -110,7 +110,7 @@ class ToyRank {
     if (fault == "stop") raise(SIGSTOP);
     if (fault == "hang") std::this_thread::sleep_for(std::chrono::hours(1));
     if (fault == "fatal") _exit(kExitFatal);
-    if (fault == "segfault") raise(SIGSEGV);
+    if (fault == "crash") raise(SIGABRT);
     if (fault == "leave_early") return kExitDone;
     if (fault == "user_error") {
       std::fprintf(stderr, "[planted] want a good input, got a bad one\nHINT: none\n");
