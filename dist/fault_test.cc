@@ -178,6 +178,9 @@ TEST_F(FaultTest, RanksDieWithTheirParent) {
   arguments["steps"] = "1000000";
   Program program(arguments);
   WaitForFile("ready-2");
+  int stopped = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(File("pid-1"), &stopped));
+  kill(stopped, SIGSTOP);  // one that cannot end by itself
   kill(program.pid(), SIGKILL);
   EXPECT_EQ(program.Wait(), -SIGKILL);
   ExpectNoRanks(3);

@@ -15,8 +15,9 @@
 namespace lockstep::dist {
 
 struct GlooOptions {
-  // For connecting. Collectives have none: the watchdog sees what stands still.
-  std::chrono::milliseconds timeout = std::chrono::seconds(60);
+  // For finding each other; Gloo takes up to five times as long to connect. Collectives have none:
+  // the watchdog sees what stands still.
+  std::chrono::milliseconds timeout = std::chrono::seconds(20);
   Communicator::FailureHandler on_failure;
 };
 

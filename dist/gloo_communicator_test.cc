@@ -2,12 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
+#include <map>
 #include <numeric>
 #include <random>
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "dist/gradient_reducer.h"
 #include "dist/socket.h"
@@ -138,6 +141,76 @@ TEST_P(GlooCommunicatorTest, TheReducersSumDoesNotDependOnBucketsOrOrder) {
         }
       }
     });
+  }
+}
+
+// Connects to every address that a rank announces for the first attempt, before its peers can.
+class StrangersInTheWay final : public StoreClient {
+ public:
+  StrangersInTheWay(std::unique_ptr<StoreClient> store, std::string garbage)
+      : store_(std::move(store)), garbage_(std::move(garbage)) {}
+
+  absl::Status Set(absl::string_view key, absl::string_view value) override {
+    if (absl::StartsWith(key, "gloo/0/address/")) {
+      // A sockaddr_in of the loopback interface: family, port, 127.0.0.1.
+      for (size_t i = 0; i + 8 <= value.size(); ++i) {
+        if (value.substr(i, 2) != absl::string_view("\x02\0", 2)) continue;
+        if (value.substr(i + 4, 4) != absl::string_view("\x7f\0\0\x01", 4)) continue;
+        const int port =
+            static_cast<uint8_t>(value[i + 2]) * 256 + static_cast<uint8_t>(value[i + 3]);
+        absl::StatusOr<Fd> stranger = ConnectTo("127.0.0.1", port, 1s);
+        if (!stranger.ok()) continue;
+        ++count_;
+        (void)WriteFull(*stranger, garbage_.data(), garbage_.size(), 1s);
+        strangers_.push_back(*std::move(stranger));
+      }
+    }
+    return store_->Set(key, value);
+  }
+  absl::StatusOr<std::optional<std::string>> Get(absl::string_view key) override {
+    return store_->Get(key);
+  }
+  absl::StatusOr<std::string> Wait(absl::string_view key, Milliseconds timeout) override {
+    return store_->Wait(key, timeout);
+  }
+  absl::StatusOr<int64_t> Add(absl::string_view key, int64_t amount) override {
+    return store_->Add(key, amount);
+  }
+  absl::StatusOr<std::map<std::string, std::string>> List(absl::string_view prefix) override {
+    return store_->List(prefix);
+  }
+  const std::string& local_address() const override { return store_->local_address(); }
+  int port() const override { return store_->port(); }
+  int count() const { return count_; }
+
+ private:
+  const std::unique_ptr<StoreClient> store_;
+  const std::string garbage_;
+  std::vector<Fd> strangers_;
+  int count_ = 0;
+};
+
+TEST(GlooCommunicator, StrangersOnItsPortsMakeItStartAgain) {
+  for (const std::string& garbage :
+       {std::string(), std::string(500, 'x'), std::string(500, '\0')}) {
+    const auto server = *StoreServer::Start("127.0.0.1", 0, 1, "t");
+    std::atomic<int> strangers{0};
+    std::vector<std::thread> ranks;
+    for (int rank = 0; rank < 3; ++rank) {
+      ranks.emplace_back([&, rank] {
+        StrangersInTheWay store(*StoreClient::Connect("127.0.0.1", server->port(), 1, "t", 20s),
+                                rank == 1 ? garbage : "");
+        GlooOptions options;
+        options.timeout = 1s;
+        const auto c = MakeGlooCommunicator(rank, 3, store, options);
+        strangers += store.count();
+        ASSERT_TRUE(c.ok()) << c.status();
+        EXPECT_EQ(AllReduceValue(**c, int64_t{rank}, ReduceOp::kSum, "ranks"), 3);
+        (*c)->Wait((*c)->Barrier(kStream), kStream);
+      });
+    }
+    for (std::thread& rank : ranks) rank.join();
+    EXPECT_GT(strangers, 0);
   }
 }
 

@@ -163,14 +163,18 @@ class RankWorld final : public World {
   }
 
   absl::Status Connect() {
+    const auto on_failure = [this](const absl::Status& error, const std::string& what) {
+      LosePeer(error, what);
+    };
     if (size() == 1) {
       communicator_ = MakeSoloCommunicator();
+    } else if (options_.make_communicator) {
+      ASSIGN_OR_RETURN(communicator_,
+                       options_.make_communicator(rank(), size(), *store_, on_failure));
     } else {
       GlooOptions options;
-      options.timeout = std::min<std::chrono::milliseconds>(join_timeout_, std::chrono::minutes(1));
-      options.on_failure = [this](const absl::Status& error, const std::string& what) {
-        LosePeer(error, what);
-      };
+      options.timeout = std::min(options.timeout, join_timeout_);
+      options.on_failure = on_failure;
       ASSIGN_OR_RETURN(communicator_,
                        MakeGlooCommunicator(rank(), size(), *store_, std::move(options)));
     }

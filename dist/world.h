@@ -18,6 +18,7 @@
 // launcher this process's own signals set it.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -61,10 +62,16 @@ class World {
   virtual void Leave() = 0;
 };
 
+// Connects the ranks of a world of several; all ranks call it, none is missing. World's failure
+// handler goes into the communicator.
+using CommunicatorFactory = std::function<absl::StatusOr<std::unique_ptr<Communicator>>(
+    int rank, int size, StoreClient& store, Communicator::FailureHandler on_failure)>;
+
 struct WorldOptions {
   double stall_timeout_seconds = 60;
-  double join_timeout_seconds = 300;  // for each phase of joining
-  std::string device = "cpu";         // for reports, e.g. "cuda:3 NVIDIA H100"
+  double join_timeout_seconds = 300;      // for each phase of joining
+  std::string device = "cpu";             // for reports, e.g. "cuda:3 NVIDIA H100"
+  CommunicatorFactory make_communicator;  // none: Gloo, for ranks on CPUs
 };
 
 absl::StatusOr<std::unique_ptr<World>> JoinWorld(const LaunchEnv& env, const WorldOptions& options);
