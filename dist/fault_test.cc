@@ -67,7 +67,7 @@ TEST_F(FaultTest, ARunOfOneRankIsNoExceptionToAnyOfThis) {
 
 TEST_F(FaultTest, AStoppedRankIsAStall) {
   Arguments arguments = Run(3, "stop", 1);
-  arguments["stall"] = "2";
+  arguments["stall"] = "4";
   Program program(arguments);
   EXPECT_EQ(program.Wait(), kExitRankLost);
   EXPECT_THAT(program.Output(),
@@ -78,7 +78,7 @@ TEST_F(FaultTest, AStoppedRankIsAStall) {
 
 TEST_F(FaultTest, AHangingRankIsAStallThatNamesIt) {
   Arguments arguments = Run(3, "hang", 2);
-  arguments["stall"] = "2";
+  arguments["stall"] = "4";
   Program program(arguments);
   EXPECT_EQ(program.Wait(), kExitRankLost);
   EXPECT_THAT(program.Output(),

@@ -156,6 +156,9 @@ absl::StatusOr<int> RunRank(const LaunchEnv& env, const Arguments& arguments) {
 int RunProgram(const Arguments& arguments, int argc, char** argv) {
   LaunchFlags flags;
   if (arguments.count("nproc") != 0) flags.nproc_per_node = Number(arguments, "nproc", 1);
+  if (arguments.count("nnodes") != 0) flags.nnodes = Number(arguments, "nnodes", 1);
+  if (arguments.count("node_rank") != 0) flags.node_rank = Number(arguments, "node_rank", 0);
+  flags.master_addr = Text(arguments, "master_addr");
   const absl::StatusOr<LaunchEnv> env = ResolveLaunch(ReadEnvironment(), flags);
   if (env.ok() && env->role == Role::kParent) {
     SuperviseOptions options;

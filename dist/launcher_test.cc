@@ -34,12 +34,13 @@ class LauncherTest : public FaultTest {
       for (const auto& [name, value] : more) variables[name] = value;
       Arguments arguments = Run(size, fault, rank);
       arguments.erase("nproc");
-      arguments["stall"] = "2";
-      arguments["join"] = "5";
+      for (const auto& [key, value] : limits_) arguments[key] = value;
       programs.insert(programs.begin(), std::make_unique<Program>(arguments, variables));
     }
     return programs;
   }
+
+  Arguments limits_;  // "stall" and "join", in seconds
 };
 
 TEST_F(LauncherTest, TheSameSumsAsUnderAParent) {
@@ -71,6 +72,7 @@ TEST_F(LauncherTest, SurvivorsOfALostRankSayWhoItWas) {
 }
 
 TEST_F(LauncherTest, RankZeroWatchesForStalls) {
+  limits_["stall"] = "4";
   const auto ranks = Launch(3, "stop", 2);
   EXPECT_EQ(ranks[0]->Wait(), kExitRankLost);
   EXPECT_THAT(ranks[0]->Output(), HasSubstr("did not arrive: rank 2"));
@@ -79,6 +81,7 @@ TEST_F(LauncherTest, RankZeroWatchesForStalls) {
 }
 
 TEST_F(LauncherTest, TwoProcessesThatAreBothRankZeroAreTold) {
+  limits_["join"] = "5";
   const auto ranks = Launch(2, "none", -1, {{"RANK", "0"}, {"LOCAL_RANK", "0"}});
   std::string output;
   for (const auto& rank : ranks) {
@@ -89,8 +92,8 @@ TEST_F(LauncherTest, TwoProcessesThatAreBothRankZeroAreTold) {
 }
 
 TEST_F(LauncherTest, AMissingRankIsNamed) {
-  Arguments arguments = Run(2, "none", -1);
-  auto ranks = Launch(2, "before_join", 1);
+  limits_["join"] = "5";
+  const auto ranks = Launch(2, "before_join", 1);
   EXPECT_EQ(ranks[1]->Wait(), kExitUserError);
   EXPECT_EQ(ranks[0]->Wait(), kExitUserError);
   EXPECT_THAT(ranks[0]->Output(), HasSubstr("missing: rank 1"));

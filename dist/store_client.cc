@@ -16,7 +16,7 @@ namespace {
 
 using store_protocol::Request;
 
-constexpr Milliseconds kAnswerTimeout{30000};
+constexpr Milliseconds kAnswerTimeout{15000};
 constexpr Milliseconds kHelloTimeout{2000};
 constexpr Milliseconds kPause{50};
 

@@ -294,7 +294,7 @@ class Watch {
 void WaitForTheOtherParents(const LaunchEnv& env, StoreClient& store) {
   if (env.num_nodes == 1) return;
   auto ended = store.Add(kParentsEnded, 1);
-  const auto deadline = Clock::now() + std::chrono::seconds(10);
+  const auto deadline = Clock::now() + std::chrono::seconds(5);
   while (env.node == 0 && ended.ok() && *ended < env.num_nodes && Clock::now() < deadline) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     ended = store.Add(kParentsEnded, 0);
