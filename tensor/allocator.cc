@@ -1,11 +1,22 @@
 #include "tensor/allocator.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 
 #include "base/check.h"
 
 namespace lockstep {
+namespace {
+
+// The next of the sizes 8/8, 9/8, … 15/8 times a power of two.
+size_t RoundUpByAnEighth(size_t bytes) {
+  if (bytes <= 8 * kAlignment) return std::max(bytes, kAlignment);
+  const size_t step = std::bit_floor(bytes) / 8;
+  return (bytes + step - 1) / step * step;
+}
+
+}  // namespace
 
 void* Allocator::Allocate(size_t bytes) {
   const size_t aligned = AlignUp(bytes);
@@ -21,14 +32,16 @@ void Allocator::Deallocate(void* data, size_t bytes) {
 }
 
 void* CpuAllocator::DoAllocate(size_t aligned_bytes) {
-  const auto block = free_blocks_.find(aligned_bytes);
+  const size_t size = RoundUpByAnEighth(aligned_bytes);
+  const auto block = free_blocks_.find(size);
   if (block != free_blocks_.end()) {
+    bytes_kept_ -= static_cast<int64_t>(size);
     void* data = block->second.back();
     block->second.pop_back();
     if (block->second.empty()) free_blocks_.erase(block);
     return data;
   }
-  void* data = std::aligned_alloc(kAlignment, std::max(aligned_bytes, kAlignment));
+  void* data = std::aligned_alloc(kAlignment, size);
   CHECK(data != nullptr) << "[memory] want " << aligned_bytes << " bytes of host memory; "
                          << bytes_in_use() << " are in use\n"
                          << "HINT: a smaller --tokens_per_pack needs less";
@@ -36,7 +49,10 @@ void* CpuAllocator::DoAllocate(size_t aligned_bytes) {
 }
 
 void CpuAllocator::DoDeallocate(void* data, size_t aligned_bytes) {
-  free_blocks_[aligned_bytes].push_back(data);
+  const size_t size = RoundUpByAnEighth(aligned_bytes);
+  free_blocks_[size].push_back(data);
+  bytes_kept_ += static_cast<int64_t>(size);
+  if (bytes_kept_ > peak_bytes()) Trim();
 }
 
 void CpuAllocator::Trim() {
@@ -44,6 +60,7 @@ void CpuAllocator::Trim() {
     for (void* block : blocks) std::free(block);
   }
   free_blocks_.clear();
+  bytes_kept_ = 0;
 }
 
 CpuAllocator::~CpuAllocator() { Trim(); }

@@ -44,8 +44,10 @@ class Allocator {
   int64_t peak_bytes_ = 0;
 };
 
-// Host memory. Blocks given back are kept by size and handed out again, so that a training step,
-// whose sizes repeat, touches no new pages. Contents are undefined.
+// Host memory. Blocks given back are kept by size and handed out again, so that a training step
+// touches few new pages. Sizes are rounded up by at most an eighth, as packs, and with them
+// tensors, differ a little from step to step; what is kept free never exceeds the most that was in
+// use. Contents are undefined.
 class CpuAllocator final : public Allocator {
  public:
   CpuAllocator() : Allocator(Device{DeviceType::kCPU}) {}
@@ -53,11 +55,14 @@ class CpuAllocator final : public Allocator {
 
   // Gives blocks that nobody uses back to the system.
   void Trim();
+  // Bytes of such blocks.
+  int64_t bytes_kept() const { return bytes_kept_; }
 
  private:
   void* DoAllocate(size_t aligned_bytes) override;
   void DoDeallocate(void* data, size_t aligned_bytes) override;
   std::map<size_t, std::vector<void*>> free_blocks_;
+  int64_t bytes_kept_ = 0;
 };
 
 // Addresses without memory, for the memory plan: only bytes_in_use() and peak_bytes() matter.
