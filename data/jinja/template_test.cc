@@ -57,7 +57,8 @@ TEST(Template, EqualsTransformersOnSharedChats) {
   const absl::StatusOr<std::string> file =
       ReadFile("external/shared/assets/chat/render_cases.json");
   if (!file.ok()) GTEST_SKIP() << "the shared chats are not here: " << file.status();
-  for (const Value& one : Json(*file).items()) {
+  const Value cases = Json(*file);
+  for (const Value& one : cases.items()) {
     const absl::StatusOr<Rendered> out =
         RenderText(one.Find("chat_template")->str(), *one.Find("data"));
     ASSERT_TRUE(out.ok()) << one.Find("name")->str() << "\n" << out.status();

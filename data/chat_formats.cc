@@ -1,0 +1,253 @@
+#include "data/chat_formats.h"
+
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "data/jinja/json.h"
+#include "data/jinja/repr.h"
+
+namespace lockstep::data {
+
+namespace {
+
+using jinja::Value;
+using Items = std::vector<std::pair<Value, Value>>;
+
+Value Text(absl::string_view text) { return Value::String(std::string(text)); }
+
+// What a message says about its own supervision; none if nothing.
+absl::StatusOr<std::optional<bool>> ReadTrained(const Value& message, absl::string_view where) {
+  std::optional<bool> trained;
+  if (const Value* weight = message.Find("weight"); weight != nullptr && !weight->is_none()) {
+    if (!weight->is_number() || (weight->as_double() != 0 && weight->as_double() != 1)) {
+      return UserError(where, absl::StrCat("weight: want 0 or 1, got ", jinja::Repr(*weight)));
+    }
+    trained = weight->as_double() != 0;
+  }
+  if (const Value* train = message.Find("train"); train != nullptr && !train->is_none()) {
+    if (!train->is_bool()) {
+      return UserError(where, absl::StrCat("train: want true or false, got ", jinja::Repr(*train)));
+    }
+    trained = train->boolean();
+  }
+  return trained;
+}
+
+absl::Status CheckContent(const Value* content, absl::string_view where) {
+  if (content == nullptr || content->is_none() || content->is_string()) return absl::OkStatus();
+  if (content->is_list()) {
+    for (const Value& part : content->items()) {
+      if (!part.is_dict() && !part.is_string()) {
+        return UserError(
+            where, absl::StrCat("a part of content: want an object, got ", jinja::TypeName(part)));
+      }
+    }
+    return absl::OkStatus();
+  }
+  return UserError(where, absl::StrCat("content: want a string, null or a list of parts, got ",
+                                       jinja::TypeName(*content)));
+}
+
+Value ParsedArguments(const Value& arguments) {
+  if (!arguments.is_string()) return arguments;
+  const absl::StatusOr<Value> parsed = jinja::ParseJson(arguments.str());
+  return parsed.ok() && parsed->is_dict() ? *parsed : arguments;
+}
+
+// `object` with `key` mapped by `map`.
+template <typename Map>
+Value Mapped(const Value& object, absl::string_view key, Map map) {
+  Items items = object.dict().items;
+  for (auto& [name, value] : items) {
+    if (name.str() == key) value = map(value);
+  }
+  return Value::Dict(std::move(items));
+}
+
+absl::StatusOr<Value> ReadToolCalls(const Value& calls, absl::string_view where) {
+  if (calls.is_none()) return calls;
+  if (!calls.is_list()) {
+    return UserError(where, absl::StrCat("tool_calls: want a list, got ", jinja::TypeName(calls)));
+  }
+  std::vector<Value> out;
+  for (const Value& call : calls.items()) {
+    if (!call.is_dict()) {
+      return UserError(where,
+                       absl::StrCat("a tool call: want an object, got ", jinja::TypeName(call)));
+    }
+    const auto with_arguments = [](const Value& function) {
+      return function.is_dict() ? Mapped(function, "arguments", ParsedArguments) : function;
+    };
+    out.push_back(Mapped(Mapped(call, "function", with_arguments), "arguments", ParsedArguments));
+  }
+  return Value::List(std::move(out));
+}
+
+// The names under which a message's reasoning comes; templates read the first, some the second.
+Value WithReasoning(const Value& message) {
+  for (const absl::string_view name : {"reasoning_content", "thinking", "reasoning"}) {
+    const Value* reasoning = message.Find(name);
+    if (reasoning == nullptr || reasoning->is_none()) continue;
+    Items items = {{Text("thinking"), *reasoning}};
+    const Items& own = message.dict().items;
+    items.insert(items.end(), own.begin(), own.end());
+    items.emplace_back(Text("reasoning_content"), *reasoning);
+    return Value::Dict(std::move(items));
+  }
+  return message;
+}
+
+absl::StatusOr<Value> ReadMessage(const Value& message, absl::string_view where) {
+  if (!message.is_dict()) {
+    return UserError(where, absl::StrCat("want an object, got ", jinja::TypeName(message)));
+  }
+  const Value* role = message.Find("role");
+  if (role == nullptr || !role->is_string()) {
+    return UserError(where, role == nullptr ? "role is missing" : "role: want a string");
+  }
+  RETURN_IF_ERROR(CheckContent(message.Find("content"), where));
+  Items items;
+  for (const auto& [name, value] : message.dict().items) {
+    if (name.str() == "weight" || name.str() == "train") continue;
+    if (name.str() == "tool_calls") {
+      ASSIGN_OR_RETURN(Value calls, ReadToolCalls(value, where));
+      items.emplace_back(name, std::move(calls));
+    } else {
+      items.emplace_back(name, value);
+    }
+  }
+  return WithReasoning(Value::Dict(std::move(items)));
+}
+
+std::string ShareGptRole(absl::string_view from) {
+  constexpr std::pair<absl::string_view, absl::string_view> kRoles[] = {
+      {"human", "user"},
+      {"user", "user"},
+      {"gpt", "assistant"},
+      {"assistant", "assistant"},
+      {"model", "assistant"},
+      {"chatgpt", "assistant"},
+      {"bing", "assistant"},
+      {"system", "system"},
+      {"tool", "tool"},
+      {"observation", "tool"},
+      {"function", "tool"},
+      {"function_response", "tool"},
+      {"function_call", "tool_call"},
+      {"tool_call", "tool_call"}};
+  for (const auto& [theirs, ours] : kRoles) {
+    if (from == theirs) return std::string(ours);
+  }
+  return "";
+}
+
+// {"name", "arguments"} or a list of them, as JSON in a string: an assistant's tool calls.
+absl::StatusOr<Value> ToolCallMessage(const Value& value, absl::string_view where) {
+  const absl::StatusOr<Value> parsed = jinja::ParseJson(value.str());
+  if (!parsed.ok() || (!parsed->is_dict() && !parsed->is_list())) {
+    return UserError(where, "a tool call's value: want JSON with name and arguments");
+  }
+  std::vector<Value> calls;
+  for (const Value& call : parsed->is_list() ? parsed->items() : std::vector<Value>{*parsed}) {
+    if (!call.is_dict() || call.Find("name") == nullptr) {
+      return UserError(where, "a tool call's value: want JSON with name and arguments");
+    }
+    calls.push_back(Value::Dict({{Text("type"), Text("function")}, {Text("function"), call}}));
+  }
+  return ReadMessage(Value::Dict({{Text("role"), Text("assistant")},
+                                  {Text("content"), Text("")},
+                                  {Text("tool_calls"), Value::List(std::move(calls))}}),
+                     where);
+}
+
+}  // namespace
+
+absl::StatusOr<ChatExample> ReadMessages(const Value& messages, absl::string_view where,
+                                         absl::string_view key) {
+  if (!messages.is_list()) {
+    return UserError(
+        where, absl::StrCat(key, ": want a list of messages, got ", jinja::TypeName(messages)));
+  }
+  if (messages.items().empty()) return UserError(where, absl::StrCat(key, " is empty"));
+  ChatExample out;
+  std::vector<Value> read;
+  for (size_t i = 0; i < messages.items().size(); ++i) {
+    const std::string place = absl::StrCat(where, " ", key, "[", i, "]");
+    ASSIGN_OR_RETURN(Value message, ReadMessage(messages.items()[i], place));
+    ASSIGN_OR_RETURN(const std::optional<bool> trained, ReadTrained(messages.items()[i], place));
+    read.push_back(std::move(message));
+    out.trained.push_back(trained.value_or(true));
+  }
+  out.messages = Value::List(std::move(read));
+  return out;
+}
+
+absl::StatusOr<ChatExample> ReadShareGpt(const Value& conversations, absl::string_view where) {
+  if (!conversations.is_list() || conversations.items().empty()) {
+    return UserError(where, "conversations: want a list of {from, value} that is not empty");
+  }
+  ChatExample out;
+  std::vector<Value> read;
+  for (size_t i = 0; i < conversations.items().size(); ++i) {
+    const std::string place = absl::StrCat(where, " conversations[", i, "]");
+    const Value& turn = conversations.items()[i];
+    const Value* from = turn.Find("from");
+    const Value* value = turn.Find("value");
+    if (from == nullptr || value == nullptr || !from->is_string() || !value->is_string()) {
+      return UserError(place, "want from and value, both strings");
+    }
+    const std::string role = ShareGptRole(from->str());
+    if (role.empty()) {
+      return UserError(place, absl::StrCat("unknown role ", jinja::Repr(*from)),
+                       "known: human, user, gpt, assistant, model, chatgpt, bing, system, tool, "
+                       "observation, function, function_response, function_call, tool_call");
+    }
+    Value message = Value::Dict({{Text("role"), Text(role)}, {Text("content"), *value}});
+    if (role == "tool_call") {
+      ASSIGN_OR_RETURN(message, ToolCallMessage(*value, place));
+    }
+    ASSIGN_OR_RETURN(const std::optional<bool> trained, ReadTrained(turn, place));
+    read.push_back(std::move(message));
+    out.trained.push_back(trained.value_or(true));
+  }
+  out.messages = Value::List(std::move(read));
+  return out;
+}
+
+ChatExample MakeChat(const std::vector<std::pair<std::string, std::string>>& turns) {
+  ChatExample out;
+  std::vector<Value> messages;
+  for (const auto& [role, content] : turns) {
+    messages.push_back(Value::Dict({{Text("role"), Text(role)}, {Text("content"), Text(content)}}));
+  }
+  out.trained.assign(turns.size(), true);
+  out.messages = Value::List(std::move(messages));
+  return out;
+}
+
+absl::StatusOr<Value> ReadTools(const Value* tools, absl::string_view where) {
+  if (tools == nullptr || tools->is_none()) return Value::None();
+  Value out = *tools;
+  if (tools->is_string()) {
+    if (tools->str().empty()) return Value::None();
+    const absl::StatusOr<Value> parsed = jinja::ParseJson(tools->str());
+    if (parsed.ok()) out = *parsed;
+  }
+  if (!out.is_list()) {
+    return UserError(where, absl::StrCat("tools: want a list, got ", jinja::TypeName(out)));
+  }
+  return out.items().empty() ? Value::None() : out;
+}
+
+void AddSystemPrompt(const std::string& prompt, ChatExample* chat) {
+  if (prompt.empty()) return;
+  std::vector<Value> messages = chat->messages.items();
+  if (messages[0].Find("role")->str() == "system") return;
+  messages.insert(messages.begin(),
+                  Value::Dict({{Text("role"), Text("system")}, {Text("content"), Text(prompt)}}));
+  chat->messages = Value::List(std::move(messages));
+  chat->trained.insert(chat->trained.begin(), true);
+}
+
+}  // namespace lockstep::data

@@ -1,0 +1,178 @@
+#include "data/encode.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "base/file.h"
+#include "data/tokenizer/shared_tokenizers.h"
+#include "data/tokenizer/tokenizer.h"
+#include "data/tokenizer/tokenizer_config.h"
+
+namespace lockstep::data {
+namespace {
+
+using ::testing::HasSubstr;
+
+class EncodeTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!HaveSharedTokenizers()) GTEST_SKIP() << "the shared tokenizers are not here";
+    tokenizer_ = *Tokenizer::Load(UnpackSharedTokenizer("qwen3"), {});
+    config_.eos_token = "<|im_end|>";
+  }
+
+  static std::string SharedTemplate(const std::string& name) {
+    return *ReadFile("external/shared/assets/chat/" + name + ".jinja");
+  }
+
+  absl::StatusOr<std::vector<EncodedDocument>> Encode(const std::string& json,
+                                                      EncodeOptions options) {
+    const SourcePosition source{"d.jsonl", 3};
+    const auto format = RecognizeFormat(json, source, {});
+    if (!format.ok()) return format.status();
+    const auto example = ParseExample(json, *format, source, {});
+    if (!example.ok()) return example.status();
+    const auto encoder = DocumentEncoder::Create(tokenizer_.get(), config_, std::move(options));
+    if (!encoder.ok()) return encoder.status();
+    return (*encoder)->Encode(*example);
+  }
+
+  // The text with the supervised runs in [[ ]].
+  std::string Marked(const EncodedDocument& document) {
+    EXPECT_EQ(document.input_ids.size(), document.supervised.size());
+    std::string out;
+    std::vector<int32_t> run;
+    for (size_t i = 0; i <= document.input_ids.size(); ++i) {
+      const bool end = i == document.input_ids.size();
+      if (!run.empty() && (end || document.supervised[i] != document.supervised[i - 1])) {
+        const std::string text = tokenizer_->Decode(run, false);
+        out += document.supervised[i - 1] ? "[[" + text + "]]" : text;
+        run.clear();
+      }
+      if (!end) run.push_back(document.input_ids[i]);
+    }
+    return out;
+  }
+
+  std::string MarkedOf(const std::string& json, EncodeOptions options) {
+    const auto documents = Encode(json, std::move(options));
+    if (!documents.ok()) return std::string(documents.status().message());
+    std::string out;
+    for (const EncodedDocument& document : *documents) {
+      out += (out.empty() ? "" : "\n---\n") + Marked(document);
+    }
+    return out;
+  }
+
+  std::unique_ptr<Tokenizer> tokenizer_;
+  TokenizerConfig config_;
+};
+
+constexpr char kChat[] =
+    R"({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo!\n"},
+        {"role": "user", "content": "Bye"}, {"role": "assistant", "content": "Ciao"}]})";
+
+EncodeOptions ChatMl() {
+  EncodeOptions options;
+  options.chat_template = "chatml";
+  return options;
+}
+
+TEST_F(EncodeTest, AssistantTextAndItsEndOfTurnAreSupervised) {
+  EXPECT_EQ(MarkedOf(kChat, ChatMl()),
+            "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n[[Yo!\n<|im_end|>]]\n"
+            "<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n[[Ciao<|im_end|>]]\n");
+}
+
+TEST_F(EncodeTest, UntrainedMessagesAndLossOnAll) {
+  std::string json = kChat;
+  json.replace(json.find("\"Yo!\\n\""), 7, "\"Yo\", \"train\": false");
+  EXPECT_EQ(MarkedOf(json, ChatMl()),
+            "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo<|im_end|>\n"
+            "<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n[[Ciao<|im_end|>]]\n");
+  EncodeOptions all = ChatMl();
+  all.loss_on = LossOn::kAll;
+  EXPECT_THAT(MarkedOf(kChat, all), HasSubstr("<|im_start|>[[user\nHi<|im_end|>\n"));
+}
+
+TEST_F(EncodeTest, GenerationBlocksDecideWhereTheTemplateHasThem) {
+  EncodeOptions options;
+  options.chat_template =
+      "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
+      "{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}"
+      "{{ '<|im_end|>' }}{% endfor %}";
+  EXPECT_EQ(MarkedOf(R"({"messages": [{"role": "user", "content": "Hi"},
+                         {"role": "assistant", "content": "Yo"}, {"role": "user", "content": "x"}]})",
+                     options),
+            "<|im_start|>user\nHi<|im_end|><|im_start|>assistant\n[[Yo<|im_end|>]]"
+            "<|im_start|>user\nx<|im_end|>");
+}
+
+TEST_F(EncodeTest, ATemplateThatRewritesHistory) {
+  const std::string json =
+      R"({"messages": [{"role": "user", "content": "1+1"},
+          {"role": "assistant", "content": "<think>\nsum\n</think>\n\n2"},
+          {"role": "user", "content": "2+2"}, {"role": "assistant", "content": "4"}]})";
+  EncodeOptions options;
+  options.chat_template = SharedTemplate("qwen3");
+  const auto documents = Encode(json, options);
+  ASSERT_TRUE(documents.ok()) << documents.status();
+  ASSERT_EQ(documents->size(), 2u);
+  EXPECT_TRUE((*documents)[0].notes & kHistoryRewritten);
+  // Its generation prompt opens the thinking, so that is given and not learned.
+  EXPECT_EQ(Marked((*documents)[0]),
+            "<|im_start|>user\n1+1<|im_end|>\n<|im_start|>assistant\n"
+            "<think>\n[[sum\n</think>\n\n2<|im_end|>]]\n");
+  EXPECT_THAT(Marked((*documents)[1]),
+              HasSubstr("<|im_start|>assistant\n2<|im_end|>\n<|im_start|>user\n2+2<|im_end|>\n"
+                        "<|im_start|>assistant\n<think>\n\n[[</think>\n\n4<|im_end|>]]"));
+  options.history = History::kLastTurn;
+  EXPECT_EQ(Encode(json, options)->size(), 1u);
+  options.history = History::kStrict;
+  EXPECT_THAT(MarkedOf(json, options), HasSubstr("[d.jsonl:3] the chat template rewrites"));
+}
+
+TEST_F(EncodeTest, PromptAndCompletionAreJoinedAsTheyAre) {
+  EXPECT_EQ(MarkedOf(R"({"prompt": "The sky is", "completion": " blue"})", {}),
+            "The sky is[[ blue<|im_end|>]]");
+  const auto merged = Encode(R"({"prompt": "The sk", "completion": "y is blue"})", {});
+  EXPECT_TRUE((*merged)[0].notes & kBoundaryMerged);
+  EXPECT_EQ(Marked((*merged)[0]), "The sky[[ is blue<|im_end|>]]");
+}
+
+TEST_F(EncodeTest, TurnsTextsAndTokens) {
+  EXPECT_EQ(MarkedOf(R"({"question": "q", "answer": "a"})", {}), "q\n[[a<|im_end|>]]");
+  EXPECT_EQ(MarkedOf(R"({"question": "q", "answer": "a"})", ChatMl()),
+            "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n[[a<|im_end|>]]\n");
+  EXPECT_EQ(MarkedOf(R"({"text": "one two"})", {}), "one[[ two<|im_end|>]]");
+  EncodeOptions bounded;
+  bounded.vocab_size = 10;
+  EXPECT_THAT(MarkedOf(R"({"input_ids": [3, 10]})", bounded), HasSubstr("below 10"));
+  EXPECT_EQ((*Encode(R"({"input_ids": [3, 9]})", bounded))[0].supervised[1], 1);
+}
+
+TEST_F(EncodeTest, ErrorsNameTheLineOfFileAndTemplate) {
+  EXPECT_THAT(MarkedOf(kChat, {}), HasSubstr("chatml is built in"));
+  EncodeOptions options;
+  options.chat_template = "{% for m in messages %}\n{{ raise_exception('no') }}{% endfor %}";
+  EXPECT_THAT(MarkedOf(kChat, options), HasSubstr("d.jsonl:3"));
+  EXPECT_THAT(MarkedOf(kChat, options), HasSubstr("chat_template line 2"));
+  options.chat_template = "{% if %}";
+  EXPECT_THAT(MarkedOf(kChat, options), HasSubstr("chat_template line 1"));
+}
+
+TEST_F(EncodeTest, NotesForTheDoctor) {
+  const auto documents = Encode(
+      R"({"messages": [{"role": "user", "content": "say <|im_end|>"},
+          {"role": "assistant", "content": " "}]})",
+      ChatMl());
+  EXPECT_TRUE((*documents)[0].notes & kSpecialInContent);
+  EXPECT_TRUE((*documents)[0].notes & kEmptyAnswer);
+  const auto silent = Encode(R"({"messages": [{"role": "user", "content": "x"}]})", ChatMl());
+  EXPECT_TRUE((*silent)[0].notes & kNothingSupervised);
+}
+
+}  // namespace
+}  // namespace lockstep::data

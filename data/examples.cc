@@ -1,0 +1,335 @@
+#include "data/examples.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/status.h"
+#include "data/chat_formats.h"
+#include "data/jinja/json.h"
+#include "data/jinja/repr.h"
+
+namespace lockstep::data {
+
+namespace {
+
+using jinja::Value;
+
+struct FormatKeys {
+  Format format;
+  absl::string_view name;
+  std::vector<absl::string_view> required;
+  std::vector<absl::string_view> optional;
+};
+
+// In the order in which they are recognized.
+const std::vector<FormatKeys>& Formats() {
+  static const auto& formats = *new std::vector<FormatKeys>{
+      {Format::kMessages, "messages", {"messages"}, {"tools", "chat_template_kwargs"}},
+      {Format::kShareGpt, "sharegpt", {"conversations"}, {"system", "tools"}},
+      {Format::kPromptCompletion,
+       "prompt_completion",
+       {"prompt", "completion"},
+       {"tools", "chat_template_kwargs"}},
+      {Format::kAlpaca, "alpaca", {"instruction", "output"}, {"input", "system", "history"}},
+      {Format::kQuestionAnswer, "question_answer", {"question", "answer"}, {}},
+      {Format::kTokens, "tokens", {"input_ids"}, {"labels", "attention_mask"}},
+      {Format::kText, "text", {"text"}, {}},
+  };
+  return formats;
+}
+
+const FormatKeys& KeysOf(Format format) {
+  return *std::find_if(Formats().begin(), Formats().end(),
+                       [&](const FormatKeys& keys) { return keys.format == format; });
+}
+
+std::string Place(const SourcePosition& source) {
+  return absl::StrCat(source.file, ":", source.line);
+}
+
+bool Fits(const FormatKeys& keys, const Value& document) {
+  return std::all_of(keys.required.begin(), keys.required.end(),
+                     [&](absl::string_view key) { return document.Find(key) != nullptr; });
+}
+
+const FormatKeys* FirstFit(const Value& document) {
+  for (const FormatKeys& keys : Formats()) {
+    if (Fits(keys, document)) return &keys;
+  }
+  return nullptr;
+}
+
+std::string KeyList(const Value& document) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : document.dict().items) names.push_back(name.str());
+  return names.empty() ? "no key at all" : absl::StrJoin(names, ", ");
+}
+
+absl::StatusOr<Value> ReadDocument(absl::string_view json, const SourcePosition& source,
+                                   const ExampleOptions& options) {
+  const absl::StatusOr<Value> parsed = jinja::ParseJson(json, {.refuse_duplicate_keys = true});
+  if (!parsed.ok()) {
+    return UserError(Place(source),
+                     absl::StrCat("this is no valid JSON: ", parsed.status().message()));
+  }
+  if (!parsed->is_dict()) {
+    return UserError(Place(source),
+                     absl::StrCat("want a JSON object, got ", jinja::TypeName(*parsed)));
+  }
+  if (options.columns.empty()) return *parsed;
+  std::vector<std::pair<Value, Value>> items;
+  for (const auto& [name, value] : parsed->dict().items) {
+    const auto renamed =
+        std::find_if(options.columns.begin(), options.columns.end(),
+                     [&, n = &name](const auto& column) { return column.second == n->str(); });
+    const bool hidden =
+        std::any_of(options.columns.begin(), options.columns.end(),
+                    [&, n = &name](const auto& column) { return column.first == n->str(); });
+    if (renamed != options.columns.end()) {
+      items.emplace_back(Value::String(renamed->first), value);
+    } else if (!hidden) {
+      items.emplace_back(name, value);
+    }
+  }
+  return Value::Dict(std::move(items));
+}
+
+absl::StatusOr<std::string> ReadString(const Value& document, absl::string_view key,
+                                       const std::string& where) {
+  const Value* value = document.Find(key);
+  if (value == nullptr || value->is_none()) return std::string();
+  if (value->is_string()) return value->str();
+  return UserError(where, absl::StrCat(key, ": want a string, got ", jinja::TypeName(*value)));
+}
+
+absl::Status ReadChatOptions(const Value& document, const std::string& where, ChatExample* chat) {
+  ASSIGN_OR_RETURN(chat->tools, ReadTools(document.Find("tools"), where));
+  const Value* variables = document.Find("chat_template_kwargs");
+  if (variables == nullptr || variables->is_none()) return absl::OkStatus();
+  if (!variables->is_dict()) return UserError(where, "chat_template_kwargs: want an object");
+  chat->template_variables = *variables;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ChatExample> ReadPromptMessages(const Value& document, const std::string& where) {
+  ASSIGN_OR_RETURN(ChatExample chat, ReadMessages(*document.Find("prompt"), where, "prompt"));
+  ASSIGN_OR_RETURN(const ChatExample completion,
+                   ReadMessages(*document.Find("completion"), where, "completion"));
+  std::vector<Value> messages = chat.messages.items();
+  chat.trained.assign(messages.size(), false);
+  const std::vector<Value>& more = completion.messages.items();
+  messages.insert(messages.end(), more.begin(), more.end());
+  chat.trained.insert(chat.trained.end(), completion.trained.begin(), completion.trained.end());
+  chat.messages = Value::List(std::move(messages));
+  RETURN_IF_ERROR(ReadChatOptions(document, where, &chat));
+  return chat;
+}
+
+TurnExample MakeTurn(std::vector<std::pair<std::string, std::string>> before, std::string prompt,
+                     std::string completion) {
+  before.emplace_back("user", prompt);
+  before.emplace_back("assistant", completion);
+  TurnExample out;
+  out.chat = MakeChat(before);
+  out.pair = {std::move(prompt), std::move(completion)};
+  return out;
+}
+
+absl::StatusOr<TurnExample> ReadAlpaca(const Value& document, const std::string& where) {
+  ASSIGN_OR_RETURN(std::string prompt, ReadString(document, "instruction", where));
+  ASSIGN_OR_RETURN(const std::string input, ReadString(document, "input", where));
+  ASSIGN_OR_RETURN(std::string output, ReadString(document, "output", where));
+  ASSIGN_OR_RETURN(const std::string system, ReadString(document, "system", where));
+  if (!input.empty()) absl::StrAppend(&prompt, prompt.empty() ? "" : "\n\n", input);
+  std::vector<std::pair<std::string, std::string>> before;
+  if (!system.empty()) before.emplace_back("system", system);
+  const Value* history = document.Find("history");
+  if (history != nullptr && !history->is_none()) {
+    if (!history->is_list()) return UserError(where, "history: want a list of pairs of strings");
+    for (const Value& pair : history->items()) {
+      const bool fits = pair.is_list() && pair.items().size() == 2 && pair.items()[0].is_string() &&
+                        pair.items()[1].is_string();
+      if (!fits) return UserError(where, "history: want a list of pairs of strings");
+      before.emplace_back("user", pair.items()[0].str());
+      before.emplace_back("assistant", pair.items()[1].str());
+    }
+  }
+  return MakeTurn(std::move(before), std::move(prompt), std::move(output));
+}
+
+absl::StatusOr<TokensExample> ReadTokens(const Value& document, const std::string& where) {
+  const Value& ids = *document.Find("input_ids");
+  const Value* labels = document.Find("labels");
+  if (labels != nullptr && labels->is_none()) labels = nullptr;
+  if (!ids.is_list() || (labels != nullptr && !labels->is_list())) {
+    return UserError(where, "input_ids and labels: want lists of integers");
+  }
+  if (labels != nullptr && labels->items().size() != ids.items().size()) {
+    return UserError(where, absl::StrCat("labels: want as many as input_ids (", ids.items().size(),
+                                         "), got ", labels->items().size()));
+  }
+  TokensExample out;
+  for (size_t i = 0; i < ids.items().size(); ++i) {
+    const Value& id = ids.items()[i];
+    if (!id.is_int() || id.integer() < 0 || id.integer() > std::numeric_limits<int32_t>::max()) {
+      return UserError(where,
+                       absl::StrCat("input_ids[", i, "]: want a token id, got ", jinja::Repr(id)));
+    }
+    bool supervised = true;
+    if (labels != nullptr) {
+      const Value& label = labels->items()[i];
+      supervised = !(label.is_int() && label.integer() == -100);
+      if (supervised && !Equal(label, id)) {
+        return UserError(where,
+                         absl::StrCat("labels[", i, "]: want -100 or the token's own id ",
+                                      jinja::Repr(id), ", got ", jinja::Repr(label)),
+                         "label i is the target of token i: labels are not shifted");
+      }
+    }
+    out.input_ids.push_back(static_cast<int32_t>(id.integer()));
+    out.supervised.push_back(supervised && i > 0);
+  }
+  return out;
+}
+
+absl::Status ReadContent(const Value& document, Format format, const std::string& where,
+                         const ExampleOptions& options, Example* out) {
+  switch (format) {
+    case Format::kMessages: {
+      ASSIGN_OR_RETURN(ChatExample chat,
+                       ReadMessages(*document.Find("messages"), where, "messages"));
+      RETURN_IF_ERROR(ReadChatOptions(document, where, &chat));
+      AddSystemPrompt(options.system_prompt, &chat);
+      out->content = std::move(chat);
+      return absl::OkStatus();
+    }
+    case Format::kShareGpt: {
+      ASSIGN_OR_RETURN(ChatExample chat, ReadShareGpt(*document.Find("conversations"), where));
+      ASSIGN_OR_RETURN(chat.tools, ReadTools(document.Find("tools"), where));
+      ASSIGN_OR_RETURN(const std::string system, ReadString(document, "system", where));
+      AddSystemPrompt(system, &chat);
+      AddSystemPrompt(options.system_prompt, &chat);
+      out->content = std::move(chat);
+      return absl::OkStatus();
+    }
+    case Format::kPromptCompletion: {
+      if (document.Find("prompt")->is_list() && document.Find("completion")->is_list()) {
+        ASSIGN_OR_RETURN(ChatExample chat, ReadPromptMessages(document, where));
+        AddSystemPrompt(options.system_prompt, &chat);
+        out->content = std::move(chat);
+        return absl::OkStatus();
+      }
+      PairExample pair;
+      ASSIGN_OR_RETURN(pair.prompt, ReadString(document, "prompt", where));
+      ASSIGN_OR_RETURN(pair.completion, ReadString(document, "completion", where));
+      out->content = std::move(pair);
+      return absl::OkStatus();
+    }
+    case Format::kAlpaca: {
+      ASSIGN_OR_RETURN(TurnExample turn, ReadAlpaca(document, where));
+      AddSystemPrompt(options.system_prompt, &turn.chat);
+      out->content = std::move(turn);
+      return absl::OkStatus();
+    }
+    case Format::kQuestionAnswer: {
+      ASSIGN_OR_RETURN(std::string question, ReadString(document, "question", where));
+      ASSIGN_OR_RETURN(std::string answer, ReadString(document, "answer", where));
+      TurnExample turn = MakeTurn({}, std::move(question), std::move(answer));
+      AddSystemPrompt(options.system_prompt, &turn.chat);
+      out->content = std::move(turn);
+      return absl::OkStatus();
+    }
+    case Format::kTokens: {
+      ASSIGN_OR_RETURN(out->content, ReadTokens(document, where));
+      return absl::OkStatus();
+    }
+    case Format::kText:
+      break;
+  }
+  TextExample text;
+  ASSIGN_OR_RETURN(text.text, ReadString(document, "text", where));
+  out->content = std::move(text);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::string_view FormatName(Format format) { return KeysOf(format).name; }
+
+absl::StatusOr<Format> FormatFromName(absl::string_view name) {
+  std::vector<absl::string_view> names;
+  for (const FormatKeys& keys : Formats()) {
+    if (keys.name == name) return keys.format;
+    names.push_back(keys.name);
+  }
+  return UserError("--format",
+                   absl::StrCat("want one of ", absl::StrJoin(names, ", "), ", got ", name));
+}
+
+absl::StatusOr<std::vector<std::pair<std::string, std::string>>> ParseColumns(
+    absl::string_view flag) {
+  std::vector<std::pair<std::string, std::string>> out;
+  if (flag.empty()) return out;
+  for (const absl::string_view part : absl::StrSplit(flag, ',')) {
+    const std::vector<std::string> names = absl::StrSplit(part, ':');
+    if (names.size() != 2 || names[0].empty() || names[1].empty()) {
+      return UserError("--columns", absl::StrCat("want ours:theirs, got '", part, "'"),
+                       "for example prompt:question,completion:answer");
+    }
+    out.emplace_back(names[0], names[1]);
+  }
+  return out;
+}
+
+absl::StatusOr<Format> RecognizeFormat(absl::string_view json, const SourcePosition& source,
+                                       const ExampleOptions& options) {
+  ASSIGN_OR_RETURN(const Value document, ReadDocument(json, source, options));
+  if (options.format.has_value()) return *options.format;
+  if (const FormatKeys* keys = FirstFit(document)) return keys->format;
+  return UserError(Place(source),
+                   absl::StrCat("no known format has these keys: ", KeyList(document)),
+                   "name them with --columns=ours:theirs, for example "
+                   "--columns=prompt:question,completion:answer");
+}
+
+absl::StatusOr<Example> ParseExample(absl::string_view json, Format format,
+                                     const SourcePosition& source, const ExampleOptions& options) {
+  ASSIGN_OR_RETURN(const Value document, ReadDocument(json, source, options));
+  const std::string where = Place(source);
+  const FormatKeys& keys = KeysOf(format);
+  const FormatKeys* fit = FirstFit(document);
+  if (!options.format.has_value() && fit != nullptr && fit->format != format) {
+    return UserError(
+        where,
+        absl::StrCat("mixed file: this document is ", fit->name, ", the file began as ", keys.name),
+        "put the formats into files of their own, or decide with --format");
+  }
+  if (!Fits(keys, document)) {
+    return UserError(where, absl::StrCat("want the keys ", absl::StrJoin(keys.required, ", "), " (",
+                                         keys.name, "), got ", KeyList(document)));
+  }
+  Example out;
+  out.format = format;
+  out.source = source;
+  RETURN_IF_ERROR(ReadContent(document, format, where, options, &out));
+  for (const auto& [name, value] : document.dict().items) {
+    const auto known = [&, n = &name](const std::vector<absl::string_view>& names) {
+      return std::find(names.begin(), names.end(), n->str()) != names.end();
+    };
+    if (!known(keys.required) && !known(keys.optional)) out.ignored_keys.push_back(name.str());
+  }
+  return out;
+}
+
+absl::StatusOr<Example> TextDocument(absl::string_view text, const SourcePosition& source) {
+  Example out;
+  out.format = Format::kText;
+  out.source = source;
+  out.content = TextExample{std::string(text)};
+  return out;
+}
+
+}  // namespace lockstep::data

@@ -1,0 +1,118 @@
+#include "data/examples.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "data/jinja/repr.h"
+
+namespace lockstep::data {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+absl::StatusOr<Example> Parse(const std::string& json, ExampleOptions options = {}) {
+  const SourcePosition source{"d.jsonl", 7};
+  const absl::StatusOr<Format> format = RecognizeFormat(json, source, options);
+  if (!format.ok()) return format.status();
+  return ParseExample(json, *format, source, options);
+}
+
+std::string ErrorOf(const std::string& json, ExampleOptions options = {}) {
+  return std::string(Parse(json, std::move(options)).status().message());
+}
+
+const ChatExample& Chat(const absl::StatusOr<Example>& example) {
+  return std::get<ChatExample>(example->content);
+}
+
+TEST(Examples, Messages) {
+  const auto example = Parse(
+      R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b",
+          "weight": 0}, {"role": "assistant", "content": "c", "train": true}], "id": 3})");
+  ASSERT_TRUE(example.ok()) << example.status();
+  EXPECT_EQ(example->format, Format::kMessages);
+  EXPECT_THAT(Chat(example).trained, ElementsAre(true, false, true));
+  EXPECT_THAT(example->ignored_keys, ElementsAre("id"));
+  EXPECT_EQ(jinja::ToJson(Chat(example).messages.items()[1], {}),
+            R"({"role": "assistant", "content": "b"})");
+  EXPECT_TRUE(Chat(example).tools.is_none());
+}
+
+TEST(Examples, ToolArgumentsInAStringBecomeAnObject) {
+  const auto example = Parse(
+      R"({"messages": [{"role": "assistant", "content": null, "tool_calls": [{"type": "function",
+          "function": {"name": "f", "arguments": "{\"x\": [1]}"}}]}], "tools": "[]"})");
+  ASSERT_TRUE(example.ok()) << example.status();
+  EXPECT_THAT(jinja::ToJson(Chat(example).messages, {}), HasSubstr(R"("arguments": {"x": [1]})"));
+}
+
+TEST(Examples, ShareGpt) {
+  const auto example = Parse(
+      R"({"conversations": [{"from": "human", "value": "q"}, {"from": "function_call",
+          "value": "{\"name\": \"f\", \"arguments\": {\"x\": 1}}"}, {"from": "observation",
+          "value": "r"}, {"from": "gpt", "value": "a"}], "system": "s"})");
+  ASSERT_TRUE(example.ok()) << example.status();
+  std::string roles;
+  for (const auto& message : Chat(example).messages.items()) {
+    roles += message.Find("role")->str() + " ";
+  }
+  EXPECT_EQ(roles, "system user assistant tool assistant ");
+  EXPECT_THAT(ErrorOf(R"({"conversations": [{"from": "alien", "value": "q"}]})"),
+              HasSubstr("d.jsonl:7 conversations[0]] unknown role 'alien'"));
+}
+
+TEST(Examples, PairsAndTurns) {
+  const auto pair = Parse(R"({"prompt": "p", "completion": "c"})");
+  ASSERT_TRUE(pair.ok());
+  EXPECT_EQ(std::get<PairExample>(pair->content).completion, "c");
+  const auto chat = Parse(
+      R"({"prompt": [{"role": "assistant", "content": "x"}], "completion":
+          [{"role": "assistant", "content": "y"}]})");
+  EXPECT_THAT(Chat(chat).trained, ElementsAre(false, true));
+  const auto alpaca = Parse(R"({"instruction": "i", "input": "n", "output": "o"})");
+  EXPECT_EQ(std::get<TurnExample>(alpaca->content).pair.prompt, "i\n\nn");
+  ExampleOptions columns;
+  columns.columns = *ParseColumns("prompt:q,completion:a");
+  const auto renamed = Parse(R"({"q": "x", "a": "y", "completion": "no"})", columns);
+  ASSERT_TRUE(renamed.ok()) << renamed.status();
+  EXPECT_EQ(std::get<PairExample>(renamed->content).completion, "y");
+}
+
+TEST(Examples, Tokens) {
+  const auto example = Parse(R"({"input_ids": [5, 6, 7], "labels": [-100, 6, -100]})");
+  ASSERT_TRUE(example.ok()) << example.status();
+  EXPECT_THAT(std::get<TokensExample>(example->content).supervised, ElementsAre(0, 1, 0));
+  EXPECT_THAT(ErrorOf(R"({"input_ids": [5], "labels": [6]})"), HasSubstr("not shifted"));
+  EXPECT_THAT(ErrorOf(R"({"input_ids": [5], "labels": []})"), HasSubstr("as many"));
+  EXPECT_THAT(ErrorOf(R"({"input_ids": [-1]})"), HasSubstr("token id"));
+  EXPECT_THAT(ErrorOf(R"({"input_ids": [1.5]})"), HasSubstr("token id"));
+}
+
+TEST(Examples, TheFirstFormatWinsAndTextComesLast) {
+  EXPECT_EQ(Parse(R"({"text": "t", "prompt": "p", "completion": "c"})")->format,
+            Format::kPromptCompletion);
+  ExampleOptions options;
+  options.format = Format::kText;
+  EXPECT_EQ(Parse(R"({"text": "t", "prompt": "p", "completion": "c"})", options)->format,
+            Format::kText);
+}
+
+TEST(Examples, MixedFilesAndBadLinesAreRefusedByLine) {
+  const auto mixed = ParseExample(R"({"text": "t"})", Format::kMessages, {"d.jsonl", 9}, {});
+  EXPECT_THAT(std::string(mixed.status().message()), HasSubstr("[d.jsonl:9] mixed file"));
+  EXPECT_THAT(ErrorOf("{\"messages\": [}"), HasSubstr("[d.jsonl:7] this is no valid JSON: byte"));
+  EXPECT_THAT(ErrorOf("[1]"), HasSubstr("want a JSON object, got list"));
+  EXPECT_THAT(ErrorOf(R"({"foo": 1})"), HasSubstr("foo"));
+  EXPECT_THAT(ErrorOf(R"({"text": "a", "text": "b"})"), HasSubstr("twice"));
+  EXPECT_THAT(ErrorOf(R"({"text": 3})"), HasSubstr("want a string, got int"));
+  EXPECT_THAT(ErrorOf(R"({"messages": []})"), HasSubstr("empty"));
+  EXPECT_THAT(ErrorOf(R"({"messages": [{"content": "x"}]})"), HasSubstr("role is missing"));
+  EXPECT_THAT(ErrorOf(R"({"messages": [{"role": "user", "content": 5}]})"), HasSubstr("content"));
+  EXPECT_THAT(ErrorOf(R"({"text": "\ud800"})"), HasSubstr("byte"));
+}
+
+}  // namespace
+}  // namespace lockstep::data
