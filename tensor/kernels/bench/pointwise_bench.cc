@@ -1,5 +1,6 @@
-// Bytes per second of what passes over memory once: norms, glu, rope, casts, the optimizer's flat
-// passes. The copy at the end is the rate to compare with.
+// Bytes per second of what passes over memory once: norms, glu, rope, casts, embedding,
+// cross-entropy, dropout, the optimizer's flat passes. The copy at the end is the rate to compare
+// with.
 //   bazel run --config=cpu //tensor/kernels/bench -- --benchmark_filter=pointwise
 
 #include <cstring>
@@ -12,6 +13,9 @@
 #include "tensor/kernels/add_rms_norm.h"
 #include "tensor/kernels/bench/operands.h"
 #include "tensor/kernels/cast.h"
+#include "tensor/kernels/cross_entropy.h"
+#include "tensor/kernels/dropout.h"
+#include "tensor/kernels/embedding.h"
 #include "tensor/kernels/fixed_point.h"
 #include "tensor/kernels/glu.h"
 #include "tensor/kernels/norm.h"
@@ -42,6 +46,38 @@ void Register(const char* what, double bytes, std::function<std::function<void()
           benchmark::Counter(bytes * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
     })->UseRealTime();
   }
+}
+
+Tensor Indices(int64_t n, int64_t below) {
+  const Tensor x = Tensor::Empty(BenchAllocator(), DType::kI32, {n});
+  for (int64_t i = 0; i < n; ++i) x.view().as<int32_t>()[i] = static_cast<int32_t>(i * 37 % below);
+  return x;
+}
+
+// What stands before the first layer and behind the last one, and dropout.
+void RegisterEnds() {
+  constexpr int64_t kVocab = 49152, kChunk = 256;
+  const double row = 4.0 * kTokens * kWidth;
+  Register("embedding", 2 * row, [] {
+    const Tensor ids = Indices(kTokens, kVocab), table = Filled({kVocab, kWidth}),
+                 y = Filled({kTokens, kWidth});
+    return [=] { Embedding(Stream{}, ids, table, 1, y); };
+  });
+  Register("embedding_scatter", 3 * row, [] {
+    const Tensor ids = Indices(kTokens, kVocab), dtable = Filled({kVocab, kWidth}),
+                 dy = Filled({kTokens, kWidth});
+    return [=] { EmbeddingBackward(Stream{}, ids, dy, 1, /*accumulate=*/true, dtable); };
+  });
+  Register("cross_entropy", 2 * 4.0 * kChunk * kVocab, [] {
+    const Tensor targets = Indices(kChunk, kVocab), logits = Filled({kChunk, kVocab});
+    const Tensor nll = OfType(DType::kF64, kChunk);
+    return [=] { CrossEntropy(Stream{}, logits, targets, nll, {.gradient = true}); };
+  });
+  Register("dropout", 2 * row, [] {
+    const Tensor x = Filled({kTokens, kWidth}), y = Filled({kTokens, kWidth});
+    const Tensor keys = OfType(DType::kI64, kTokens);
+    return [=] { Dropout(Stream{}, x, keys, y, {.p = 0.1, .key = 1}); };
+  });
 }
 
 void RegisterLayers() {
@@ -107,6 +143,7 @@ void RegisterFlat() {
 
 const bool registered = [] {
   RegisterLayers();
+  RegisterEnds();
   RegisterFlat();
   return true;
 }();
