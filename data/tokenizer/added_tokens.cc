@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "data/tokenizer/unicode.h"
 
@@ -48,8 +47,8 @@ size_t WhiteSpaceEnd(absl::string_view text, size_t begin) {
 
 TextTrie::TextTrie() : nodes_(1), first_(256) {}
 
-bool TextTrie::Add(absl::string_view text, int32_t value) {
-  if (text.empty()) return false;
+void TextTrie::Add(absl::string_view text, int32_t value) {
+  if (text.empty()) return;
   first_[static_cast<unsigned char>(text[0])] = true;
   int32_t node = 0;
   for (const char c : text) {
@@ -65,9 +64,7 @@ bool TextTrie::Add(absl::string_view text, int32_t value) {
       node = child;
     }
   }
-  if (nodes_[node].value >= 0) return false;
-  nodes_[node].value = value;
-  return true;
+  if (nodes_[node].value < 0) nodes_[node].value = value;
 }
 
 int32_t TextTrie::Longest(absl::string_view text, size_t at, size_t* end) const {
@@ -100,9 +97,6 @@ absl::StatusOr<AddedTokens> AddedTokens::Make(const std::optional<Settings>& set
     token.normalized_content = token.content;
     if (token.normalized && normalizer != nullptr) {
       ASSIGN_OR_RETURN(token.normalized_content, NormalizeString(*normalizer, token.content));
-      if (token.normalized_content.empty()) {
-        return element.Error("nothing of \"content\" is left when it is normalized");
-      }
     }
     const AddedToken* same = added.Find(token.content);
     const int32_t in_vocabulary = tables.Find(token.content);
@@ -117,13 +111,13 @@ absl::StatusOr<AddedTokens> AddedTokens::Make(const std::optional<Settings>& set
     added.by_id_[token.id] = index;
     added.tokens_.push_back(std::move(token));
   }
-  for (const auto& [id, index] : added.by_id_) {
-    const AddedToken& token = added.tokens_[index];
-    TextTrie& trie = token.normalized ? added.normalized_ : added.raw_;
-    if (!trie.Add(token.normalized_content, index)) {
-      return settings->Error(
-          absl::StrCat("two tokens are the same when normalized: \"", token.content, "\""));
-    }
+  for (size_t i = 0; i < added.tokens_.size(); ++i) {
+    const AddedToken& token = added.tokens_[i];
+    const int32_t index = static_cast<int32_t>(i);
+    if (added.by_id_[token.id] != index) continue;  // a later entry has replaced it
+    // Of two that are the same when normalized the first counts; what is empty then matches
+    // nothing.
+    (token.normalized ? added.normalized_ : added.raw_).Add(token.normalized_content, index);
   }
   return added;
 }
@@ -157,10 +151,9 @@ void AddedTokens::CutPiece(const TextTrie& trie, const Piece& piece, absl::strin
     // White space that an earlier token has taken stays with it.
     if (token.lstrip) begin = std::max(WhiteSpaceBegin(text, begin), last);
     if (token.rstrip) end = WhiteSpaceEnd(text, end);
-    end = std::max(begin, end);
     if (last < begin) add(last, begin, Piece::kText);
-    add(begin, end, token.id);
-    last = end;
+    if (begin < end) add(begin, end, token.id);
+    last = std::max(begin, end);
   }
   if (last < text.size()) add(last, text.size(), Piece::kText);
 }

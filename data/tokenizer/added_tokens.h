@@ -40,8 +40,8 @@ struct AddedToken {
 class TextTrie {
  public:
   TextTrie();
-  // False if the text is empty or is there already.
-  bool Add(absl::string_view text, int32_t value);
+  // Does nothing if the text is empty or is there already.
+  void Add(absl::string_view text, int32_t value);
   // The value of the longest text that begins at `at`, or -1; sets `end`.
   int32_t Longest(absl::string_view text, size_t at, size_t* end) const;
   bool StartsHere(char c) const { return first_[static_cast<unsigned char>(c)]; }

@@ -1,6 +1,7 @@
 #include "data/tokenizer/regex_syntax.h"
 
 #include <unicode/uchar.h>
+#include <unicode/uscript.h>
 
 #include <algorithm>
 #include <optional>
@@ -294,7 +295,7 @@ class Translator {
         absl::string_view name = pattern_.substr(at_ + 2, close - at_ - 2);
         const bool inverted = absl::ConsumePrefix(&name, "^");
         set = Named(name);
-        set.negated = inverted;
+        set.negated ^= inverted;
         at_ = close;
         break;
       }
@@ -306,15 +307,30 @@ class Translator {
     return std::optional<Set>(set);
   }
 
+  // Outside of a class, Oniguruma counts the superscripts and fractions of Latin-1 as word
+  // characters; inside it does not.
+  Set OutsideClass(Set set) const {
+    if (set.items == Named("word").items) {
+      set.items += "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}";
+    }
+    return set;
+  }
+
   absl::Status Escape() {
     ++at_;
     if (at_ == pattern_.size()) return Unsupported("a backslash at the end");
     ASSIGN_OR_RETURN(const std::optional<Set> set, EscapedSet());
     if (set) {
-      Atom(set->Expression());
+      Atom(OutsideClass(*set).Expression());
     } else if (const std::optional<char32_t> c = EscapedCharacter()) {
       Atom(Quote(*c));
-    } else {  // \b \A \1 \k<name> …: the same in both
+    } else if (pattern_[at_] == 'b' || pattern_[at_] == 'B') {
+      // Between a word character and another one, or not.
+      const std::string word = OutsideClass(Named("word")).Expression();
+      const bool between = pattern_[at_++] == 'b';
+      Atom(absl::StrCat("(?:(?<=", word, between ? ")(?!" : ")(?=", word, ")|(?<!", word,
+                        between ? ")(?=" : ")(?!", word, "))"));
+    } else {  // \A \1 \k<name> …: the same in both
       Atom(absl::StrCat("\\", pattern_.substr(at_++, 1)));
     }
     return absl::OkStatus();
@@ -360,7 +376,8 @@ class Translator {
         at_ = close + 2;
         const bool inverted = absl::ConsumePrefix(&name, "^");
         Set set = Named(name);
-        set.negated = inverted;
+        if (name == "punct") set.items += Category("S");
+        set.negated ^= inverted;
         all->Add(set);
         return absl::OkStatus();
       }
@@ -428,9 +445,40 @@ class Translator {
     return items;
   }
 
+  std::string NewCharacters() const {
+    std::string items;
+    ForEachNewRange("", [&](char32_t first, char32_t last) {
+      absl::StrAppend(&items, HexEscape(first), "-", HexEscape(last));
+    });
+    return items;
+  }
+
+  std::string Script(int script) const {
+    std::string items = absl::StrCat(
+        "\\p{sc:", u_getPropertyValueName(UCHAR_SCRIPT, script, U_LONG_PROPERTY_NAME), "}");
+    if (!new_characters_) return items;
+    ForEachNewRange("", [&](char32_t first, char32_t last) {
+      const bool extension_i = first >= 0x2EBF0 && last <= 0x2EE5D;  // Unicode 15.1
+      UErrorCode error = U_ZERO_ERROR;
+      if (uscript_getScript(first, &error) == script || (script == USCRIPT_HAN && extension_i)) {
+        absl::StrAppend(&items, HexEscape(first), "-", HexEscape(last));
+      }
+    });
+    return items;
+  }
+
   std::string Alphabetic() const {
-    if (!new_characters_) return "\\p{Alphabetic}";
-    return absl::StrCat("\\p{Alphabetic}", Category("L"), Category("Nl"));
+    // Unicode 15 and 16 have made these marks alphabetic.
+    constexpr char kNow[] =
+        "\\p{Alphabetic}\\x{363}-\\x{36f}\\x{1dd3}-\\x{1de6}\\x{c04}\\x{cf3}\\x{f82}-\\x{f83}\\x{"
+        "897}"
+        "\\x{10d69}\\x{10efc}\\x{11080}-\\x{11081}\\x{11241}\\x{113b8}-\\x{113c0}\\x{113c2}\\x{"
+        "113c5}"
+        "\\x{113c7}-\\x{113ca}\\x{113cc}-\\x{113cd}\\x{11f00}-\\x{11f01}\\x{11f03}\\x{11f34}-\\x{"
+        "11f3a}"
+        "\\x{11f3e}-\\x{11f40}\\x{1611e}-\\x{1612e}\\x{1e08f}";
+    if (!new_characters_) return kNow;
+    return absl::StrCat(kNow, Category("L"), Category("Nl"));
   }
 
   // A property by Oniguruma's name for it, POSIX names included.
@@ -443,8 +491,7 @@ class Translator {
     if (name == "space" || name == "whitespace") {
       set.items = kSpaceItems;
     } else if (name == "word") {
-      set.items = absl::StrCat(Alphabetic(), Category("M"), Category("Nd"), Category("Pc"),
-                               "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}");
+      set.items = absl::StrCat(Alphabetic(), Category("M"), Category("Nd"), Category("Pc"));
     } else if (name == "alpha" || name == "alphabetic") {
       set.items = Alphabetic();
     } else if (name == "alnum") {
@@ -453,14 +500,17 @@ class Translator {
       set.items = Category("Nd");
     } else if (name == "xdigit") {
       set.items = "0-9A-Fa-f";
-    } else if (name == "punct") {
-      set.items = absl::StrCat(Category("P"), Category("S"));
     } else if (name == "upper") {
       set.items = absl::StrCat("\\p{Uppercase}", new_characters_ ? Category("Lu") : "");
     } else if (name == "lower") {
-      set.items = absl::StrCat("\\p{Lowercase}", new_characters_ ? Category("Ll") : "");
+      set.items =
+          absl::StrCat("\\p{Lowercase}\\x{10fc}\\x{a7f2}-\\x{a7f4}\\x{ab69}\\x{1e030}-\\x{1e06d}",
+                       new_characters_ ? Category("Ll") : "");
     } else if (name == "blank") {
       set.items = "\\p{Zs}\\x09";
+    } else if (new_characters_ && (name == "c" || name == "cn" || name == "other")) {
+      set.others.push_back(
+          absl::StrCat("(?:(?![", NewCharacters(), "])\\p{", name == "cn" ? "Cn" : "C", "})"));
     } else if (name == "cntrl") {
       set.items = "\\p{Cc}";
     } else if (name == "ascii") {
@@ -468,7 +518,8 @@ class Translator {
     } else if (name == "any") {
       set.items = "\\x{0}-\\x{10ffff}";
     } else if (name == "print" || name == "graph") {
-      set.items = absl::StrCat("\\p{Cc}\\p{Cs}\\p{Cn}", name == "graph" ? kSpaceItems : "");
+      set = Named("cn");
+      absl::StrAppend(&set.items, "\\p{Cc}\\p{Cs}", name == "graph" ? kSpaceItems : "");
       set.negated = true;
     } else {
       set.items = UnicodeProperty(given);
@@ -489,8 +540,7 @@ class Translator {
     }
     const int script = u_getPropertyValueEnum(UCHAR_SCRIPT, name.c_str());
     if (script != UCHAR_INVALID_CODE) {
-      return absl::StrCat(
-          "\\p{sc:", u_getPropertyValueName(UCHAR_SCRIPT, script, U_LONG_PROPERTY_NAME), "}");
+      return Script(script);
     }
     return absl::StrCat("\\p{", name, "}");
   }

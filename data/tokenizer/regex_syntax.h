@@ -1,7 +1,7 @@
 // From Oniguruma's (Ruby's) syntax of regular expressions to PCRE2's.
 //
 // The two read the same text differently in these places, which are translated:
-//   \w \s \d \h, POSIX brackets   other sets of characters
+//   \w \s \d \h \b, POSIX brackets   other sets of characters
 //   [a[bc]], [a&&b]               sets in sets; PCRE2 has none
 //   {,n}  X{n}+  X{n}?            up to n; plus of an interval; optional interval
 //   (?m)  ^ $                     dot matches newlines; always the begin and end of lines

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -158,14 +159,16 @@ absl::Status ReadTemplateFiles(absl::string_view folder, TokenizerConfig* config
 absl::Status ReadJson(const std::string& path,
                       absl::FunctionRef<absl::Status(const Settings&)> read) {
   if (!FileExists(path)) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const std::string json, ReadFile(path));
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  if (const std::string problem = JsonProblem(text); !problem.empty()) {
+    return UserError(path, absl::StrCat("this is not JSON: ", problem));
+  }
+  // model_max_length is often 10^30, an integer that simdjson refuses: it becomes a float here.
+  const std::string json = nlohmann::ordered_json::parse(text).dump();
   simdjson::dom::parser parser;
   simdjson::dom::element document;
   if (const auto error = parser.parse(json).get(document)) {
-    const std::string problem = JsonProblem(json);
-    return UserError(path,
-                     absl::StrCat("this is not JSON: ",
-                                  problem.empty() ? simdjson::error_message(error) : problem));
+    return UserError(path, simdjson::error_message(error));
   }
   return read(Settings(path, document));
 }

@@ -1,0 +1,80 @@
+#include "data/tokenizer/tokenizer_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+
+namespace lockstep::data {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Pair;
+
+class TokenizerConfigTest : public ::testing::Test {
+ protected:
+  void Write(const std::string& name, const std::string& content) {
+    const std::string path = folder_ + "/" + name;
+    ASSERT_TRUE(MakeDirectories(path.substr(0, path.rfind('/'))).ok());
+    ASSERT_TRUE(WriteFileAtomically(path, content).ok());
+  }
+  const std::string folder_ =
+      ::testing::TempDir() + "/" + ::testing::UnitTest::GetInstance()->current_test_info()->name();
+};
+
+TEST_F(TokenizerConfigTest, ReadsTokensInAllSpellings) {
+  Write("tokenizer_config.json", R"({
+    "bos_token": {"__type": "AddedToken", "content": "<s>", "lstrip": false},
+    "eos_token": "</s>", "pad_token": null, "add_bos_token": true, "add_eos_token": false,
+    "additional_special_tokens": ["<a>", {"content": "<b>"}], "extra_special_tokens": {"image": "<i>"},
+    "clean_up_tokenization_spaces": true, "tokenizer_class": "LlamaTokenizer",
+    "model_max_length": 1000000000000000019884624838656, "added_tokens_decoder": {"0": {"content": "x"}},
+    "chat_template": "{{ messages }}"})");
+  const auto config = ReadTokenizerConfig(folder_);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->bos_token, "<s>");
+  EXPECT_EQ(config->eos_token, "</s>");
+  EXPECT_EQ(config->pad_token, std::nullopt);
+  EXPECT_EQ(config->unk_token, std::nullopt);
+  EXPECT_EQ(config->add_bos_token, true);
+  EXPECT_EQ(config->add_eos_token, false);
+  EXPECT_THAT(config->additional_special_tokens, ElementsAre("<a>", "<b>", "<i>"));
+  EXPECT_TRUE(config->clean_up_tokenization_spaces);
+  EXPECT_EQ(config->model_max_length, std::nullopt);
+  EXPECT_THAT(config->strings[0], Pair("bos_token", "<s>"));
+  EXPECT_EQ(*config->ChatTemplate(), "{{ messages }}");
+}
+
+TEST_F(TokenizerConfigTest, ReadsNamedTemplates) {
+  Write("tokenizer_config.json", R"({"chat_template": [{"name": "default", "template": "d"},
+                                     {"name": "tool_use", "template": "t"}]})");
+  const auto config = ReadTokenizerConfig(folder_);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(*config->ChatTemplate(), "d");
+  EXPECT_EQ(*config->ChatTemplate("tool_use"), "t");
+  EXPECT_EQ(config->ChatTemplate("rag"), nullptr);
+}
+
+TEST_F(TokenizerConfigTest, TemplateFilesWin) {
+  Write("tokenizer_config.json", R"({"chat_template": "old"})");
+  Write("chat_template.jinja", "new\n");
+  Write("additional_chat_templates/rag.jinja", "r");
+  const auto config = ReadTokenizerConfig(folder_);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_THAT(config->chat_templates, ElementsAre(Pair("default", "new\n"), Pair("rag", "r")));
+}
+
+TEST_F(TokenizerConfigTest, AnEmptyFolderIsFineAndABrokenFileIsNamed) {
+  EXPECT_TRUE(ReadTokenizerConfig(folder_).ok());
+  Write("tokenizer_config.json", R"({"bos_token": 3})");
+  EXPECT_THAT(ReadTokenizerConfig(folder_).status().message(),
+              HasSubstr("tokenizer_config.json: bos_token] want a string, got 3"));
+  Write("tokenizer_config.json", "{\"bos_token\": ");
+  EXPECT_THAT(ReadTokenizerConfig(folder_).status().message(), HasSubstr("line 1, byte"));
+  Write("tokenizer_config.json", "[]");
+  EXPECT_THAT(ReadTokenizerConfig(folder_).status().message(), HasSubstr("want a JSON object"));
+}
+
+}  // namespace
+}  // namespace lockstep::data

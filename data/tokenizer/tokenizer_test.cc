@@ -1,0 +1,217 @@
+#include "data/tokenizer/tokenizer.h"
+
+#include <dirent.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/thread_pool.h"
+#include "data/tokenizer/small_tokenizer.h"
+#include "data/tokenizer/stream_decoder.h"
+
+namespace lockstep::data {
+namespace {
+
+using nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::unique_ptr<Tokenizer> MakeTokenizer(const json& settings) {
+  auto tokenizer = Tokenizer::Parse(settings.dump(), "tokenizer.json");
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+  return *std::move(tokenizer);
+}
+
+std::string LoadError(const json& settings) {
+  return std::string(Tokenizer::Parse(settings.dump(), "m/tokenizer.json").status().message());
+}
+
+TEST(TokenizerTest, MergesByRankAndKnowsWhereTokensStand) {
+  const auto tokenizer = MakeTokenizer(SmallTokenizer());
+  const auto encoding = tokenizer->Encode("hello wör<|end|>", false);
+  ASSERT_TRUE(encoding.ok());
+  std::vector<std::string> tokens;
+  for (const int32_t id : encoding->ids) tokens.push_back(*tokenizer->IdToToken(id));
+  EXPECT_THAT(tokens, ElementsAre("hello", "Ġw", "Ã", "¶", "r", "<|end|>"));
+  using Span = TokenSpan;
+  EXPECT_THAT(encoding->offsets, ElementsAre(Span{0, 5}, Span{5, 7}, Span{7, 8}, Span{8, 9},
+                                             Span{9, 10}, Span{10, 17}));
+  EXPECT_EQ(tokenizer->Decode(encoding->ids, false), "hello wör<|end|>");
+  EXPECT_EQ(tokenizer->Decode(encoding->ids, true), "hello wör");
+  EXPECT_EQ(tokenizer->vocab_size(), 263);
+  EXPECT_TRUE(tokenizer->IsSpecial(262));
+  EXPECT_FALSE(tokenizer->IsSpecial(261));
+  EXPECT_EQ(tokenizer->TokenToId("<|end|>"), 262);
+  EXPECT_EQ(tokenizer->TokenToId("nothing"), std::nullopt);
+}
+
+TEST(TokenizerTest, BothSpellingsOfMergesAreTheSame) {
+  json strings = SmallTokenizer();
+  for (json& merge : strings["model"]["merges"]) {
+    merge = merge[0].get<std::string>() + " " + merge[1].get<std::string>();
+  }
+  EXPECT_EQ(*MakeTokenizer(strings)->EncodeIds("hello world", false),
+            *MakeTokenizer(SmallTokenizer())->EncodeIds("hello world", false));
+}
+
+TEST(TokenizerTest, InvalidTextIsNamedByByte) {
+  const auto tokenizer = MakeTokenizer(SmallTokenizer());
+  EXPECT_THAT(tokenizer->Encode("ab\xED\xA0\x80", false).status().message(),
+              HasSubstr("not valid UTF-8 at byte 2"));
+}
+
+TEST(TokenizerTest, NamesWhatItDoesNotSupport) {
+  json settings = SmallTokenizer();
+  settings["pre_tokenizer"] = {{"type", "Sequence"},
+                               {"pretokenizers", {settings["pre_tokenizer"], {{"type", "X"}}}}};
+  EXPECT_THAT(LoadError(settings),
+              HasSubstr("[m/tokenizer.json: pre_tokenizer.pretokenizers[1].type] the pre-tokenizer "
+                        "\"X\" is not supported"));
+  settings = SmallTokenizer();
+  settings["normalizer"] = {{"type", "Precompiled"}};
+  EXPECT_THAT(LoadError(settings), HasSubstr("[m/tokenizer.json: normalizer.type]"));
+  settings = SmallTokenizer();
+  settings["decoder"] = {{"type", "Sequence"}, {"decoders", {{{"type", "CTC"}}}}};
+  EXPECT_THAT(LoadError(settings), HasSubstr("decoder.decoders[0].type] the decoder \"CTC\""));
+  settings = SmallTokenizer();
+  settings["model"]["type"] = "Unigram";
+  EXPECT_THAT(LoadError(settings), HasSubstr("model.type] the model \"Unigram\""));
+  settings = SmallTokenizer();
+  settings["model"]["dropout"] = 0.1;
+  EXPECT_THAT(LoadError(settings), HasSubstr("model.dropout] BPE dropout is not supported"));
+  settings = SmallTokenizer();
+  settings["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "(a"}}}};
+  EXPECT_THAT(LoadError(settings), HasSubstr("pre_tokenizer.pattern.Regex]"));
+}
+
+TEST(TokenizerTest, NamesWhatIsWrong) {
+  EXPECT_THAT(Tokenizer::Parse("{\"a\": 1,\n \"b\": }", "t.json").status().message(),
+              HasSubstr("[t.json] this is not JSON: line 2, byte "));
+  json settings = SmallTokenizer();
+  settings["model"]["merges"].push_back({"x", "nowhere"});
+  EXPECT_THAT(LoadError(settings), HasSubstr("model.merges[6]] \"nowhere\" is not in the vocab"));
+  settings = SmallTokenizer();
+  settings["model"]["vocab"]["a"] = -1;
+  EXPECT_THAT(LoadError(settings), HasSubstr("the id of \"a\": want a whole number"));
+  settings = SmallTokenizer();
+  settings["model"]["fuse_unk"] = "yes";
+  EXPECT_THAT(LoadError(settings), HasSubstr("model.fuse_unk] want true or false, got \"yes\""));
+  EXPECT_THAT(Tokenizer::Load("/nowhere/tokenizer.json", {}).status().message(),
+              HasSubstr("/nowhere/tokenizer.json"));
+}
+
+TEST(TokenizerTest, ManyThreadsGiveWhatOneGives) {
+  const auto tokenizer = MakeTokenizer(SmallTokenizer());
+  std::vector<std::string> texts;
+  for (int i = 0; i < 300; ++i) {
+    texts.push_back(absl::StrCat("hello ", i % 17, " world of ", std::string(i, 'l'), " é\n"));
+  }
+  std::vector<std::vector<int32_t>> ids(texts.size());
+  ParallelFor(texts.size(), [&](int64_t i) { ids[i] = *tokenizer->EncodeIds(texts[i], true); });
+  const auto fresh = MakeTokenizer(SmallTokenizer());
+  for (size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(ids[i], *fresh->EncodeIds(texts[i], true));
+}
+
+// More words than the cache of words holds, and words beyond its size.
+TEST(TokenizerTest, CachedWordsAreThoseOfAFreshTokenizer) {
+  const auto tokenizer = MakeTokenizer(SmallTokenizer());
+  std::string text;
+  for (int i = 0; i < 70000; ++i) absl::StrAppend(&text, "hell", i, "o ");
+  const auto first = tokenizer->EncodeIds(text, false);
+  EXPECT_EQ(tokenizer->Decode(*first, false), text);
+  EXPECT_EQ(*tokenizer->EncodeIds(text, false), *first);
+}
+
+TEST(StreamDecoderTest, NeverSplitsACharacter) {
+  const auto tokenizer = MakeTokenizer(SmallTokenizer());
+  StreamDecoder stream(*tokenizer, true);
+  const std::vector<int32_t> ids = *tokenizer->EncodeIds("hé€😀", false);
+  std::vector<std::string> pieces;
+  for (const int32_t id : ids) pieces.push_back(stream.Push(id));
+  EXPECT_THAT(pieces, ElementsAre("h", "", "é", "", "", "€", "", "", "", "😀"));
+  EXPECT_EQ(stream.Finish(), "");
+  stream.Push(ids[1]);
+  EXPECT_EQ(stream.Finish(), "\uFFFD");
+}
+
+class CacheTest : public ::testing::Test {
+ protected:
+  // Large enough to be worth caching.
+  void SetUp() override {
+    folder_ = ::testing::TempDir() + "/" +
+              ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    ASSERT_TRUE(MakeDirectories(folder_).ok());
+    json settings = SmallTokenizer();
+    for (int i = 0; i < 60000; ++i) {
+      settings["model"]["vocab"]["token number " + std::to_string(i)] = 300 + i;
+    }
+    path_ = folder_ + "/tokenizer.json";
+    ASSERT_TRUE(WriteFileAtomically(path_, settings.dump()).ok());
+    options_.cache_dir = folder_ + "/cache";
+  }
+
+  std::string CacheFile() const {
+    DIR* directory = opendir(options_.cache_dir.c_str());
+    std::string found;
+    while (const dirent* entry = readdir(directory)) {
+      if (entry->d_name[0] != '.') found = options_.cache_dir + "/" + entry->d_name;
+    }
+    closedir(directory);
+    return found;
+  }
+
+  void ExpectWorks() const {
+    const auto tokenizer = Tokenizer::Load(path_, options_);
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+    EXPECT_THAT(*(*tokenizer)->EncodeIds("hello<|end|>", false), ElementsAre(259, 60262));
+    EXPECT_EQ((*tokenizer)->IdToToken(60299), "token number 59999");
+  }
+
+  std::string folder_, path_;
+  TokenizerOptions options_;
+};
+
+TEST_F(CacheTest, IsWrittenAndRead) {
+  ExpectWorks();
+  const auto written = ReadFile(CacheFile());
+  ASSERT_TRUE(written.ok());
+  ExpectWorks();
+  EXPECT_EQ(*ReadFile(CacheFile()), *written);
+}
+
+TEST_F(CacheTest, TornOrChangedIsBuiltAnew) {
+  ExpectWorks();
+  const std::string file = CacheFile();
+  const std::string good = *ReadFile(file);
+  for (std::string bad :
+       {good.substr(0, good.size() / 2), good.substr(0, 10), std::string(), good + "x", good}) {
+    if (bad.size() == good.size()) bad[good.size() - 100] ^= 1;
+    ASSERT_TRUE(WriteFileAtomically(file, bad).ok());
+    ExpectWorks();
+    EXPECT_EQ(*ReadFile(file), good);
+  }
+}
+
+TEST_F(CacheTest, OfAnotherTokenizerIsNotBelieved) {
+  ExpectWorks();
+  const std::string file = CacheFile();
+  const std::string other = *ReadFile(file);
+  std::string content = *ReadFile(path_);
+  content.insert(content.find("token number 7"), "a ");
+  ASSERT_TRUE(WriteFileAtomically(path_, content).ok());
+  unlink(file.c_str());
+  ExpectWorks();
+  ASSERT_TRUE(WriteFileAtomically(CacheFile(), other).ok());
+  const auto tokenizer = Tokenizer::Load(path_, options_);
+  ASSERT_TRUE(tokenizer.ok());
+  EXPECT_EQ((*tokenizer)->IdToToken(307), "a token number 7");
+}
+
+TEST_F(CacheTest, AFolderThatCannotBeMadeIsNoError) {
+  options_.cache_dir = path_ + "/below/a/file";
+  ExpectWorks();
+}
+
+}  // namespace
+}  // namespace lockstep::data

@@ -1,0 +1,110 @@
+// Measures a tokenizer: load time from JSON and from the cache, and megabytes of text per second
+// with one thread and with all, on the texts of a JSONL file.
+#include <gflags/gflags.h>
+#include <simdjson.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "base/thread_pool.h"
+#include "data/tokenizer/tokenizer.h"
+#include "tools/tool_main.h"
+
+DEFINE_string(model, "", "tokenizer.json");
+DEFINE_string(data, "", "JSONL file; every string of its objects is a text");
+DEFINE_string(cache_dir, "", "where the parsed form is kept; empty: the cache is not measured");
+DEFINE_int32(repeat, 5, "measurements; the best one counts");
+DEFINE_int32(threads, 0, "most threads; 0: all cores");
+
+namespace lockstep {
+namespace {
+
+using data::Tokenizer;
+
+double Now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+absl::StatusOr<std::vector<std::string>> ReadTexts(const std::string& path) {
+  simdjson::dom::parser parser;
+  simdjson::dom::document_stream documents;
+  ASSIGN_OR_RETURN(std::string content, ReadFile(path));
+  content.reserve(content.size() + simdjson::SIMDJSON_PADDING);
+  if (parser.parse_many(content).get(documents)) return UserError(path, "want JSON lines");
+  std::vector<std::string> texts;
+  for (auto document : documents) {
+    simdjson::dom::object object;
+    if (document.get(object)) return UserError(path, "want a JSON object in each line");
+    for (const auto member : object) {
+      std::string_view text;
+      if (member.value.get(text) == simdjson::SUCCESS) texts.emplace_back(text);
+    }
+  }
+  return texts;
+}
+
+absl::StatusOr<double> LoadSeconds(const std::string& path, const std::string& cache_dir) {
+  double best = 1e9;
+  for (int i = 0; i < FLAGS_repeat; ++i) {
+    const double start = Now();
+    ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(path, {cache_dir}));
+    best = std::min(best, Now() - start);
+  }
+  return best;
+}
+
+absl::Status Run(const std::vector<std::string>&) {
+  const std::string path = UserPath(FLAGS_model);
+  ASSIGN_OR_RETURN(const double parse_seconds, LoadSeconds(path, ""));
+  std::printf("load from JSON   %8.3f s\n", parse_seconds);
+  if (!FLAGS_cache_dir.empty()) {
+    const std::string cache_dir = UserPath(FLAGS_cache_dir);
+    RETURN_IF_ERROR(Tokenizer::Load(path, {cache_dir}).status());
+    ASSIGN_OR_RETURN(const double cache_seconds, LoadSeconds(path, cache_dir));
+    std::printf("load from cache  %8.3f s\n", cache_seconds);
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(path, {}));
+  ASSIGN_OR_RETURN(const std::vector<std::string> texts, ReadTexts(UserPath(FLAGS_data)));
+  size_t bytes = 0;
+  for (const std::string& text : texts) bytes += text.size();
+  const int most = FLAGS_threads > 0 ? FLAGS_threads : NumThreads();
+  std::vector<int64_t> counts(texts.size());
+  for (int threads = 1; threads <= most; threads *= 2) {
+    for (const bool offsets : {false, true}) {
+      SetNumThreads(threads);
+      double best = 1e9;
+      for (int i = 0; i < FLAGS_repeat; ++i) {
+        const double start = Now();
+        ParallelFor(static_cast<int64_t>(texts.size()), [&](int64_t t) {
+          counts[t] = offsets ? tokenizer->Encode(texts[t], true)->ids.size()
+                              : tokenizer->EncodeIds(texts[t], true)->size();
+        });
+        best = std::min(best, Now() - start);
+      }
+      int64_t tokens = 0;
+      for (const int64_t count : counts) tokens += count;
+      std::printf(
+          "%d threads%s  %8.1f MB/s  %8.2f M tokens/s  (%zu texts, %zu bytes, %lld tokens)\n",
+          threads, offsets ? ", with offsets" : "              ", bytes / best / 1e6,
+          tokens / best / 1e6, texts.size(), bytes, static_cast<long long>(tokens));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace lockstep
+
+int main(int argc, char** argv) {
+  return lockstep::ToolMain(argc, argv,
+                            "Measures how fast a tokenizer loads and tokenizes.\n\n"
+                            "  tokenize_bench --model=tokenizer.json --data=train.jsonl",
+                            lockstep::Run);
+}
