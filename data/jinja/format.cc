@@ -51,11 +51,14 @@ std::string Pad(std::string text, const Spec& spec, char default_align, size_t s
 }
 
 std::string Digits(Int magnitude, int base, bool upper) {
+  const absl::string_view digits = upper ? "0123456789ABCDEF" : "0123456789abcdef";
+  unsigned __int128 rest = static_cast<unsigned __int128>(magnitude);
+  if (magnitude < 0) rest = -rest;
   std::string out;
-  unsigned __int128 rest = magnitude < 0 ? -static_cast<unsigned __int128>(magnitude) : magnitude;
   do {
-    out.push_back((upper ? "0123456789ABCDEF" : "0123456789abcdef")[static_cast<int>(rest % base)]);
-    rest /= base;
+    const int digit = static_cast<int>(rest % static_cast<unsigned>(base));
+    out.push_back(digits[digit]);
+    rest /= static_cast<unsigned>(base);
   } while (rest != 0);
   std::reverse(out.begin(), out.end());
   return out;
