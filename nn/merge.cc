@@ -1,0 +1,337 @@
+#include "nn/merge.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "base/thread_pool.h"
+#include "nn/adapter.h"
+#include "nn/json.h"
+#include "nn/trainable.h"
+#include "nn/weights.h"
+#include "tensor/half.h"
+#include "tensor/kernels/gemm.h"
+
+namespace lockstep::nn {
+namespace {
+
+constexpr int64_t kBlock = int64_t{1} << 24;  // elements of a tensor in memory at a time
+
+// One tensor of the output.
+struct Planned {
+  std::string name;  // in the files
+  const WeightFiles::Entry* entry;
+  std::string canonical;
+  DType dtype;
+  std::vector<int64_t> shape;
+};
+
+// A stored tensor's new values, a block of rows at a time.
+class Merger {
+ public:
+  Merger(const Context& context, const Trainable& trainable, const FlatParameters& parameters)
+      : context_(context), trainable_(trainable), parameters_(parameters) {}
+
+  // Whether the adapter has something to say about "<path>.weight".
+  bool Touches(const std::string& name) const {
+    return parameters_.IndexOf(name) >= 0 || Target(name) != nullptr;
+  }
+
+  // Changes rows [begin, end) of the tensor, which lie in `rows` as fp32.
+  void Apply(const std::string& name, int64_t begin, int64_t end, int64_t width,
+             std::vector<float>& rows) const {
+    if (const int index = parameters_.IndexOf(name); index >= 0) {
+      const float* saved = parameters_.Part(parameters_.values(), index).view().as<float>();
+      std::copy(saved + begin * width, saved + end * width, rows.begin());
+      return;
+    }
+    const std::string path = Path(name);
+    const Tensor a = Value(path + ".lora_A.weight");
+    const Tensor b = Value(path + ".lora_B.weight").Slice(0, begin, end);
+    const View w = MakeView(rows.data(), DType::kF32, context_.device(), {end - begin, width});
+    kernels::Gemm(context_.stream, b, a, w, {.alpha = Target(name)->scale, .beta = 1});
+    if (!trainable_.dora) return;
+    const float* magnitude = Value(path + ".lora_magnitude_vector").view().as<float>() + begin;
+    ParallelFor(end - begin, [&](int64_t row) {
+      float* values = rows.data() + row * width;
+      double sum = 0;
+      for (int64_t c = 0; c < width; ++c) sum += static_cast<double>(values[c]) * values[c];
+      const float factor = magnitude[row] / static_cast<float>(std::sqrt(sum));
+      for (int64_t c = 0; c < width; ++c) values[c] *= factor;
+    });
+  }
+
+ private:
+  static std::string Path(const std::string& name) {
+    return name.substr(0, name.size() - sizeof(".weight") + 1);
+  }
+  const LoraTarget* Target(const std::string& name) const {
+    if (!absl::EndsWith(name, ".weight")) return nullptr;
+    const auto it = trainable_.targets.find(Path(name));
+    return it == trainable_.targets.end() ? nullptr : &it->second;
+  }
+  Tensor Value(const std::string& name) const {
+    return parameters_.Part(parameters_.values(), parameters_.IndexOf(name));
+  }
+
+  const Context& context_;
+  const Trainable& trainable_;
+  const FlatParameters& parameters_;
+};
+
+// Converts, and returns the largest error.
+double Round(const std::vector<float>& values, DType dtype, std::vector<char>& bytes) {
+  bytes.resize(values.size() * SizeOf(dtype));
+  if (dtype == DType::kF32) {
+    std::copy_n(reinterpret_cast<const char*>(values.data()), bytes.size(), bytes.data());
+    return 0;
+  }
+  if (dtype == DType::kF64) {
+    std::copy(values.begin(), values.end(), reinterpret_cast<double*>(bytes.data()));
+    return 0;
+  }
+  constexpr int64_t kGrain = 1 << 18;
+  const int64_t size = static_cast<int64_t>(values.size());
+  std::vector<double> worst((size + kGrain - 1) / kGrain, 0.0);
+  auto* out = reinterpret_cast<uint16_t*>(bytes.data());
+  ParallelForRange(size, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      out[i] = dtype == DType::kBF16 ? FloatToBf16(values[i]) : FloatToF16(values[i]);
+      const float back = dtype == DType::kBF16 ? Bf16ToFloat(out[i]) : F16ToFloat(out[i]);
+      const double error = std::abs(static_cast<double>(back) - values[i]);
+      worst[begin / kGrain] = std::max(worst[begin / kGrain], error);
+    }
+  });
+  return worst.empty() ? 0 : *std::max_element(worst.begin(), worst.end());
+}
+
+class Merge {
+ public:
+  Merge(const Context& context, const MergeOptions& options)
+      : context_(context), options_(options) {}
+
+  absl::StatusOr<MergeReport> Run() {
+    RETURN_IF_ERROR(Open());
+    RETURN_IF_ERROR(Plan());
+    RETURN_IF_ERROR(MakeDirectories(options_.output));
+    RETURN_IF_ERROR(WriteShards());
+    RETURN_IF_ERROR(CopyOtherFiles());
+    RETURN_IF_ERROR(WriteConfig());  // last: with it the folder is a model
+    return report_;
+  }
+
+ private:
+  absl::Status Open() {
+    if (FileExists(JoinPath(options_.output, "config.json"))) {
+      return UserError("--output_dir", absl::StrCat(options_.output, " holds a model already"),
+                       "choose a new folder");
+    }
+    ASSIGN_OR_RETURN(config_, ReadModelConfig(options_.model));
+    modules_ = ModulesOf(config_);
+    ASSIGN_OR_RETURN(lora_, ReadAdapterConfig(options_.adapter, &report_.warnings));
+    ASSIGN_OR_RETURN(trainable_, TrainableOf(lora_, config_, modules_));
+    parameters_ = std::make_unique<FlatParameters>(context_, trainable_.specs,
+                                                   FlatParameters::Options{.training = false});
+    RETURN_IF_ERROR(LoadAdapter(context_, options_.adapter, *parameters_));
+    merger_ = std::make_unique<Merger>(context_, trainable_, *parameters_);
+    ASSIGN_OR_RETURN(WeightFiles files, WeightFiles::Open(options_.model, config_));
+    files_ = std::make_unique<WeightFiles>(std::move(files));
+    return files_->Check(WeightsOf(config_, modules_), config_, &report_.warnings);
+  }
+
+  // Which tensors, in the base files' order.
+  absl::Status Plan() {
+    const std::string head = modules_.head.path + ".weight";
+    const std::string embedding = modules_.embedding + ".weight";
+    report_.untied =
+        config_.tie_word_embeddings && (merger_->Touches(head) || merger_->Touches(embedding));
+    for (const auto& [canonical, entry] : files_->entries()) {
+      // A tied head's duplicate would go stale.
+      if (config_.tie_word_embeddings && canonical == head) continue;
+      planned_.push_back(MakePlan(entry.tensor->name, &entry, canonical));
+      if (report_.untied && canonical == embedding) {
+        planned_.push_back(MakePlan(head, &entry, head));
+      }
+    }
+    std::stable_sort(planned_.begin(), planned_.end(), [](const Planned& a, const Planned& b) {
+      return std::make_pair(a.entry->file->path(), a.entry->tensor->offset) <
+             std::make_pair(b.entry->file->path(), b.entry->tensor->offset);
+    });
+    return absl::OkStatus();
+  }
+
+  Planned MakePlan(const std::string& name, const WeightFiles::Entry* entry,
+                   const std::string& canonical) const {
+    const DType stored = DTypeOfStored(entry->tensor->dtype).value_or(DType::kU8);
+    const bool is_float = stored == DType::kF32 || stored == DType::kBF16 ||
+                          stored == DType::kF16 || stored == DType::kF64;
+    return {name, entry, canonical, is_float ? options_.dtype.value_or(stored) : stored,
+            entry->tensor->shape};
+  }
+
+  static uint64_t Bytes(const Planned& planned) {
+    return planned.entry->tensor->numel() * SizeOf(planned.dtype);
+  }
+
+  // Greedy, in order: a shard is closed before it would exceed the limit.
+  std::vector<std::vector<const Planned*>> Shards() const {
+    std::vector<std::vector<const Planned*>> shards(1);
+    uint64_t bytes = 0;
+    for (const Planned& planned : planned_) {
+      if (!shards.back().empty() && bytes + Bytes(planned) > options_.max_shard_bytes) {
+        shards.emplace_back();
+        bytes = 0;
+      }
+      shards.back().push_back(&planned);
+      bytes += Bytes(planned);
+    }
+    return shards;
+  }
+
+  absl::Status WriteShards() {
+    const auto shards = Shards();
+    nlohmann::json index;
+    uint64_t total = 0;
+    for (size_t i = 0; i < shards.size(); ++i) {
+      const std::string file =
+          shards.size() == 1
+              ? "model.safetensors"
+              : absl::StrFormat("model-%05d-of-%05d.safetensors", i + 1, shards.size());
+      RETURN_IF_ERROR(WriteShard(file, shards[i]));
+      report_.files.push_back(file);
+      for (const Planned* planned : shards[i]) {
+        index["weight_map"][planned->name] = file;
+        total += Bytes(*planned);
+      }
+    }
+    if (shards.size() == 1) return absl::OkStatus();
+    index["metadata"]["total_size"] = total;
+    report_.files.push_back("model.safetensors.index.json");
+    return WriteFileAtomically(JoinPath(options_.output, report_.files.back()), FormatJson(index));
+  }
+
+  absl::Status WriteShard(const std::string& file, const std::vector<const Planned*>& shard) {
+    std::map<std::string, const Planned*> by_name;
+    SafetensorsWriter writer(JoinPath(options_.output, file));
+    for (const Planned* planned : shard) {
+      by_name[planned->name] = planned;
+      writer.Declare(planned->name, planned->dtype, planned->shape);
+    }
+    RETURN_IF_ERROR(writer.Begin({{"format", "pt"}}));
+    for (const StoredTensor& tensor : writer.tensors()) {
+      RETURN_IF_ERROR(WriteTensor(*by_name.at(tensor.name), writer));
+    }
+    return writer.Finish();
+  }
+
+  absl::Status WriteTensor(const Planned& planned, SafetensorsWriter& writer) {
+    const StoredTensor& stored = *planned.entry->tensor;
+    const SafetensorsFile& file = *planned.entry->file;
+    const bool touched = merger_->Touches(planned.canonical);
+    ++(touched ? report_.merged_tensors : report_.copied_tensors);
+    const absl::string_view same_bytes(reinterpret_cast<const char*>(file.data(stored)),
+                                       stored.bytes);
+    const bool converts = DTypeOfStored(stored.dtype) != planned.dtype;
+    if (!touched && !converts) {
+      RETURN_IF_ERROR(writer.Append(same_bytes));
+      file.Release(stored);
+      return absl::OkStatus();
+    }
+    const int64_t rows = stored.shape.empty() ? 1 : stored.shape[0];
+    const int64_t width = rows == 0 ? 0 : stored.numel() / rows;
+    const int64_t step = std::max<int64_t>(1, kBlock / std::max<int64_t>(1, width));
+    std::vector<char> bytes;
+    for (int64_t begin = 0; begin < rows; begin += step) {
+      const int64_t end = std::min(begin + step, rows);
+      std::vector<float> values((end - begin) * width);
+      RETURN_IF_ERROR(file.Read(stored, begin * width, end * width, DType::kF32, values.data()));
+      if (touched) {
+        const std::vector<float> before = values;
+        merger_->Apply(planned.canonical, begin, end, width, values);
+        for (size_t i = 0; i < values.size(); ++i) {
+          const double change = std::abs(static_cast<double>(values[i]) - before[i]);
+          report_.largest_change = std::max(report_.largest_change, change);
+        }
+      }
+      const double lost = Round(values, planned.dtype, bytes);
+      report_.largest_rounding = std::max(report_.largest_rounding, lost);
+      RETURN_IF_ERROR(writer.Append({bytes.data(), bytes.size()}));
+    }
+    return absl::OkStatus();
+  }
+
+  // Tokenizer, templates, generation_config.json, licenses: byte for byte.
+  absl::Status CopyOtherFiles() {
+    DIR* directory = opendir(options_.model.c_str());
+    if (directory == nullptr) return SystemError(options_.model, "cannot open folder", errno);
+    const absl::Cleanup close = [directory] { closedir(directory); };
+    while (const dirent* entry = readdir(directory)) {
+      const std::string name = entry->d_name;
+      const std::string path = JoinPath(options_.model, name);
+      struct stat info;
+      if (stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
+      const bool is_weights = [&] {
+        for (const char* suffix : {".safetensors", ".safetensors.index.json", ".bin",
+                                   ".bin.index.json", ".pt", ".pth", ".gguf", ".h5", ".onnx"}) {
+          if (absl::EndsWith(name, suffix)) return true;
+        }
+        return false;
+      }();
+      if (is_weights || name == "config.json") continue;
+      ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
+      RETURN_IF_ERROR(WriteFileAtomically(JoinPath(options_.output, name), content));
+      report_.files.push_back(name);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status WriteConfig() {
+    ASSIGN_OR_RETURN(std::string text, ReadFile(JoinPath(options_.model, "config.json")));
+    if (report_.untied || options_.dtype) {
+      nlohmann::ordered_json config = nlohmann::ordered_json::parse(text);
+      if (report_.untied) {
+        config["tie_word_embeddings"] = false;
+        if (config.contains("text_config")) config["text_config"]["tie_word_embeddings"] = false;
+      }
+      if (options_.dtype) {
+        const char* name = *options_.dtype == DType::kBF16  ? "bfloat16"
+                           : *options_.dtype == DType::kF16 ? "float16"
+                                                            : "float32";
+        config[config.contains("torch_dtype") ? "torch_dtype" : "dtype"] = name;
+      }
+      text = config.dump(2) + "\n";
+    }
+    report_.files.push_back("config.json");
+    return WriteFileAtomically(JoinPath(options_.output, "config.json"), text);
+  }
+
+  const Context& context_;
+  const MergeOptions& options_;
+  MergeReport report_;
+  ModelConfig config_;
+  ModelModules modules_;
+  LoraConfig lora_;
+  Trainable trainable_;
+  std::unique_ptr<FlatParameters> parameters_;
+  std::unique_ptr<Merger> merger_;
+  std::unique_ptr<WeightFiles> files_;
+  std::vector<Planned> planned_;
+};
+
+}  // namespace
+
+absl::StatusOr<MergeReport> MergeAdapter(const Context& context, const MergeOptions& options) {
+  return Merge(context, options).Run();
+}
+
+}  // namespace lockstep::nn
