@@ -1,0 +1,124 @@
+#include "nn/adapter.h"
+
+#include "gmock/gmock.h"
+#include "nn/json.h"
+#include "nn/testing.h"
+
+namespace lockstep::nn {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+absl::StatusOr<LoraConfig> Read(const nlohmann::json& object, std::vector<std::string>* warnings) {
+  const std::string folder = FreshFolder("adapter_config");
+  EXPECT_TRUE(WriteFileAtomically(folder + "/adapter_config.json", object.dump()).ok());
+  return ReadAdapterConfig(folder, warnings);
+}
+
+TEST(AdapterConfig, WhatIsWrittenIsReadBack) {
+  LoraConfig lora;
+  lora.r = 8;
+  lora.alpha = 16;
+  lora.dropout = 0.05;
+  lora.target_modules = ParseModuleSelector("q_proj,v_proj");
+  lora.rank_pattern = {{"q_proj", 4}};
+  lora.layers_to_transform = {0, 2};
+  lora.use_dora = true;
+  const std::string text = FormatAdapterConfig(lora, "org/base", {"model.layers.0.mlp.up_proj"});
+  EXPECT_THAT(text, HasSubstr("{\n  \"alpha_pattern\": {},\n  \"auto_mapping\": null,"));
+  EXPECT_THAT(text, HasSubstr("\"lora_alpha\": 16,"));
+  EXPECT_THAT(text, HasSubstr("\"use_dora\": true"));
+  EXPECT_EQ(text.find("use_rslora"), std::string::npos);
+  std::vector<std::string> warnings;
+  const auto back = Read(nlohmann::json::parse(text), &warnings);
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_THAT(warnings, IsEmpty());
+  EXPECT_EQ(FormatAdapterConfig(*back, "org/base", {}), text);
+}
+
+TEST(AdapterConfig, AllLinearIsWrittenAsNames) {
+  const std::string text = FormatAdapterConfig(
+      {}, "b", {"model.layers.0.mlp.up_proj", "model.layers.1.mlp.up_proj", "lm_head"});
+  EXPECT_EQ(nlohmann::json::parse(text)["target_modules"], nlohmann::json({"up_proj"}));
+}
+
+TEST(AdapterConfig, KeysOfNewerVersions) {
+  nlohmann::json object = {
+      {"peft_type", "LORA"},     {"target_modules", {"q_proj"}}, {"r", 4},
+      {"qalora_group_size", 16}, {"use_future", false},          {"future_config", nullptr},
+      {"future_group_size", 32}, {"peft_version", "0.99"},       {"init_lora_weights", "gaussian"}};
+  std::vector<std::string> warnings;
+  ASSERT_TRUE(Read(object, &warnings).ok());
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_THAT(warnings[0], HasSubstr("future_group_size"));
+  object["use_future"] = true;
+  EXPECT_THAT(std::string(Read(object, &warnings).status().message()), HasSubstr("use_future"));
+}
+
+TEST(AdapterConfig, RefusesByName) {
+  const std::vector<std::pair<const char*, nlohmann::json>> cases = {
+      {"peft_type", "IA3"},
+      {"bias", "lora_only"},
+      {"fan_in_fan_out", true},
+      {"lora_bias", true},
+      {"layer_replication", {{0, 1}}},
+      {"trainable_token_indices", {1, 2}},
+      {"target_parameters", {"x"}},
+      {"init_lora_weights", "loftq"},
+      {"task_type", "SEQ_CLS"},
+      {"r", 0},
+      {"lora_dropout", 1.5},
+      {"rank_pattern", {{"q_proj", "many"}}}};
+  for (const auto& [key, value] : cases) {
+    nlohmann::json object = {{"peft_type", "LORA"}, {"target_modules", {"q_proj"}}};
+    object[key] = value;
+    std::vector<std::string> warnings;
+    const auto config = Read(object, &warnings);
+    ASSERT_FALSE(config.ok()) << key;
+    EXPECT_THAT(std::string(config.status().message()), HasSubstr(key));
+  }
+}
+
+TEST(AdapterConfig, PatternsKeepTheirOrder) {
+  const std::string folder = FreshFolder("pattern_order");
+  ASSERT_TRUE(
+      WriteFileAtomically(
+          folder + "/adapter_config.json",
+          R"({"peft_type": "LORA", "rank_pattern": {"z.*": 3, "a": 5}, "target_modules": ".*q_proj"})")
+          .ok());
+  std::vector<std::string> warnings;
+  const auto config = ReadAdapterConfig(folder, &warnings);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_THAT(config->rank_pattern,
+              ElementsAre(::testing::Pair("z.*", 3), ::testing::Pair("a", 5)));
+  EXPECT_EQ(*config->target_modules.regex, ".*q_proj");
+}
+
+TEST(Adapter, OfAnotherModelIsRefused) {
+  const std::string base = MakeModel("right_base", TinyConfig("llama"));
+  nlohmann::json wider = TinyConfig("llama");
+  wider["hidden_size"] = 64;
+  wider["num_hidden_layers"] = 3;
+  const std::string other = MakeModel("wrong_base", wider);
+  const std::string adapter = MakeAdapter("wrong_adapter", other, {});
+  const auto model = Model::Load(kernels::CpuContext(), {.directory = base, .adapter = adapter});
+  ASSERT_FALSE(model.ok());
+  const std::string error(model.status().message());
+  EXPECT_THAT(error, HasSubstr("want [16, 32], got [16, 64]"));
+  EXPECT_THAT(error, HasSubstr("belongs to another base model"));
+}
+
+TEST(Adapter, FilesHavePeftsNames) {
+  const std::string base = MakeModel("names_base", TinyConfig("phi3"));
+  const std::string adapter = MakeAdapter("names_adapter", base, {});
+  const auto file = *SafetensorsFile::Open(adapter + "/adapter_model.safetensors");
+  EXPECT_NE(file->Find("base_model.model.model.layers.1.self_attn.qkv_proj.lora_A.weight"),
+            nullptr);
+  EXPECT_NE(file->Find("base_model.model.model.layers.0.mlp.gate_up_proj.lora_B.weight"), nullptr);
+  EXPECT_EQ(file->metadata().at("format"), "pt");
+}
+
+}  // namespace
+}  // namespace lockstep::nn

@@ -1,0 +1,131 @@
+#include "nn/lora.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nn/trainable.h"
+
+namespace lockstep::nn {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+ModelConfig Config(bool fused = false) {
+  ModelConfig config;
+  config.hidden_size = 8;
+  config.intermediate_size = 16;
+  config.vocab_size = 32;
+  config.num_heads = 2;
+  config.num_kv_heads = 1;
+  config.head_dim = 4;
+  config.fused_projections = fused;
+  config.layers.resize(2);
+  return config;
+}
+
+std::vector<std::string> Selected(const LoraConfig& lora, bool fused = false) {
+  const std::vector<std::string> paths = LinearPaths(ModulesOf(Config(fused)));
+  const auto targets = ResolveTargets(lora, paths);
+  EXPECT_TRUE(targets.ok()) << targets.status();
+  std::vector<std::string> out;
+  for (size_t i = 0; targets.ok() && i < paths.size(); ++i) {
+    if ((*targets)[i]) out.push_back(paths[i]);
+  }
+  return out;
+}
+
+LoraConfig With(const char* selector) {
+  LoraConfig lora;
+  lora.target_modules = ParseModuleSelector(selector);
+  return lora;
+}
+
+TEST(Lora, SelectsAsPeftDoes) {
+  EXPECT_THAT(Selected(With("q_proj")),
+              ElementsAre("model.layers.0.self_attn.q_proj", "model.layers.1.self_attn.q_proj"));
+  EXPECT_THAT(Selected(With("model.layers.1.self_attn.q_proj")),
+              ElementsAre("model.layers.1.self_attn.q_proj"));
+  EXPECT_EQ(Selected(With("all-linear")).size(), 14u);
+  EXPECT_EQ(Selected(With("all-linear"), /*fused=*/true).size(), 8u);
+  EXPECT_THAT(Selected(With("lm_head")), ElementsAre("lm_head"));
+  // A suffix starts at a dot; an expression covers the whole path.
+  EXPECT_THAT(Selected(With(".*layers\\.1.*(up|down)_proj")),
+              ElementsAre("model.layers.1.mlp.up_proj", "model.layers.1.mlp.down_proj"));
+  EXPECT_FALSE(ResolveTargets(With("proj"), LinearPaths(ModulesOf(Config()))).ok());
+  EXPECT_FALSE(ResolveTargets(With("(up|down)_proj"), LinearPaths(ModulesOf(Config()))).ok());
+}
+
+TEST(Lora, ExcludesAndLayers) {
+  LoraConfig lora = With("q_proj,v_proj");
+  lora.exclude_modules = ParseModuleSelector("v_proj");
+  lora.layers_to_transform = {1};
+  EXPECT_THAT(Selected(lora), ElementsAre("model.layers.1.self_attn.q_proj"));
+  lora.layers_pattern = {"layers"};
+  EXPECT_THAT(Selected(lora), ElementsAre("model.layers.1.self_attn.q_proj"));
+  lora.layers_pattern = {"h"};
+  EXPECT_FALSE(ResolveTargets(lora, LinearPaths(ModulesOf(Config()))).ok());
+  lora = With("all-linear");
+  lora.modules_to_save = {"lm_head"};
+  EXPECT_EQ(Selected(lora).size(), 14u);
+}
+
+TEST(Lora, RanksAndScales) {
+  LoraConfig lora = With("q_proj,up_proj");
+  lora.r = 4;
+  lora.alpha = 8;
+  lora.rank_pattern = {{"up_proj", 16}, {"layers.0.self_attn.q_proj", 2}};
+  lora.alpha_pattern = {{"q_pro.", 32}};
+  const std::vector<std::string> paths = {"model.layers.0.self_attn.q_proj",
+                                          "model.layers.1.self_attn.q_proj",
+                                          "model.layers.1.mlp.up_proj"};
+  auto targets = *ResolveTargets(lora, paths);
+  EXPECT_EQ(targets[0]->r, 2);
+  EXPECT_EQ(targets[0]->scale, 16);
+  EXPECT_EQ(targets[1]->r, 4);
+  EXPECT_EQ(targets[1]->scale, 8);
+  EXPECT_EQ(targets[2]->r, 16);
+  EXPECT_EQ(targets[2]->scale, 0.5);
+  lora.use_rslora = true;
+  EXPECT_EQ((*ResolveTargets(lora, paths))[2]->scale, 2);
+}
+
+TEST(Lora, BadOptions) {
+  const std::vector<std::string> paths = LinearPaths(ModulesOf(Config()));
+  EXPECT_THAT(std::string(ResolveTargets(With("q_(proj"), paths).status().message()),
+              HasSubstr("not a regular expression"));
+  LoraConfig lora;
+  lora.r = 0;
+  EXPECT_THAT(std::string(ResolveTargets(lora, paths).status().message()), HasSubstr("rank"));
+  lora.r = 4;
+  lora.modules_to_save = {"norm"};
+  EXPECT_FALSE(TrainableOf(lora, Config(), ModulesOf(Config())).ok());
+}
+
+// Reverse layer order, A of merged modules side by side, LoRA+ on B.
+TEST(Lora, OrderOfParameters) {
+  LoraConfig lora = With("q_proj,k_proj,down_proj");
+  lora.modules_to_save = {"embed_tokens"};
+  lora.loraplus_lr_ratio = 16;
+  const Trainable trainable = *TrainableOf(lora, Config(), ModulesOf(Config()));
+  std::vector<std::string> names;
+  for (const ParameterSpec& spec : trainable.specs) names.push_back(spec.name);
+  EXPECT_THAT(names, ElementsAre("model.layers.1.mlp.down_proj.lora_A.weight",
+                                 "model.layers.1.mlp.down_proj.lora_B.weight",
+                                 "model.layers.1.self_attn.q_proj.lora_A.weight",
+                                 "model.layers.1.self_attn.k_proj.lora_A.weight",
+                                 "model.layers.1.self_attn.q_proj.lora_B.weight",
+                                 "model.layers.1.self_attn.k_proj.lora_B.weight",
+                                 "model.layers.0.mlp.down_proj.lora_A.weight",
+                                 "model.layers.0.mlp.down_proj.lora_B.weight",
+                                 "model.layers.0.self_attn.q_proj.lora_A.weight",
+                                 "model.layers.0.self_attn.k_proj.lora_A.weight",
+                                 "model.layers.0.self_attn.q_proj.lora_B.weight",
+                                 "model.layers.0.self_attn.k_proj.lora_B.weight",
+                                 "model.embed_tokens.weight"));
+  EXPECT_EQ(trainable.specs[0].learning_rate_ratio, 1);
+  EXPECT_EQ(trainable.specs[1].learning_rate_ratio, 16);
+  EXPECT_THAT(trainable.specs[0].shape, ElementsAre(16, 16));
+}
+
+}  // namespace
+}  // namespace lockstep::nn
