@@ -1,64 +1,87 @@
-// inspect: what is in a safetensors file, or in all of a folder's.
+// Lists the tensors of safetensors files; reference/cli.md, "Tools".
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/status.h"
-#include "gflags/gflags.h"
 #include "nn/safetensors.h"
 #include "tools/tool_main.h"
-
-DEFINE_bool(hashes, true, "read the data and print a hash of each tensor");
 
 namespace lockstep {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr char kUsage[] =
-    "Prints every tensor of a safetensors file, or of a folder's: name, dtype, shape, hash.\n"
-    "  inspect FILE_OR_FOLDER";
+    "Lists tensors: one a line, in the order of the file, as NAME DTYPE [SHAPE] HASH. The hash is "
+    "XXH3-128 of the\ntensor's bytes. A file's metadata and totals go to standard error.\n\n"
+    "  inspect FILE.safetensors…\n"
+    "  inspect FOLDER               a model, an adapter or a checkpoint: all its *.safetensors";
+
+// The safetensors files that `path` means.
+absl::StatusOr<std::vector<std::string>> FilesOf(const std::string& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return std::vector<std::string>{path};
+  std::vector<std::string> files;
+  for (const auto& entry : fs::directory_iterator(path, error)) {
+    if (entry.path().extension() == ".safetensors") files.push_back(entry.path().string());
+  }
+  if (files.empty()) {
+    return UserError(path, error ? absl::StrCat("cannot be read: ", error.message())
+                                 : std::string("this folder has no *.safetensors"));
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+std::string HashOf(const nn::SafetensorsFile& file, const nn::StoredTensor& tensor) {
+  constexpr uint64_t kPart = 1 << 26;
+  Hasher hasher;
+  for (uint64_t begin = 0; begin < tensor.bytes; begin += kPart) {
+    hasher.Update({reinterpret_cast<const char*>(file.data(tensor)) + begin,
+                   std::min(kPart, tensor.bytes - begin)});
+  }
+  file.Release(tensor);
+  return hasher.Hex();
+}
 
 absl::Status Inspect(const std::string& path) {
-  ASSIGN_OR_RETURN(const auto file, nn::SafetensorsFile::Open(path));
-  for (const auto& [key, value] : file->metadata()) {
-    std::printf("# %s: %s\n", key.c_str(), value.c_str());
-  }
+  ASSIGN_OR_RETURN(const std::shared_ptr<const nn::SafetensorsFile> file,
+                   nn::SafetensorsFile::Open(path));
+  int64_t elements = 0;
   uint64_t bytes = 0;
   for (const nn::StoredTensor& tensor : file->tensors()) {
-    std::string line =
-        absl::StrCat(tensor.name, " ", tensor.dtype, " [", absl::StrJoin(tensor.shape, ", "), "]");
-    if (FLAGS_hashes) {
-      const auto* data = reinterpret_cast<const char*>(file->data(tensor));
-      absl::StrAppend(&line, " ", HashHex({data, tensor.bytes}));
-      file->Release(tensor);
-    }
-    std::printf("%s\n", line.c_str());
+    absl::PrintF("%s %s [%s] %s\n", tensor.name, tensor.dtype, absl::StrJoin(tensor.shape, ", "),
+                 HashOf(*file, tensor));
+    elements += tensor.numel();
     bytes += tensor.bytes;
   }
-  std::printf("# %s: %zu tensors, %llu bytes of data\n", path.c_str(), file->tensors().size(),
-              static_cast<unsigned long long>(bytes));
+  absl::FPrintF(stderr, "%s: %d tensors, %d elements, %d bytes\n", path, file->tensors().size(),
+                elements, bytes);
+  for (const auto& [key, value] : file->metadata()) {
+    absl::FPrintF(stderr, "  %s: %s\n", key, value);
+  }
   return absl::OkStatus();
 }
 
 absl::Status Run(const std::vector<std::string>& arguments) {
-  if (arguments.size() != 1) {
-    return UserError("inspect", absl::StrCat("want one file or folder, got ", arguments.size()),
-                     kUsage);
+  if (arguments.empty()) {
+    return UserError("arguments", "want a file or a folder, got nothing",
+                     "inspect model.safetensors");
   }
-  const std::string path = UserPath(arguments[0]);
-  std::error_code error;
-  if (!std::filesystem::is_directory(path, error)) return Inspect(path);
-  std::vector<std::string> files;
-  for (std::filesystem::recursive_directory_iterator it(path, error), end; it != end;
-       it.increment(error)) {
-    if (error) break;
-    if (it->path().extension() == ".safetensors") files.push_back(it->path());
+  for (const std::string& argument : arguments) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> files, FilesOf(UserPath(argument)));
+    for (const std::string& file : files) RETURN_IF_ERROR(Inspect(file));
   }
-  if (error) return SystemError(path, "cannot read folder", error.value());
-  if (files.empty()) return UserError(path, "no *.safetensors in this folder");
-  std::sort(files.begin(), files.end());
-  for (const std::string& file : files) RETURN_IF_ERROR(Inspect(file));
+  if (std::fflush(stdout) != 0) return SystemError("standard output", "cannot write", errno);
   return absl::OkStatus();
 }
 
