@@ -1,0 +1,317 @@
+#include "data/doctor.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "base/status.h"
+#include "data/encode.h"
+
+namespace lockstep::data {
+namespace {
+
+// The documents of one finding, the worst of them kept.
+class Cases {
+ public:
+  void Add(int64_t document, int64_t badness = 0) {
+    ++count_;
+    // A heap with the least bad on top; of equals the earlier document is worse.
+    worst_.emplace_back(badness, -document);
+    std::push_heap(worst_.begin(), worst_.end(), std::greater<>());
+    if (worst_.size() <= kMaxExamples) return;
+    std::pop_heap(worst_.begin(), worst_.end(), std::greater<>());
+    worst_.pop_back();
+  }
+  int64_t count() const { return count_; }
+  std::vector<int64_t> Worst() const {
+    std::vector<std::pair<int64_t, int64_t>> sorted = worst_;
+    std::sort(sorted.begin(), sorted.end(), std::greater<>());
+    std::vector<int64_t> documents;
+    for (const auto& [badness, document] : sorted) documents.push_back(-document);
+    return documents;
+  }
+
+ private:
+  int64_t count_ = 0;
+  std::vector<std::pair<int64_t, int64_t>> worst_;
+};
+
+struct AllCases {
+  Cases unsupervised, double_bos, untrained_stop, no_end_of_turn, outside_vocabulary, rewritten,
+      special_in_content, empty_answer, empty, duplicate, too_long, cut_off, boundary, overlap;
+  int64_t teach_stop = 0;   // documents whose stop token is learned
+  int64_t tokens_lost = 0;  // by the length limit
+  int32_t largest_id = 0;
+};
+
+class Examiner {
+ public:
+  explicit Examiner(const DoctorInput& input)
+      : input_(input), stop_tokens_(input.stop_tokens.begin(), input.stop_tokens.end()) {}
+
+  void Look(int64_t index) {
+    const DocumentInfo& info = input_.dataset->document(index);
+    const absl::Span<const CachedToken> tokens = input_.dataset->tokens(index);
+    if (tokens.size() <= 1) cases_.empty.Add(index);
+    if (info.num_supervised == 0) cases_.unsupervised.Add(index, tokens.size());
+    if (!seen_.insert(info.content_hash).second) cases_.duplicate.Add(index, tokens.size());
+    LookAtNotes(index, info.notes);
+    LookAtTokens(index, tokens);
+    LookAtLength(index, info, tokens);
+  }
+
+  // After all of training's documents.
+  void LookForOverlap() {
+    if (input_.validation == nullptr) return;
+    for (int64_t i = 0; i < input_.validation->num_documents(); ++i) {
+      if (seen_.contains(input_.validation->document(i).content_hash)) cases_.overlap.Add(i);
+    }
+  }
+
+  const AllCases& cases() const { return cases_; }
+
+ private:
+  void LookAtNotes(int64_t index, uint32_t notes) {
+    if (notes & kHistoryRewritten) cases_.rewritten.Add(index);
+    if (notes & kBoundaryMerged) cases_.boundary.Add(index);
+    if (notes & kNoEndOfTurn) cases_.no_end_of_turn.Add(index);
+    if (notes & kSpecialInContent) cases_.special_in_content.Add(index);
+    if (notes & kEmptyAnswer) cases_.empty_answer.Add(index);
+  }
+
+  void LookAtTokens(int64_t index, absl::Span<const CachedToken> tokens) {
+    int64_t outside = 0, untrained = 0;
+    bool teaches_stop = false;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      const int32_t id = tokens[i].id();
+      cases_.largest_id = std::max(cases_.largest_id, id);
+      outside += input_.vocab_size > 0 && id >= input_.vocab_size;
+      if (!stop_tokens_.contains(id)) continue;
+      teaches_stop |= tokens[i].supervised();
+      untrained += i > 0 && !tokens[i].supervised() && tokens[i - 1].supervised() &&
+                   !stop_tokens_.contains(tokens[i - 1].id());
+    }
+    if (outside > 0) cases_.outside_vocabulary.Add(index, outside);
+    if (untrained > 0) cases_.untrained_stop.Add(index, untrained);
+    cases_.teach_stop += teaches_stop;
+    if (input_.bos && tokens.size() > 1 && tokens[0].id() == *input_.bos &&
+        tokens[1].id() == *input_.bos) {
+      cases_.double_bos.Add(index);
+    }
+  }
+
+  void LookAtLength(int64_t index, const DocumentInfo& info, absl::Span<const CachedToken> tokens) {
+    const int64_t limit = input_.length.max_seq_length;
+    const int64_t surplus = static_cast<int64_t>(tokens.size()) - limit;
+    if (surplus <= 0) return;
+    cases_.too_long.Add(index, surplus);
+    if (input_.length.long_documents == LongDocuments::kSplit) return;
+    const bool dropped = input_.length.long_documents == LongDocuments::kDrop;
+    cases_.tokens_lost += dropped ? static_cast<int64_t>(tokens.size()) : surplus;
+    if (input_.length.long_documents != LongDocuments::kTruncate || info.num_supervised == 0)
+      return;
+    const bool some_left = std::any_of(tokens.begin() + 1, tokens.begin() + limit,
+                                       [](CachedToken token) { return token.supervised(); });
+    if (!some_left) cases_.cut_off.Add(index, surplus);
+  }
+
+  const DoctorInput& input_;
+  const absl::flat_hash_set<int32_t> stop_tokens_;
+  absl::flat_hash_set<uint64_t> seen_;
+  AllCases cases_;
+};
+
+// What becomes of the documents over the length.
+std::string Fate(const LengthPolicy& policy, int64_t tokens_lost) {
+  switch (policy.long_documents) {
+    case LongDocuments::kTruncate:
+      return absl::StrCat("are cut, ", tokens_lost, " tokens are lost");
+    case LongDocuments::kSplit:
+      return "are split";
+    case LongDocuments::kDrop:
+      return absl::StrCat("are left out, ", tokens_lost, " tokens are lost");
+    case LongDocuments::kRefuse:
+      return "are refused";
+  }
+  return "";
+}
+
+void Describe(const AllCases& cases, const DoctorInput& input, Diagnosis& out) {
+  const auto add = [&](Severity severity, const char* code, const Cases& found, std::string message,
+                       std::string advice) {
+    if (found.count() == 0) return;
+    out.findings.push_back(
+        {severity, code, found.count(), found.Worst(), std::move(message), std::move(advice)});
+  };
+  using enum Severity;
+  add(2 * cases.unsupervised.count() > out.documents ? kError : kWarning, "no_supervised_tokens",
+      cases.unsupervised, "nothing in these documents is learned; training leaves them out",
+      "check the roles, labels and --loss_on: all learns every token");
+  add(kError, "double_bos", cases.double_bos, "these documents begin with two start tokens",
+      "take the start token's text out of the documents; the tokenizer puts it there");
+  add(cases.teach_stop == 0 ? kError : kWarning, "untrained_stop_token", cases.untrained_stop,
+      "the token that ends the text stands behind what is learned but is not learned itself: the "
+      "model would not learn to stop",
+      "supervise it: its label is its id, or it stands inside the template's generation block");
+  add(kWarning, "no_end_of_turn", cases.no_end_of_turn,
+      "a trained turn ends without a special token: the model may not learn to stop",
+      "use the chat template that belongs to the tokenizer");
+  add(kError, "token_outside_vocabulary", cases.outside_vocabulary,
+      absl::StrCat("the model knows ids below ", input.vocab_size, ", the largest here is ",
+                   cases.largest_id),
+      "use the tokenizer that belongs to the model");
+  add(kWarning, "unstable_template", cases.rewritten,
+      "the chat template rewrites earlier turns, so each trained turn is a document of its own or "
+      "only the last one is trained",
+      "--history says which; strict refuses");
+  add(kWarning, "special_in_content", cases.special_in_content,
+      "text of a special token is typed in a message: it would act as that token",
+      "remove it, or check that whoever wrote it may speak for the assistant");
+  add(kWarning, "empty_answer", cases.empty_answer, "a trained answer has no text",
+      "remove these documents, or the model learns to say nothing");
+  add(kWarning, "empty_document", cases.empty, "there is at most one token", "remove them");
+  add(kWarning, "duplicate_document", cases.duplicate,
+      "equal to an earlier document: these count several times",
+      "remove copies that are not meant");
+  add(kWarning, "too_long", cases.too_long,
+      absl::StrCat("longer than ", input.length.max_seq_length, " tokens: these ",
+                   Fate(input.length, cases.tokens_lost)),
+      "--max_seq_length and --long_documents decide");
+  add(kWarning, "answer_cut_off", cases.cut_off,
+      "all that would be learned lies behind the cut; training leaves these out",
+      "a larger --max_seq_length, or --long_documents=split");
+  add(kInfo, "boundary_merged", cases.boundary,
+      "a token reaches over the beginning or end of what is learned; it belongs to where it begins",
+      "usually harmless: a space or line break at the end of the prompt");
+}
+
+void DescribeOverlap(const AllCases& cases, const Dataset& validation, Diagnosis& out) {
+  if (cases.overlap.count() == 0) return;
+  Finding finding{Severity::kWarning, "validation_overlap", cases.overlap.count(), {}, "", ""};
+  std::vector<std::string> places;
+  for (const int64_t document : cases.overlap.Worst()) {
+    places.push_back(validation.Position(document));
+  }
+  if (places.size() > 3) places.resize(3);
+  finding.message = absl::StrCat("documents of validation are in the training data too, e.g. ",
+                                 absl::StrJoin(places, ", "));
+  finding.advice = "their loss says nothing about new texts; --validation_split never overlaps";
+  out.findings.push_back(std::move(finding));
+}
+
+void DescribeSkipped(const Dataset& dataset, Diagnosis& out) {
+  if (dataset.num_skipped() == 0) return;
+  out.findings.push_back({Severity::kWarning,
+                          "skipped_document",
+                          dataset.num_skipped(),
+                          {},
+                          "broken documents were left out (--skip_bad_documents)",
+                          absl::StrJoin(dataset.remarks(), "; ")});
+}
+
+void DescribeFiles(const Dataset& dataset, Diagnosis& out) {
+  for (const std::string& name : dataset.files()) out.files.push_back({name});
+  for (int64_t i = 0; i < dataset.num_documents(); ++i) {
+    const DocumentInfo& info = dataset.document(i);
+    Diagnosis::File& file = out.files[info.file];
+    ++file.documents;
+    file.tokens += info.num_tokens;
+    file.supervised_tokens += info.num_supervised;
+    out.tokens += info.num_tokens;
+    out.supervised_tokens += info.num_supervised;
+  }
+  for (const Diagnosis::File& file : out.files) {
+    if (file.supervised_tokens == 0 || 100 * file.supervised_tokens >= file.tokens) continue;
+    out.findings.push_back(
+        {Severity::kInfo,
+         "few_supervised_tokens",
+         file.documents,
+         {},
+         absl::StrFormat("only %.2f %% of the tokens of %s are learned",
+                         100.0 * file.supervised_tokens / file.tokens, file.name),
+         "most of the time goes into reading prompts; shorten them if they say little"});
+  }
+}
+
+void DescribeLengths(const Dataset& dataset, Diagnosis& out) {
+  if (out.documents == 0) return;
+  std::vector<std::pair<int64_t, int64_t>> sorted;  // length, document
+  for (int64_t i = 0; i < dataset.num_documents(); ++i) {
+    sorted.emplace_back(dataset.document(i).num_tokens, i);
+  }
+  std::sort(sorted.begin(), sorted.end());
+  const auto quantile = [&](double share) {
+    return sorted[static_cast<size_t>(share * static_cast<double>(sorted.size() - 1))].first;
+  };
+  out.lengths = {quantile(0.5), quantile(0.9), quantile(0.99), sorted.back().first};
+  for (int64_t begin = 1; begin <= sorted.back().first; begin *= 2) {
+    out.histogram.push_back({begin, 2 * begin, 0});
+  }
+  Cases tail;
+  for (const auto& [length, document] : sorted) {
+    if (length > 0) ++out.histogram[static_cast<size_t>(std::log2(length))].count;
+    if (length > 8 * std::max<int64_t>(out.lengths.median, 16)) tail.Add(document, length);
+  }
+  if (tail.count() > 0) {
+    out.findings.push_back({Severity::kInfo, "long_tail", tail.count(), tail.Worst(),
+                            absl::StrCat("more than 8 times the median of ", out.lengths.median,
+                                         " tokens; the longest has ", out.lengths.longest),
+                            "the longest document decides the memory; --max_seq_length bounds it"});
+  }
+}
+
+}  // namespace
+
+absl::string_view SeverityName(Severity severity) {
+  switch (severity) {
+    case Severity::kError:
+      return "error";
+    case Severity::kWarning:
+      return "warning";
+    case Severity::kInfo:
+      return "info";
+  }
+  return "";
+}
+
+Diagnosis Examine(const DoctorInput& input) {
+  const Dataset& dataset = *input.dataset;
+  Diagnosis out;
+  out.documents = dataset.num_documents();
+  Examiner examiner(input);
+  for (int64_t i = 0; i < out.documents; ++i) examiner.Look(i);
+  examiner.LookForOverlap();
+  Describe(examiner.cases(), input, out);
+  if (input.validation != nullptr) DescribeOverlap(examiner.cases(), *input.validation, out);
+  DescribeSkipped(dataset, out);
+  DescribeFiles(dataset, out);
+  DescribeLengths(dataset, out);
+  std::stable_sort(out.findings.begin(), out.findings.end(),
+                   [](const Finding& a, const Finding& b) {
+                     return a.severity != b.severity ? a.severity < b.severity : a.count > b.count;
+                   });
+  return out;
+}
+
+absl::Status ErrorsOf(const Diagnosis& diagnosis, const Dataset& dataset) {
+  std::vector<std::string> problems, advice;
+  for (const Finding& finding : diagnosis.findings) {
+    if (finding.severity != Severity::kError) continue;
+    std::string problem = absl::StrCat(finding.code, ": ", finding.message, " (", finding.count,
+                                       " of ", diagnosis.documents, " documents");
+    if (!finding.documents.empty()) {
+      absl::StrAppend(&problem, ", e.g. ", dataset.Position(finding.documents[0]));
+    }
+    problems.push_back(absl::StrCat(problem, ")"));
+    advice.push_back(finding.advice);
+  }
+  if (problems.empty()) return absl::OkStatus();
+  return UserError("data", absl::StrJoin(problems, "; "), absl::StrJoin(advice, "; "));
+}
+
+}  // namespace lockstep::data

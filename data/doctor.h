@@ -1,0 +1,97 @@
+// What is wrong with a data set, before any time is spent on it.
+//
+//   const Diagnosis diagnosis = Examine(input);
+//   for (const Finding& finding : diagnosis.findings) …
+//
+// The doctor looks at the documents as training would: tokens, supervision and the encoder's notes,
+// from the token cache. One pass; the doctor tool and the start of training share it.
+//
+// | code                     | severity        | counts documents that … |
+// |--------------------------|-----------------|---------------------------------------------------|
+// | no_supervised_tokens     | error¹, warning | have nothing to learn | | double_bos | error |
+// begin with two start tokens                       | | untrained_stop_token     | error², warning
+// | have a stop token right behind the last learned   | |                          | | token,
+// itself not learned: the model never stops  | | no_end_of_turn           | warning         | have
+// a trained turn without a token that ends it  | | token_outside_vocabulary | error           |
+// have ids that the model does not know             | | unstable_template        | warning | have a
+// template that rewrites earlier turns       | | special_in_content       | warning         | hold
+// a special token's text in what a user wrote  | | empty_answer             | warning         |
+// have a trained answer without text                | | empty_document           | warning | have
+// at most one token                            | | duplicate_document       | warning         | are
+// equal to an earlier one                       | | too_long                 | warning         |
+// are longer than max_seq_length; see LongDocuments | | answer_cut_off           | warning | lose
+// all that is learned by being cut             | | validation_overlap       | warning         | of
+// validation are equal to one of training        | | skipped_document         | warning         |
+// are broken and were left out                      | | few_supervised_tokens    | info | of a file
+// learn less than 1 % of its tokens       | | boundary_merged          | info            | have a
+// token across the start of what is learned  | | long_tail                | info            | are
+// longer than 8 times the median                |
+//
+// ¹ if they are more than half of all. ² if no document teaches a stop token.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "data/dataset.h"
+#include "data/selection.h"
+
+namespace lockstep::data {
+
+enum class Severity { kError, kWarning, kInfo };
+absl::string_view SeverityName(Severity severity);  // "error", "warning", "info"
+
+struct Finding {
+  Severity severity = Severity::kInfo;
+  std::string code;
+  int64_t count = 0;               // documents
+  std::vector<int64_t> documents;  // at most kMaxExamples of them, the worst first
+  std::string message;             // one sentence: what it means
+  std::string advice;              // what to do
+};
+inline constexpr int kMaxExamples = 20;
+
+struct DoctorInput {
+  const Dataset* dataset = nullptr;
+  const Dataset* validation = nullptr;  // a validation file's documents; may be null
+  LengthPolicy length = {};
+  int64_t vocab_size = 0;  // of the model; 0: unknown
+  std::optional<int32_t> bos = std::nullopt;
+  std::vector<int32_t> stop_tokens = {};  // that end a text or a turn
+};
+
+struct Diagnosis {
+  int64_t documents = 0;
+  int64_t tokens = 0;
+  int64_t supervised_tokens = 0;
+  std::vector<Finding> findings;  // errors first, then by count
+
+  struct Lengths {  // tokens of a document
+    int64_t median = 0, p90 = 0, p99 = 0, longest = 0;
+  };
+  Lengths lengths;
+  struct File {
+    std::string name;
+    int64_t documents = 0, tokens = 0, supervised_tokens = 0;
+  };
+  std::vector<File> files;
+  // Documents with a length in [bounds[i], bounds[i + 1]); bounds are powers of two.
+  struct Bin {
+    int64_t begin = 0, end = 0, count = 0;
+  };
+  std::vector<Bin> histogram;
+
+  bool has_errors() const { return !findings.empty() && findings[0].severity == Severity::kError; }
+};
+
+Diagnosis Examine(const DoctorInput& input);
+
+// The gate before training: OK, or the errors among the findings in one paragraph with lines and
+// advice.
+absl::Status ErrorsOf(const Diagnosis& diagnosis, const Dataset& dataset);
+
+}  // namespace lockstep::data

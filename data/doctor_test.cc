@@ -1,0 +1,176 @@
+#include "data/doctor.h"
+
+#include <filesystem>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "data/encode.h"
+#include "data/token_cache.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace lockstep::data {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr int32_t kBos = 1, kStop = 2;
+constexpr char kKey[] = "0123456789abcdef0123456789abcdef";
+
+// A document; tokens from `learned_from` on are supervised, but for a last stop token if it says
+// so.
+EncodedDocument Document(std::vector<int32_t> ids, size_t learned_from, uint32_t notes = 0,
+                         bool learns_stop = true) {
+  EncodedDocument document;
+  document.supervised.assign(ids.size(), 0);
+  for (size_t i = learned_from; i < ids.size(); ++i) document.supervised[i] = 1;
+  if (!learns_stop && !ids.empty()) document.supervised.back() = 0;
+  document.input_ids = std::move(ids);
+  document.notes = notes;
+  return document;
+}
+
+std::shared_ptr<const Dataset> Cached(const std::vector<EncodedDocument>& documents) {
+  static int number = 0;
+  const std::string path = absl::StrCat(::testing::TempDir(), "/doctor", ++number);
+  auto cache = TokenCache::Create(path);
+  CHECK(cache.ok()) << cache.status();
+  for (size_t i = 0; i < documents.size(); ++i) {
+    CHECK((*cache)->Add(documents[i], 0, static_cast<int64_t>(i) + 1).ok());
+  }
+  CHECK((*cache)->Finish(kKey, {"data.jsonl"}, {}, 0).ok());
+  auto dataset = TokenCache::Open(path, kKey);
+  CHECK(dataset.ok()) << dataset.status();
+  return *dataset;
+}
+
+class DoctorTest : public ::testing::Test {
+ protected:
+  // Findings by code.
+  std::map<std::string, Finding> Examine(const std::vector<EncodedDocument>& documents) {
+    dataset_ = Cached(documents);
+    input_.dataset = dataset_.get();
+    diagnosis_ = data::Examine(input_);
+    std::map<std::string, Finding> findings;
+    for (const Finding& finding : diagnosis_.findings) findings[finding.code] = finding;
+    return findings;
+  }
+
+  std::shared_ptr<const Dataset> dataset_;
+  DoctorInput input_{.vocab_size = 100, .bos = kBos, .stop_tokens = {kStop}};
+  Diagnosis diagnosis_;
+};
+
+TEST_F(DoctorTest, HealthyDataHasNoFindings) {
+  EXPECT_TRUE(
+      Examine({Document({kBos, 5, 6, kStop}, 2), Document({kBos, 7, 8, 9, kStop}, 3)}).empty());
+  EXPECT_EQ(diagnosis_.documents, 2);
+  EXPECT_EQ(diagnosis_.tokens, 9);
+  EXPECT_EQ(diagnosis_.supervised_tokens, 4);
+  EXPECT_EQ(diagnosis_.lengths.longest, 5);
+  EXPECT_FALSE(diagnosis_.has_errors());
+  EXPECT_TRUE(ErrorsOf(diagnosis_, *dataset_).ok());
+}
+
+TEST_F(DoctorTest, NothingLearnedIsAnErrorOnlyForMost) {
+  auto findings = Examine({Document({5, 6, kStop}, 1), Document({5, 7}, 9)});
+  EXPECT_EQ(findings.at("no_supervised_tokens").severity, Severity::kWarning);
+  EXPECT_THAT(findings.at("no_supervised_tokens").documents, ElementsAre(1));
+  findings = Examine({Document({5, 6}, 9), Document({5, 7}, 9)});
+  EXPECT_EQ(findings.at("no_supervised_tokens").severity, Severity::kError);
+  EXPECT_TRUE(diagnosis_.has_errors());
+  EXPECT_THAT(ErrorsOf(diagnosis_, *dataset_).message(), HasSubstr("data.jsonl:1"));
+}
+
+TEST_F(DoctorTest, FindsTwoStartTokens) {
+  const auto findings = Examine({Document({kBos, 5, kStop}, 1), Document({kBos, kBos, kStop}, 2)});
+  EXPECT_EQ(findings.at("double_bos").severity, Severity::kError);
+  EXPECT_THAT(findings.at("double_bos").documents, ElementsAre(1));
+}
+
+TEST_F(DoctorTest, FindsStopTokensThatAreNotLearned) {
+  const EncodedDocument bad = Document({5, 6, 7, kStop}, 1, 0, /*learns_stop=*/false);
+  auto findings = Examine({bad, Document({5, 6, kStop}, 1)});
+  EXPECT_EQ(findings.at("untrained_stop_token").severity, Severity::kWarning);
+  EXPECT_THAT(findings.at("untrained_stop_token").documents, ElementsAre(0));
+  findings = Examine({bad, Document({5, 6, 8}, 1)});
+  EXPECT_EQ(findings.at("untrained_stop_token").severity, Severity::kError);
+}
+
+TEST_F(DoctorTest, FindsIdsThatTheModelDoesNotKnow) {
+  const auto findings = Examine(
+      {Document({5, 99, kStop}, 1), Document({5, 100, kStop}, 1), Document({200, 101, kStop}, 1)});
+  EXPECT_EQ(findings.at("token_outside_vocabulary").severity, Severity::kError);
+  EXPECT_THAT(findings.at("token_outside_vocabulary").documents, ElementsAre(2, 1));
+  EXPECT_THAT(findings.at("token_outside_vocabulary").message, HasSubstr("largest here is 200"));
+}
+
+TEST_F(DoctorTest, TurnsNotesIntoFindings) {
+  const auto findings = Examine({Document({5, 6, kStop}, 1, kHistoryRewritten | kNoEndOfTurn),
+                                 Document({5, 7, kStop}, 1, kSpecialInContent | kBoundaryMerged),
+                                 Document({5, 8, kStop}, 1, kEmptyAnswer)});
+  EXPECT_THAT(findings.at("unstable_template").documents, ElementsAre(0));
+  EXPECT_THAT(findings.at("no_end_of_turn").documents, ElementsAre(0));
+  EXPECT_THAT(findings.at("special_in_content").documents, ElementsAre(1));
+  EXPECT_EQ(findings.at("boundary_merged").severity, Severity::kInfo);
+  EXPECT_EQ(findings.at("empty_answer").severity, Severity::kWarning);
+  EXPECT_FALSE(diagnosis_.has_errors());
+}
+
+TEST_F(DoctorTest, FindsDuplicatesAndOverlap) {
+  const EncodedDocument document = Document({5, 6, kStop}, 1);
+  const auto validation = Cached({Document({9, 6, kStop}, 1), document});
+  input_.validation = validation.get();
+  const auto findings = Examine({document, Document({5, 6, kStop}, 2), document, document});
+  EXPECT_EQ(findings.at("duplicate_document").count, 2);
+  EXPECT_THAT(findings.at("duplicate_document").documents, ElementsAre(2, 3));
+  EXPECT_EQ(findings.at("validation_overlap").count, 1);
+  EXPECT_THAT(findings.at("validation_overlap").message, HasSubstr("data.jsonl:2"));
+}
+
+TEST_F(DoctorTest, SaysWhatTheLengthLimitDoes) {
+  input_.length.max_seq_length = 4;
+  const std::vector<EncodedDocument> documents = {Document({5, 6, 7, kStop}, 1),
+                                                  Document({5, 6, 7, 8, 9, kStop}, 2),
+                                                  Document({5, 6, 7, 8, kStop}, 4)};
+  auto findings = Examine(documents);
+  EXPECT_THAT(findings.at("too_long").documents, ElementsAre(1, 2));
+  EXPECT_THAT(findings.at("too_long").message, HasSubstr("3 tokens are lost"));
+  EXPECT_THAT(findings.at("answer_cut_off").documents, ElementsAre(2));
+  input_.length.long_documents = LongDocuments::kSplit;
+  findings = Examine(documents);
+  EXPECT_THAT(findings.at("too_long").message, HasSubstr("are split"));
+  EXPECT_EQ(findings.count("answer_cut_off"), 0);
+}
+
+TEST_F(DoctorTest, DescribesLengths) {
+  std::vector<EncodedDocument> documents = {Document({kStop}, 9)};
+  for (int i = 0; i < 20; ++i) documents.push_back(Document({5, 10 + i, kStop}, 1));
+  documents.push_back(Document(std::vector<int32_t>(200, 6), 1));
+  const auto findings = Examine(documents);
+  EXPECT_THAT(findings.at("long_tail").documents, ElementsAre(21));
+  EXPECT_THAT(findings.at("empty_document").documents, ElementsAre(0));
+  EXPECT_EQ(diagnosis_.lengths.median, 3);
+  ASSERT_EQ(diagnosis_.histogram.size(), 8);
+  EXPECT_EQ(diagnosis_.histogram[0].count, 1);
+  EXPECT_EQ(diagnosis_.histogram[1].count, 20);
+  EXPECT_EQ(diagnosis_.histogram[7].count, 1);
+}
+
+TEST_F(DoctorTest, KeepsTheWorstExamples) {
+  std::vector<EncodedDocument> documents;
+  input_.length.max_seq_length = 2;
+  for (int i = 0; i < 100; ++i) {
+    documents.push_back(Document(std::vector<int32_t>(3 + (i * 37) % 100, 6), 1));
+  }
+  const Finding finding = Examine(documents).at("too_long");
+  EXPECT_EQ(finding.count, 100);
+  ASSERT_EQ(finding.documents.size(), kMaxExamples);
+  EXPECT_EQ(dataset_->document(finding.documents[0]).num_tokens, 102);
+  EXPECT_EQ(dataset_->document(finding.documents[19]).num_tokens, 83);
+}
+
+}  // namespace
+}  // namespace lockstep::data
