@@ -99,6 +99,13 @@ TEST_F(LauncherTest, AMissingRankIsNamed) {
   EXPECT_THAT(ranks[0]->Output(), HasSubstr("missing: rank 1"));
 }
 
+TEST_F(LauncherTest, DifferentDataIsAUserErrorOfEveryRank) {
+  for (const auto& rank : Launch(3, "differ", 2)) {
+    EXPECT_EQ(rank->Wait(), kExitUserError) << rank->Output();
+    EXPECT_THAT(rank->Output(), HasSubstr("data: ranks 0, 1 have same, rank 2 has other"));
+  }
+}
+
 TEST_F(LauncherTest, SigtermStopsAllRanksAfterTheSameStep) {
   const auto ranks = Launch(3, "none", -1, {});
   WaitForFile("ready-2");

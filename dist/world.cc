@@ -60,7 +60,13 @@ class RankWorld final : public World {
         host_(HostName()),
         watchdog_(env.world_size, options.stall_timeout_seconds) {}
 
-  ~RankWorld() override { leaving_ = true; }
+  ~RankWorld() override {
+    const bool in_order = leaving_.exchange(true);
+    // Where this rank serves the store and the run ends in an error of all ranks, the others may
+    // not have read it yet.
+    if (server_ != nullptr && !in_order && size() > 1)
+      std::this_thread::sleep_for(kVerdictPatience);
+  }
 
   absl::Status Join() {
     if (!env_.has_parent) ListenToSignals();
@@ -230,6 +236,7 @@ class RankWorld final : public World {
     if (leaving_) return;
     const auto before = ReadBeats(*store_);
     std::this_thread::sleep_for(kVerdictPatience);
+    if (leaving_) return;  // this rank has an error of its own to tell
     const auto after = ReadBeats(*store_);
     std::vector<std::string> silent;
     if (before.ok() && after.ok()) {
