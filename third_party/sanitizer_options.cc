@@ -18,7 +18,8 @@ const char* __tsan_default_options() { return "halt_on_error=1:second_deadlock_s
 // Debian's libraries are not instrumented: ThreadSanitizer sees their memory accesses through
 // memcpy and read, but not the atomics and futexes that order them.
 const char* __tsan_default_suppressions() {
-  return "race:libgloo.so\n"  // its locks are seen, so not called_from_lib
+  return "race:libunwind.so\n"  // its cache, when exceptions of several threads are unwound
+         "race:libgloo.so\n"    // its locks are seen, so not called_from_lib
          "called_from_lib:libgomp.so.1\n"
          "called_from_lib:libdnnl.so.2\n"
          // An exception that Gloo hands to another thread: libstdc++ counts its owners by atomics.
