@@ -167,8 +167,13 @@ absl::StatusOr<LoraConfig> ReadAdapterConfig(const std::string& directory,
                                              std::vector<std::string>* warnings) {
   const std::string path = JoinPath(directory, kConfig);
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  ASSIGN_OR_RETURN(const nlohmann::json object, ParseJsonObject(text, path));
-  ConfigReader reader(path, object);
+  return ParseAdapterConfig(text, path, warnings);
+}
+
+absl::StatusOr<LoraConfig> ParseAdapterConfig(const std::string& text, const std::string& where,
+                                              std::vector<std::string>* warnings) {
+  ASSIGN_OR_RETURN(const nlohmann::json object, ParseJsonObject(text, where));
+  ConfigReader reader(where, object);
   LoraConfig config;
   RefuseVariants(reader);
   config.r = reader.Int("r", 8);

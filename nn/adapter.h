@@ -19,6 +19,10 @@ namespace lockstep::nn {
 absl::StatusOr<LoraConfig> ReadAdapterConfig(const std::string& directory,
                                              std::vector<std::string>* warnings);
 
+// The same from text; `where` names it in errors.
+absl::StatusOr<LoraConfig> ParseAdapterConfig(const std::string& text, const std::string& where,
+                                              std::vector<std::string>* warnings);
+
 // Its text: the keys that every version of PEFT knows. `linear_modules` are the model's, to write
 // "all-linear" as the names that it stands for.
 std::string FormatAdapterConfig(const LoraConfig& config, const std::string& base_name,
