@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -34,19 +35,31 @@ size_t EditDistance(absl::string_view a, absl::string_view b) {
   return row[b.size()];
 }
 
-// The flags that our own sources define; gflags and glog bring more, which work but are not shown.
+bool IsOwn(const gflags::CommandLineFlagInfo& flag) {
+  return absl::StartsWith(flag.filename, "tools/") || absl::StartsWith(flag.filename, "trainer/");
+}
+
+// The flags that our own sources define; gflags and glog bring more, which do not exist for users.
 std::vector<gflags::CommandLineFlagInfo> OwnFlags() {
   std::vector<gflags::CommandLineFlagInfo> all, own;
   gflags::GetAllFlags(&all);
-  for (gflags::CommandLineFlagInfo& flag : all) {
-    if (absl::StartsWith(flag.filename, "tools/") || absl::StartsWith(flag.filename, "trainer/")) {
-      own.push_back(std::move(flag));
-    }
-  }
+  std::copy_if(all.begin(), all.end(), std::back_inserter(own), IsOwn);
   return own;
 }
 
-absl::Status UnknownFlag(absl::string_view where, absl::string_view name) {
+// Finds a flag that users may set: ours, and those of gflags that ask for something useful.
+bool FindFlag(const std::string& name, gflags::CommandLineFlagInfo* info) {
+  static const char* const kCommon[] = {"help", "helpfull", "helpshort", "flagfile", "version"};
+  return gflags::GetCommandLineFlagInfo(name.c_str(), info) &&
+         (IsOwn(*info) || std::count(std::begin(kCommon), std::end(kCommon), name) > 0);
+}
+
+absl::Status UnknownFlag(absl::string_view where, const std::string& name,
+                         const FlagHints& foreign) {
+  const std::string problem = absl::StrCat("there is no flag --", name);
+  if (const auto known = foreign.find(name); known != foreign.end()) {
+    return UserError(where, problem, known->second);
+  }
   std::string nearest;
   size_t least = std::max<size_t>(2, name.size() / 3) + 1;
   for (const gflags::CommandLineFlagInfo& flag : OwnFlags()) {
@@ -58,11 +71,13 @@ absl::Status UnknownFlag(absl::string_view where, absl::string_view name) {
   }
   const std::string hint =
       nearest.empty() ? "--help lists the flags" : absl::StrCat("did you mean --", nearest, "?");
-  return UserError(where, absl::StrCat("there is no flag --", name), hint);
+  return UserError(where, problem, hint);
 }
 
 class FlagParser {
  public:
+  explicit FlagParser(const FlagHints& foreign) : foreign_(foreign) {}
+
   // Consumes one argument, and the one behind it (`next`, may be null) if that is its value.
   absl::StatusOr<bool> Consume(absl::string_view where, absl::string_view argument,
                                const char* next) {
@@ -76,10 +91,10 @@ class FlagParser {
 
     gflags::CommandLineFlagInfo info;
     bool negated = false;
-    if (!gflags::GetCommandLineFlagInfo(name.c_str(), &info)) {
-      negated = absl::StartsWith(name, "no") && !has_value &&
-                gflags::GetCommandLineFlagInfo(name.c_str() + 2, &info) && info.type == "bool";
-      if (!negated) return UnknownFlag(where, parts.first);
+    if (!FindFlag(name, &info)) {
+      negated = absl::StartsWith(name, "no") && !has_value && FindFlag(name.substr(2), &info) &&
+                info.type == "bool";
+      if (!negated) return UnknownFlag(where, name, foreign_);
     }
     if (info.type == "bool" && !has_value) {
       RETURN_IF_ERROR(Set(where, info, negated ? "false" : "true"));
@@ -125,6 +140,7 @@ class FlagParser {
     return absl::OkStatus();
   }
 
+  const FlagHints& foreign_;
   int flag_file_depth_ = 0;
 };
 
@@ -143,8 +159,9 @@ bool IsSet(const char* flag) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::string>> ParseFlags(int argc, char** argv) {
-  FlagParser parser;
+absl::StatusOr<std::vector<std::string>> ParseFlags(int argc, char** argv,
+                                                    const FlagHints& foreign) {
+  FlagParser parser(foreign);
   std::vector<std::string> rest;
   for (int i = 1; i < argc; ++i) {
     const absl::string_view argument = argv[i];

@@ -5,6 +5,7 @@
 //   }
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,11 @@ namespace lockstep {
 // --flagfile=FILE, -- ends the flags) and returns the remaining arguments. A flag that does not
 // exist or does not parse is an error that names it, with the nearest flag's name as HINT; a flag
 // file's error names file and line.
-absl::StatusOr<std::vector<std::string>> ParseFlags(int argc, char** argv);
+//
+// `foreign`: flags that do not exist but that people know from elsewhere, each with its HINT.
+using FlagHints = std::map<std::string, std::string>;
+absl::StatusOr<std::vector<std::string>> ParseFlags(int argc, char** argv,
+                                                    const FlagHints& foreign = {});
 
 // Parses the flags, answers --help (usage and the flags that the tool's own sources define) and
 // calls run(arguments). Returns the exit code: 0, or 1 with the status printed on standard error as

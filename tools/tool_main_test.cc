@@ -45,6 +45,15 @@ TEST(ParseFlagsTest, NamesAnUnknownFlagAndTheNearestOne) {
   EXPECT_THAT(rest.status().message(), HasSubstr("HINT: did you mean --number_of_things?"));
 }
 
+TEST(ParseFlagsTest, AnswersNamesFromElsewhereWithOurs) {
+  std::string tool = "tool", flag = "--how-many=3", foreign = "--logtostderr";
+  char* argv[] = {tool.data(), flag.data()};
+  EXPECT_THAT(ParseFlags(2, argv, {{"how_many", "--number_of_things"}}).status().message(),
+              HasSubstr("HINT: --number_of_things"));
+  // The libraries' own flags are none of ours.
+  EXPECT_FALSE(Parse({foreign}).ok());
+}
+
 TEST(ParseFlagsTest, NamesAValueThatDoesNotParse) {
   EXPECT_THAT(Parse({"--number_of_things=many"}).status().message(),
               HasSubstr("--number_of_things: want a value of type int32, got \"many\""));
