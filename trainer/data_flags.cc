@@ -1,0 +1,218 @@
+#include "trainer/data_flags.h"
+
+#include <gflags/gflags.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <limits>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "data/jinja/json.h"
+#include "tools/tool_main.h"
+#include "trainer/flag_values.h"
+#include "trainer/number.h"
+
+DEFINE_string(
+    model, "",
+    "Folder with config.json, *.safetensors and tokenizer.json (Hugging Face layout), or a "
+    "hub id that lies in the local cache. Default: the tiny model that comes with the "
+    "program.");
+DEFINE_string(train_file, "",
+              "JSONL, JSON array or .txt; several, separated by commas; - is standard input. "
+              "Default: the data set that comes with the program.");
+DEFINE_string(validation_file, "", "Documents to evaluate on; like --train_file.");
+DEFINE_string(validation_split, "",
+              "Share of the documents held out by content hash, the same ones on any number of "
+              "ranks. Default: 0.05 for the data set that comes with the program, else 0.");
+DEFINE_string(format, "",
+              "Format of the documents instead of recognizing it: messages, sharegpt, "
+              "prompt_completion, alpaca, question_answer, tokens, text.");
+DEFINE_string(columns, "",
+              "Other names of keys, ours:theirs, e.g. prompt:question,completion:answer.");
+DEFINE_string(
+    loss_on, "",
+    "Which tokens are learned: assistant, completion or all. Default: assistant for chats, "
+    "completion for pairs, all for text.");
+DEFINE_int64(max_seq_length, 2048, "Tokens of a document, at most the model's.");
+DEFINE_string(long_documents, "truncate",
+              "What becomes of longer ones: truncate, split, drop or refuse.");
+DEFINE_int64(global_batch_size, 16,
+             "Documents per optimizer step over all ranks: never depends on the number of GPUs.");
+DEFINE_string(
+    tokens_per_pack, "",
+    "Most tokens that go through the model at once. Default: from data and options, at most "
+    "8192.");
+DEFINE_string(chat_template, "", "A .jinja file, or chatml. Default: the model's.");
+DEFINE_string(chat_template_kwargs, "", "Variables for the chat template, a JSON object.");
+DEFINE_string(template_date, "",
+              "The date that templates see, YYYY-MM-DD, so that a run means the same tomorrow.");
+DEFINE_string(system_prompt, "", "Put before chats that have no system message.");
+DEFINE_string(pair_template, "{prompt}\n{completion}",
+              "How question and answer are joined where the model has no chat template.");
+DEFINE_string(history, "per_turn",
+              "Chats whose template rewrites earlier turns: per_turn (a document for each trained "
+              "turn), last_turn or strict (refuse).");
+DEFINE_bool(append_eos, true, "End plain text with the end-of-sequence token.");
+DEFINE_bool(skip_bad_documents, false,
+            "Leave out documents that are broken; counts and lists them.");
+DEFINE_string(cache_dir, "",
+              "Where tokens are kept. Default: $XDG_CACHE_HOME/lockstep or ~/.cache/lockstep.");
+
+namespace lockstep {
+namespace {
+
+std::string EnvironmentOr(const char* variable, const std::string& otherwise) {
+  const char* value = std::getenv(variable);
+  return value != nullptr && *value != '\0' ? value : otherwise;
+}
+
+std::string DefaultCacheDir() {
+  const std::string home = EnvironmentOr("HOME", "/tmp");
+  return JoinPath(EnvironmentOr("XDG_CACHE_HOME", JoinPath(home, ".cache")), "lockstep");
+}
+
+absl::Status ReadFilesFlags(DataOptions* options) {
+  const bool example_data = FLAGS_train_file.empty();
+  if (FLAGS_model.empty()) {
+    ASSIGN_OR_RETURN(FLAGS_model, EmbeddedExample("model"));
+  }
+  if (example_data) {
+    ASSIGN_OR_RETURN(FLAGS_train_file, EmbeddedExample("train.jsonl"));
+  }
+  ASSIGN_OR_RETURN(options->model, FindModelFolder(FLAGS_model));
+  options->train_files = UserPaths(FLAGS_train_file);
+  options->validation_files = UserPaths(FLAGS_validation_file);
+  const bool split_by_default = example_data && options->validation_files.empty();
+  ASSIGN_OR_RETURN(const std::optional<double> split,
+                   OptionalNumber("validation_split", FLAGS_validation_split));
+  options->validation_split = split.value_or(split_by_default ? 0.05 : 0.0);
+  RETURN_IF_ERROR(CheckRange("validation_split", options->validation_split, 0, 0.9));
+  if (options->validation_split > 0 && !options->validation_files.empty()) {
+    return UserError("--validation_split", "--validation_file is given too", "give one of them");
+  }
+  options->skip_bad_documents = FLAGS_skip_bad_documents;
+  options->cache_dir = FLAGS_cache_dir.empty() ? DefaultCacheDir() : UserPath(FLAGS_cache_dir);
+
+  // Written out, so that run.flags and the run's identity say what was meant.
+  FLAGS_validation_split = ShortestNumber(options->validation_split);
+  FLAGS_model = options->model;
+  FLAGS_train_file = absl::StrJoin(options->train_files, ",");
+  FLAGS_validation_file = absl::StrJoin(options->validation_files, ",");
+  FLAGS_cache_dir = options->cache_dir;
+  return absl::OkStatus();
+}
+
+absl::Status ReadEncodeFlags(DataOptions* options) {
+  if (!FLAGS_format.empty()) {
+    ASSIGN_OR_RETURN(options->examples.format, data::FormatFromName(FLAGS_format));
+  }
+  if (!FLAGS_columns.empty()) {
+    ASSIGN_OR_RETURN(options->examples.columns, data::ParseColumns(FLAGS_columns));
+  }
+  options->examples.system_prompt = FLAGS_system_prompt;
+
+  data::EncodeOptions& encode = options->encode;
+  using data::History;
+  using data::LossOn;
+  ASSIGN_OR_RETURN(encode.loss_on, Choice<LossOn>("loss_on", FLAGS_loss_on,
+                                                  {{"", LossOn::kDefault},
+                                                   {"assistant", LossOn::kAssistant},
+                                                   {"completion", LossOn::kCompletion},
+                                                   {"all", LossOn::kAll}}));
+  ASSIGN_OR_RETURN(encode.history, Choice<History>("history", FLAGS_history,
+                                                   {{"per_turn", History::kPerTurn},
+                                                    {"last_turn", History::kLastTurn},
+                                                    {"strict", History::kStrict}}));
+  if (!FLAGS_chat_template.empty() && FLAGS_chat_template != "chatml") {
+    FLAGS_chat_template = UserPath(FLAGS_chat_template);
+    ASSIGN_OR_RETURN(encode.chat_template, ReadFile(FLAGS_chat_template));
+  } else {
+    encode.chat_template = FLAGS_chat_template;
+  }
+  if (!FLAGS_chat_template_kwargs.empty()) {
+    const auto variables = data::jinja::ParseJson(FLAGS_chat_template_kwargs);
+    if (!variables.ok()) return Annotate(variables.status(), "--chat_template_kwargs");
+    encode.template_variables = *variables;
+  }
+  encode.pair_template = FLAGS_pair_template;
+  encode.append_eos = FLAGS_append_eos;
+  encode.template_date = FLAGS_template_date;
+  return absl::OkStatus();
+}
+
+absl::Status ReadLengthFlags(DataOptions* options) {
+  using data::LongDocuments;
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  options->length.max_seq_length = FLAGS_max_seq_length;
+  RETURN_IF_ERROR(CheckRange("max_seq_length", FLAGS_max_seq_length, 2, 1 << 24));
+  ASSIGN_OR_RETURN(options->length.long_documents,
+                   Choice<LongDocuments>("long_documents", FLAGS_long_documents,
+                                         {{"truncate", LongDocuments::kTruncate},
+                                          {"split", LongDocuments::kSplit},
+                                          {"drop", LongDocuments::kDrop},
+                                          {"refuse", LongDocuments::kRefuse}}));
+  options->global_batch_size = FLAGS_global_batch_size;
+  RETURN_IF_ERROR(CheckRange("global_batch_size", FLAGS_global_batch_size, 1, kInfinity));
+  ASSIGN_OR_RETURN(options->tokens_per_pack,
+                   OptionalInteger("tokens_per_pack", FLAGS_tokens_per_pack));
+  return CheckRange("tokens_per_pack", options->tokens_per_pack.value_or(64), 2, 1 << 24);
+}
+
+}  // namespace
+
+absl::StatusOr<DataOptions> ReadDataFlags() {
+  DataOptions options;
+  RETURN_IF_ERROR(ReadEncodeFlags(&options));
+  RETURN_IF_ERROR(ReadLengthFlags(&options));
+  RETURN_IF_ERROR(ReadFilesFlags(&options));
+  return options;
+}
+
+absl::StatusOr<std::string> FindModelFolder(const std::string& name) {
+  const std::string path = UserPath(name);
+  if (FileExists(path)) return path;
+  const bool hub_id = std::count(name.begin(), name.end(), '/') == 1 && name.front() != '/' &&
+                      name.front() != '.' && name.back() != '/';
+  if (!hub_id) {
+    return UserError("--model", absl::StrCat("there is no folder ", path),
+                     "a folder with config.json, *.safetensors and tokenizer.json");
+  }
+  const std::string home =
+      EnvironmentOr("HF_HOME", JoinPath(EnvironmentOr("HOME", "/"), ".cache/huggingface"));
+  const std::string repository =
+      JoinPath(EnvironmentOr("HF_HUB_CACHE", JoinPath(home, "hub")),
+               absl::StrCat("models--", absl::StrReplaceAll(name, {{"/", "--"}})));
+  const absl::StatusOr<std::string> commit = ReadFile(JoinPath(repository, "refs/main"));
+  if (commit.ok()) {
+    const std::string snapshot =
+        JoinPath(repository, absl::StrCat("snapshots/", absl::StripAsciiWhitespace(*commit)));
+    if (FileExists(snapshot)) return snapshot;
+  }
+  return UserError("--model",
+                   absl::StrCat("there is neither a folder ", path, " nor a model in ", repository),
+                   absl::StrCat("nothing is downloaded here; hf download ", name, " does it"));
+}
+
+absl::StatusOr<std::string> EmbeddedExample(const std::string& name) {
+  char executable[4096];
+  const ssize_t length = readlink("/proc/self/exe", executable, sizeof(executable));
+  const std::string beside = absl::StrCat(
+      absl::string_view(executable, std::max<ssize_t>(length, 0)), ".runfiles/lockstep");
+  for (const std::string& root : {beside, EnvironmentOr("RUNFILES_DIR", beside) + "/lockstep",
+                                  std::string(get_current_dir_name())}) {
+    const std::string path = JoinPath(root, JoinPath("examples", name));
+    if (FileExists(path)) return path;
+  }
+  return UserError("examples", absl::StrCat("the embedded example is not at ", beside, "/examples"),
+                   "start the program with bazel run //trainer:train, or give --model and "
+                   "--train_file");
+}
+
+}  // namespace lockstep

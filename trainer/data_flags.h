@@ -1,0 +1,42 @@
+// The flags that say which model reads which documents, and how they become tokens. Shared with the
+// tools that look at data as training does.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "data/encode.h"
+#include "data/examples.h"
+#include "data/selection.h"
+
+namespace lockstep {
+
+struct DataOptions {
+  std::string model;                          // folder
+  std::vector<std::string> train_files;       // "-" is standard input
+  std::vector<std::string> validation_files;  // empty: none
+  double validation_split = 0;                // share of train_files' documents
+  data::ExampleOptions examples;
+  data::EncodeOptions encode;  // vocab_size is the model's business
+  data::LengthPolicy length;
+  int64_t global_batch_size = 16;
+  std::optional<int64_t> tokens_per_pack;  // not given: from the data
+  bool skip_bad_documents = false;
+  std::string cache_dir;
+};
+
+// Reads the flags. Paths come back resolved, also in the flags themselves. Errors: UserError.
+absl::StatusOr<DataOptions> ReadDataFlags();
+
+// The folder of a model that the user named: a folder, or a hub id (org/name) that lies in the
+// local Hugging Face cache. Nothing is downloaded; the HINT of the error is the command that would.
+absl::StatusOr<std::string> FindModelFolder(const std::string& name);
+
+// A file of the example that comes with the program, e.g. "model". Error: the program was copied
+// away from what Bazel put beside it.
+absl::StatusOr<std::string> EmbeddedExample(const std::string& name);
+
+}  // namespace lockstep

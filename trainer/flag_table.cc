@@ -1,0 +1,183 @@
+#include "trainer/flag_table.h"
+
+#include <gflags/gflags.h>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "trainer/number.h"
+
+namespace lockstep {
+namespace {
+
+// gflags prints doubles with 17 digits: 0.00020000000000000001.
+void Shorten(std::string* value) {
+  double number;
+  if (absl::SimpleAtod(*value, &number)) *value = ShortestNumber(number);
+}
+
+gflags::CommandLineFlagInfo FlagInfo(const char* name) {
+  gflags::CommandLineFlagInfo info = gflags::GetCommandLineFlagInfoOrDie(name);
+  if (info.type == "double") {
+    Shorten(&info.current_value);
+    Shorten(&info.default_value);
+  }
+  return info;
+}
+
+// Calls body(info, changes_result) for each flag of each group.
+template <typename Body>
+void ForEachFlag(const Body& body) {
+  for (const FlagGroup& group : FlagGroups()) {
+    for (const char* flag : group.flags) {
+      const bool changes_result = *flag != '*';
+      body(FlagInfo(flag + !changes_result), changes_result);
+    }
+  }
+}
+
+void AppendWrapped(const std::string& text, int indent, int width, std::string* out) {
+  int column = width;
+  for (const absl::string_view word : absl::StrSplit(text, ' ')) {
+    if (column + 1 + static_cast<int>(word.size()) > width) {
+      absl::StrAppend(out, column == width && out->back() == '\n' ? "" : "\n",
+                      std::string(indent, ' '));
+      column = indent;
+    } else {
+      absl::StrAppend(out, " ");
+      ++column;
+    }
+    absl::StrAppend(out, word);
+    column += static_cast<int>(word.size());
+  }
+  absl::StrAppend(out, "\n");
+}
+
+}  // namespace
+
+const std::vector<FlagGroup>& FlagGroups() {
+  static const auto* groups = new std::vector<FlagGroup>{
+      {"Model and data", {"*model", "*train_file", "*validation_file", "validation_split"}},
+      {"What is trained",
+       {"train", "init", "*init_adapter", "lora_r", "lora_alpha", "lora_dropout",
+        "lora_target_modules", "use_rslora"}},
+      {"How far",
+       {"num_train_epochs", "max_steps", "global_batch_size", "seed", "early_stopping_patience"}},
+      {"Optimizer",
+       {"learning_rate", "lr_scheduler_type", "min_lr_rate", "warmup_steps", "warmup_ratio",
+        "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"}},
+      {"Documents",
+       {"format", "columns", "loss_on", "max_seq_length", "long_documents", "tokens_per_pack",
+        "*chat_template", "chat_template_kwargs", "template_date", "system_prompt", "pair_template",
+        "history", "append_eos", "skip_bad_documents", "*cache_dir"}},
+      {"Output",
+       {"*output_dir", "*run_name", "*logging_steps", "*eval_steps", "*save_steps",
+        "*save_total_limit", "*resume_from_checkpoint", "*on_nonfinite"}},
+      {"Arithmetic and memory", {"device", "dtype", "base_dtype", "*gradient_checkpointing"}},
+      {"Ranks",
+       {"*nproc_per_node", "*nnodes", "*node_rank", "*master_addr", "*master_port", "gradient_sum",
+        "*bucket_cap_mb", "*num_threads", "*stall_timeout", "*max_restarts"}},
+      {"Instead of training, or before it", {"*dry_run", "*verify", "*version"}},
+  };
+  return *groups;
+}
+
+std::string HelpText(int width) {
+  std::string text =
+      "Fine-tunes a language model with LoRA, on one or many ranks, with the same result.\n"
+      "\n"
+      "  train                                      trains the example that comes with it\n"
+      "  train --model=DIR --train_file=DATA.jsonl  trains yours\n"
+      "\n"
+      "Also: --flagfile=FILE reads flags from a file, one a line; every run writes its own as "
+      "run.flags.\n";
+  for (const FlagGroup& group : FlagGroups()) {
+    absl::StrAppend(&text, "\n", group.title, "\n");
+    for (const char* flag : group.flags) {
+      const gflags::CommandLineFlagInfo info = FlagInfo(flag + (*flag == '*'));
+      const std::string shown = absl::StrReplaceAll(info.default_value, {{"\n", "\\n"}});
+      absl::StrAppend(&text, "  --", info.name, info.default_value.empty() ? "" : "=", shown, "\n");
+      AppendWrapped(info.description, 6, width, &text);
+    }
+  }
+  return text;
+}
+
+std::string RunFlags() {
+  std::string text;
+  ForEachFlag([&](const gflags::CommandLineFlagInfo& info, bool) {
+    const bool one_off = info.name == "dry_run" || info.name == "verify" || info.name == "version";
+    // A flag file has one flag a line: a default with a line break stays the default.
+    const bool one_line = info.current_value.find('\n') == std::string::npos;
+    if (one_off || info.current_value.empty() || !one_line) return;
+    absl::StrAppend(&text, "--", info.name, "=", info.current_value, "\n");
+  });
+  return text;
+}
+
+std::map<std::string, std::string> ResultFlags() {
+  std::map<std::string, std::string> values;
+  ForEachFlag([&](const gflags::CommandLineFlagInfo& info, bool changes_result) {
+    if (changes_result) values[info.name] = info.current_value;
+  });
+  return values;
+}
+
+const std::map<std::string, std::string>& ForeignFlags() {
+  static const char kBatch[] =
+      "--global_batch_size counts the documents of a step over all ranks, whatever their number";
+  static const char kAlways[] = "nothing to set: it is always so";
+  static const char kReports[] =
+      "metrics.jsonl, TensorBoard files and report.html are always written";
+  static const auto* flags = new std::map<std::string, std::string>{
+      {"per_device_train_batch_size", kBatch},
+      {"per_device_eval_batch_size", "evaluation packs documents by itself"},
+      {"gradient_accumulation_steps", kBatch},
+      {"batch_size", kBatch},
+      {"micro_batch_size", kBatch},
+      {"max_length", "--max_seq_length"},
+      {"model_max_length", "--max_seq_length"},
+      {"cutoff_len", "--max_seq_length"},
+      {"bf16", "--dtype=bf16"},
+      {"fp16", "--dtype=bf16 or --dtype=fp32"},
+      {"tf32", "--dtype=fp32 or --dtype=bf16"},
+      {"report_to", kReports},
+      {"logging_dir", kReports},
+      {"num_gpus", "--nproc_per_node"},
+      {"num_processes", "--nproc_per_node"},
+      {"world_size", "--nproc_per_node, and --nnodes for several machines"},
+      {"model_name_or_path", "--model"},
+      {"dataset_name", "--train_file"},
+      {"dataset", "--train_file"},
+      {"data_path", "--train_file"},
+      {"eval_file", "--validation_file"},
+      {"test_size", "--validation_split"},
+      {"lr", "--learning_rate"},
+      {"epochs", "--num_train_epochs"},
+      {"num_epochs", "--num_train_epochs"},
+      {"rank", "--lora_r for an adapter; ranks are started by --nproc_per_node"},
+      {"r", "--lora_r"},
+      {"target_modules", "--lora_target_modules"},
+      {"packing", kAlways},
+      {"padding_free", kAlways},
+      {"group_by_length", kAlways},
+      {"assistant_only_loss", "--loss_on=assistant"},
+      {"completion_only_loss", "--loss_on=completion"},
+      {"train_on_inputs", "--loss_on=all"},
+      {"eval_strategy", "--eval_steps"},
+      {"evaluation_strategy", "--eval_steps"},
+      {"save_strategy", "--save_steps"},
+      {"logging_strategy", "--logging_steps"},
+      {"ddp_timeout", "--stall_timeout"},
+      {"ddp_bucket_cap_mb", "--bucket_cap_mb"},
+      {"optim", "AdamW is the optimizer; --adam_beta1 and its siblings set it up"},
+      {"load_in_4bit", "--base_dtype is how the frozen weights are stored"},
+      {"load_in_8bit", "--base_dtype is how the frozen weights are stored"},
+      {"use_flash_attention_2", kAlways},
+      {"overwrite_output_dir", "give another --output_dir; a run's folder is never overwritten"},
+  };
+  return *flags;
+}
+
+}  // namespace lockstep

@@ -1,0 +1,324 @@
+#include "trainer/options.h"
+
+#include <gflags/gflags.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "nn/adapter.h"
+#include "tools/tool_main.h"
+#include "trainer/flag_table.h"
+#include "trainer/flag_values.h"
+
+DEFINE_string(train, "lora", "lora trains an adapter, full every weight.");
+DEFINE_string(init, "pretrained",
+              "random starts from random weights: config.json and tokenizer.json suffice (with "
+              "--train=full).");
+DEFINE_string(init_adapter, "", "A PEFT adapter's folder to start from; rank and targets are its.");
+DEFINE_int64(lora_r, 16, "Rank of the adapter.");
+DEFINE_double(lora_alpha, 32, "The adapter's output is scaled by alpha / rank.");
+DEFINE_double(lora_dropout, 0, "Share of the adapter's inputs that are dropped in training.");
+DEFINE_string(lora_target_modules, "all-linear",
+              "Layers that get an adapter: all-linear, names separated by commas, or a regular "
+              "expression for the whole path.");
+DEFINE_bool(use_rslora, false, "Scale by alpha / sqrt(rank).");
+
+DEFINE_double(num_train_epochs, 1, "Passes over the documents.");
+DEFINE_string(max_steps, "", "Optimizer steps, instead of epochs; repeats the data where needed.");
+DEFINE_uint64(seed, 42, "Of the order of documents, dropout and initial weights.");
+DEFINE_string(early_stopping_patience, "",
+              "Stop after so many evaluations without a better loss; the best checkpoint is kept.");
+
+DEFINE_double(learning_rate, 2e-4, "Peak of the schedule.");
+DEFINE_string(lr_scheduler_type, "cosine",
+              "linear, cosine, constant, constant_with_warmup or cosine_with_min_lr.");
+DEFINE_double(min_lr_rate, 0, "Of cosine_with_min_lr: the end, as a share of the peak.");
+DEFINE_string(warmup_steps, "", "Steps of linear warm-up; beats the ratio.");
+DEFINE_double(warmup_ratio, 0.03, "Warm-up as a share of all steps.");
+DEFINE_double(weight_decay, 0, "AdamW's decoupled decay; not of norms and biases.");
+DEFINE_double(adam_beta1, 0.9, "Decay of the first moment.");
+DEFINE_double(adam_beta2, 0.999, "Decay of the second moment.");
+DEFINE_double(adam_epsilon, 1e-8, "Added to the root of the second moment.");
+DEFINE_double(max_grad_norm, 1.0, "Clip the gradient to this norm; 0: never.");
+
+DEFINE_string(output_dir, "", "Where everything goes. Default: runs/RUN_NAME.");
+DEFINE_string(run_name, "", "Default: TIME-MODEL-DATA.");
+DEFINE_int64(logging_steps, 1, "Steps between lines on the terminal.");
+DEFINE_int64(eval_steps, 100,
+             "Steps between evaluations; 0: only before the first and after the last.");
+DEFINE_int64(save_steps, 500, "Steps between checkpoints; 0: only at the end.");
+DEFINE_int64(save_total_limit, 3, "Checkpoints that are kept; 0: all.");
+DEFINE_string(
+    resume_from_checkpoint, "auto",
+    "auto goes on if the output folder holds this very run; none; or a checkpoint's folder.");
+DEFINE_string(on_nonfinite, "stop",
+              "When a loss or gradient is not finite: stop, or skip the step and go on.");
+
+DEFINE_string(device, "auto", "auto or cpu.");
+DEFINE_string(dtype, "", "Compute type. fp32 is what the CPU has, and the default there.");
+DEFINE_string(base_dtype, "", "How frozen weights are stored. Default: as --dtype.");
+DEFINE_string(gradient_checkpointing, "auto",
+              "What backward computes again: none, cheap (norms and activations), layer. All give "
+              "the same bits.");
+
+DEFINE_string(nproc_per_node, "", "Ranks on this machine. Default: 1 on a CPU.");
+DEFINE_string(nnodes, "", "Machines. Default: 1.");
+DEFINE_string(node_rank, "", "Number of this machine, from 0.");
+DEFINE_string(master_addr, "", "Address of machine 0.");
+DEFINE_string(master_port, "", "A free port there.");
+DEFINE_string(gradient_sum, "",
+              "exact: the same bits on any number of ranks; fp32: half the bytes. Default: exact, "
+              "fp32 for --train=full.");
+DEFINE_double(bucket_cap_mb, 25, "MiB of gradients that are summed over the ranks at once.");
+DEFINE_string(num_threads, "", "CPU threads of a rank; changes no bit. Default: cores / ranks.");
+DEFINE_double(stall_timeout, 60, "Seconds without progress after which a run is ended.");
+DEFINE_int64(max_restarts, 0, "How often a run that lost a rank starts again by itself.");
+
+DEFINE_bool(dry_run, false, "Print the plans of data, steps, buckets and memory; load no weights.");
+DEFINE_bool(verify, false,
+            "First run a step on one rank and on all: they must agree bit for bit. Then train.");
+
+DECLARE_bool(help);
+DECLARE_bool(helpfull);
+DECLARE_bool(helpshort);
+DECLARE_bool(version);  // gflags has one
+
+namespace lockstep {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// The embedded example brings flags of its own; those that the user gives win.
+absl::Status ReadExampleFlags() {
+  gflags::CommandLineFlagInfo info;
+  for (const char* name : {"model", "train_file"}) {
+    if (!gflags::GetCommandLineFlagInfoOrDie(name).is_default) return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(const std::string path, EmbeddedExample("example.flags"));
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+    const std::pair<std::string, std::string> flag =
+        absl::StrSplit(line.substr(2), absl::MaxSplits('=', 1));
+    const bool known = gflags::GetCommandLineFlagInfo(flag.first.c_str(), &info);
+    if (!known) return UserError(path, absl::StrCat("there is no flag --", flag.first));
+    if (info.is_default) gflags::SetCommandLineOption(flag.first.c_str(), flag.second.c_str());
+  }
+  return absl::OkStatus();
+}
+
+// With --init_adapter the adapter's own options hold; a flag that says something else is an error.
+absl::Status CheckAgainstAdapter(const std::string& folder) {
+  std::vector<std::string> warnings;
+  ASSIGN_OR_RETURN(const nn::LoraConfig adapter, nn::ReadAdapterConfig(folder, &warnings));
+  const auto check = [&](const char* flag, bool same) {
+    if (same || gflags::GetCommandLineFlagInfoOrDie(flag).is_default) return absl::OkStatus();
+    return UserError(absl::StrCat("--", flag),
+                     absl::StrCat("the adapter in ", folder, " says something else"),
+                     "leave the flag out: --init_adapter brings its own");
+  };
+  RETURN_IF_ERROR(check("lora_r", adapter.r == FLAGS_lora_r));
+  RETURN_IF_ERROR(check("lora_alpha", adapter.alpha == FLAGS_lora_alpha));
+  RETURN_IF_ERROR(check("lora_dropout", adapter.dropout == FLAGS_lora_dropout));
+  RETURN_IF_ERROR(check("use_rslora", adapter.use_rslora == FLAGS_use_rslora));
+  const nn::ModuleSelector targets = nn::ParseModuleSelector(FLAGS_lora_target_modules);
+  return check("lora_target_modules", targets.names == adapter.target_modules.names &&
+                                          targets.regex == adapter.target_modules.regex &&
+                                          targets.all_linear == adapter.target_modules.all_linear);
+}
+
+absl::Status ReadAdapterFlags(TrainOptions* options) {
+  nn::ModelOptions& model = options->model;
+  ASSIGN_OR_RETURN(model.full,
+                   Choice<bool>("train", FLAGS_train, {{"lora", false}, {"full", true}}));
+  ASSIGN_OR_RETURN(model.random_init,
+                   Choice<bool>("init", FLAGS_init, {{"pretrained", false}, {"random", true}}));
+  if (model.random_init && !model.full) {
+    return UserError("--init=random", "an adapter on random weights learns nothing",
+                     "add --train=full");
+  }
+  RETURN_IF_ERROR(CheckRange("lora_r", FLAGS_lora_r, 1, 4096));
+  RETURN_IF_ERROR(CheckRange("lora_alpha", FLAGS_lora_alpha, 0, kInfinity));
+  RETURN_IF_ERROR(CheckRange("lora_dropout", FLAGS_lora_dropout, 0, 0.99));
+  if (!FLAGS_init_adapter.empty()) {
+    if (model.full) {
+      return UserError("--init_adapter", "--train=full trains no adapter", "leave one of them out");
+    }
+    FLAGS_init_adapter = UserPath(FLAGS_init_adapter);
+    model.adapter = FLAGS_init_adapter;
+    RETURN_IF_ERROR(CheckAgainstAdapter(model.adapter));
+  }
+  if (!model.full) {
+    nn::LoraConfig lora;
+    lora.r = FLAGS_lora_r;
+    lora.alpha = FLAGS_lora_alpha;
+    lora.dropout = FLAGS_lora_dropout;
+    lora.use_rslora = FLAGS_use_rslora;
+    lora.target_modules = nn::ParseModuleSelector(FLAGS_lora_target_modules);
+    if (lora.target_modules.empty()) {
+      return UserError("--lora_target_modules", "want at least one module", "all-linear");
+    }
+    if (model.adapter.empty()) model.lora = lora;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadOptimizerFlags(TrainOptions* options) {
+  OptimizerOptions& o = options->optimizer;
+  RETURN_IF_ERROR(CheckRange("learning_rate", o.learning_rate = FLAGS_learning_rate, 0, kInfinity));
+  using nn::LrSchedulerType;
+  ASSIGN_OR_RETURN(
+      o.lr_scheduler_type,
+      Choice<LrSchedulerType>("lr_scheduler_type", FLAGS_lr_scheduler_type,
+                              {{"linear", LrSchedulerType::kLinear},
+                               {"cosine", LrSchedulerType::kCosine},
+                               {"constant", LrSchedulerType::kConstant},
+                               {"constant_with_warmup", LrSchedulerType::kConstantWithWarmup},
+                               {"cosine_with_min_lr", LrSchedulerType::kCosineWithMinLr}}));
+  RETURN_IF_ERROR(CheckRange("min_lr_rate", o.min_lr_rate = FLAGS_min_lr_rate, 0, 1));
+  ASSIGN_OR_RETURN(o.warmup_steps, OptionalInteger("warmup_steps", FLAGS_warmup_steps));
+  RETURN_IF_ERROR(CheckRange("warmup_steps", o.warmup_steps.value_or(0), 0, kInfinity));
+  RETURN_IF_ERROR(CheckRange("warmup_ratio", o.warmup_ratio = FLAGS_warmup_ratio, 0, 1));
+  RETURN_IF_ERROR(CheckRange("weight_decay", o.weight_decay = FLAGS_weight_decay, 0, kInfinity));
+  RETURN_IF_ERROR(CheckRange("adam_beta1", o.adam_beta1 = FLAGS_adam_beta1, 0, 0.9999999));
+  RETURN_IF_ERROR(CheckRange("adam_beta2", o.adam_beta2 = FLAGS_adam_beta2, 0, 0.9999999));
+  RETURN_IF_ERROR(CheckRange("adam_epsilon", o.adam_epsilon = FLAGS_adam_epsilon, 0, 1));
+  return CheckRange("max_grad_norm", o.max_grad_norm = FLAGS_max_grad_norm, 0, kInfinity);
+}
+
+absl::Status ReadLengthOfRunFlags(TrainOptions* options) {
+  options->seed = options->model.seed = FLAGS_seed;
+  options->num_train_epochs = FLAGS_num_train_epochs;
+  RETURN_IF_ERROR(CheckRange("num_train_epochs", FLAGS_num_train_epochs, 1e-9, 1e9));
+  ASSIGN_OR_RETURN(options->max_steps, OptionalInteger("max_steps", FLAGS_max_steps));
+  RETURN_IF_ERROR(CheckRange("max_steps", options->max_steps.value_or(1), 1, kInfinity));
+  ASSIGN_OR_RETURN(options->early_stopping_patience,
+                   OptionalInteger("early_stopping_patience", FLAGS_early_stopping_patience));
+  return CheckRange("early_stopping_patience", options->early_stopping_patience.value_or(1), 1,
+                    kInfinity);
+}
+
+absl::Status ReadOutputFlags(TrainOptions* options) {
+  for (const auto& [name, value, target] :
+       {std::tuple{"logging_steps", FLAGS_logging_steps, &options->logging_steps},
+        {"eval_steps", FLAGS_eval_steps, &options->eval_steps},
+        {"save_steps", FLAGS_save_steps, &options->save_steps},
+        {"save_total_limit", FLAGS_save_total_limit, &options->save_total_limit}}) {
+    RETURN_IF_ERROR(CheckRange(name, static_cast<double>(value), 0, kInfinity));
+    *target = value;
+  }
+  ASSIGN_OR_RETURN(options->on_nonfinite, Choice<OnNonFinite>("on_nonfinite", FLAGS_on_nonfinite,
+                                                              {{"stop", OnNonFinite::kStop},
+                                                               {"skip", OnNonFinite::kSkip}}));
+  if (!FLAGS_output_dir.empty()) FLAGS_output_dir = UserPath(FLAGS_output_dir);
+  if (FLAGS_resume_from_checkpoint != "auto" && FLAGS_resume_from_checkpoint != "none") {
+    FLAGS_resume_from_checkpoint = UserPath(FLAGS_resume_from_checkpoint);
+  }
+  if (FLAGS_run_name.find('/') != std::string::npos) {
+    return UserError("--run_name", "want a name without slashes", "--output_dir is a whole path");
+  }
+  options->output_dir = FLAGS_output_dir;
+  options->run_name = FLAGS_run_name;
+  options->resume_from_checkpoint = FLAGS_resume_from_checkpoint;
+  return absl::OkStatus();
+}
+
+absl::Status ReadArithmeticFlags(TrainOptions* options) {
+  ASSIGN_OR_RETURN(options->device,
+                   Choice<std::string>("device", FLAGS_device, {{"auto", "cpu"}, {"cpu", "cpu"}}));
+  const std::vector<std::pair<std::string, DType>> types = {{"", DType::kF32},
+                                                            {"fp32", DType::kF32}};
+  ASSIGN_OR_RETURN(options->model.compute_dtype, Choice("dtype", FLAGS_dtype, types));
+  ASSIGN_OR_RETURN(options->model.base_dtype, Choice("base_dtype", FLAGS_base_dtype, types));
+  using nn::Checkpointing;
+  ASSIGN_OR_RETURN(options->gradient_checkpointing,
+                   Choice<Checkpointing>("gradient_checkpointing", FLAGS_gradient_checkpointing,
+                                         {{"auto", Checkpointing::kNone},
+                                          {"none", Checkpointing::kNone},
+                                          {"cheap", Checkpointing::kCheap},
+                                          {"layer", Checkpointing::kLayer}}));
+  ASSIGN_OR_RETURN(options->exact_sums,
+                   Choice<bool>("gradient_sum", FLAGS_gradient_sum,
+                                {{"", !options->model.full}, {"exact", true}, {"fp32", false}}));
+  options->model.sum_dtype = options->exact_sums ? DType::kI64 : DType::kF32;
+  // Written out, so that run.flags and the run's identity say what an empty default meant.
+  FLAGS_device = options->device;
+  if (FLAGS_dtype.empty()) FLAGS_dtype = "fp32";
+  if (FLAGS_base_dtype.empty()) FLAGS_base_dtype = FLAGS_dtype;
+  FLAGS_gradient_sum = options->exact_sums ? "exact" : "fp32";
+  return absl::OkStatus();
+}
+
+absl::Status ReadLaunchFlags(TrainOptions* options) {
+  const auto read = [](const char* name, const std::string& value, double low, double high,
+                       std::optional<int>* out) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::optional<int64_t> number, OptionalInteger(name, value));
+    if (!number) return absl::OkStatus();
+    RETURN_IF_ERROR(CheckRange(name, static_cast<double>(*number), low, high));
+    *out = static_cast<int>(*number);
+    return absl::OkStatus();
+  };
+  dist::LaunchFlags& launch = options->launch;
+  RETURN_IF_ERROR(read("nproc_per_node", FLAGS_nproc_per_node, 1, 1024, &launch.nproc_per_node));
+  RETURN_IF_ERROR(read("nnodes", FLAGS_nnodes, 1, 65536, &launch.nnodes));
+  RETURN_IF_ERROR(read("node_rank", FLAGS_node_rank, 0, 65535, &launch.node_rank));
+  RETURN_IF_ERROR(read("master_port", FLAGS_master_port, 1, 65535, &launch.master_port));
+  launch.master_addr = FLAGS_master_addr;
+  ASSIGN_OR_RETURN(options->num_threads, OptionalInteger("num_threads", FLAGS_num_threads));
+  RETURN_IF_ERROR(CheckRange("num_threads", options->num_threads.value_or(1), 1, 4096));
+  RETURN_IF_ERROR(CheckRange("bucket_cap_mb", FLAGS_bucket_cap_mb, 1e-6, 1e6));
+  RETURN_IF_ERROR(CheckRange("stall_timeout", FLAGS_stall_timeout, 1, 1e6));
+  RETURN_IF_ERROR(CheckRange("max_restarts", FLAGS_max_restarts, 0, 1e6));
+  options->bucket_cap_mb = FLAGS_bucket_cap_mb;
+  options->stall_timeout_s = FLAGS_stall_timeout;
+  options->max_restarts = FLAGS_max_restarts;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status ParseTrainFlags(int argc, char** argv) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> rest, ParseFlags(argc, argv, ForeignFlags()));
+  if (rest.empty()) return absl::OkStatus();
+  return UserError("flags", absl::StrCat("want flags only, got \"", rest[0], "\""),
+                   "--name=value; --help lists the flags");
+}
+
+bool PrintedHelp() {
+  if (!FLAGS_help && !FLAGS_helpfull && !FLAGS_helpshort) return false;
+  winsize window{};
+  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col >= 60;
+  std::fputs(HelpText(known ? std::min<int>(window.ws_col, 110) : 100).c_str(), stdout);
+  return true;
+}
+
+bool VersionRequested() { return FLAGS_version; }
+
+absl::StatusOr<TrainOptions> ReadTrainFlags() {
+  TrainOptions options;
+  options.dry_run = FLAGS_dry_run;
+  options.verify = FLAGS_verify;
+  RETURN_IF_ERROR(ReadExampleFlags());
+  RETURN_IF_ERROR(ReadAdapterFlags(&options));
+  RETURN_IF_ERROR(ReadOptimizerFlags(&options));
+  RETURN_IF_ERROR(ReadLengthOfRunFlags(&options));
+  RETURN_IF_ERROR(ReadOutputFlags(&options));
+  RETURN_IF_ERROR(ReadArithmeticFlags(&options));
+  RETURN_IF_ERROR(ReadLaunchFlags(&options));
+  ASSIGN_OR_RETURN(options.data, ReadDataFlags());
+  options.model.directory = options.data.model;
+  if (options.verify && !options.exact_sums) {
+    return UserError("--verify", "sums in floating point depend on the number of ranks",
+                     "--gradient_sum=exact");
+  }
+  options.identity = ResultFlags();
+  options.run_flags = RunFlags();
+  return options;
+}
+
+}  // namespace lockstep

@@ -1,0 +1,138 @@
+#include "trainer/options.h"
+
+#include <gflags/gflags.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "trainer/flag_table.h"
+
+namespace lockstep {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Sets flags as the command line would and reads them; everything is as before afterwards.
+absl::StatusOr<TrainOptions> Read(std::vector<std::string> flags) {
+  gflags::FlagSaver saver;
+  const std::string model = ::testing::TempDir() + "/model";
+  EXPECT_TRUE(MakeDirectories(model).ok());
+  flags.insert(flags.begin(), {"train", "--model=" + model, "--train_file=/data/a.jsonl"});
+  std::vector<char*> argv;
+  for (std::string& flag : flags) argv.push_back(flag.data());
+  const absl::Status parsed = ParseTrainFlags(static_cast<int>(argv.size()), argv.data());
+  if (!parsed.ok()) return parsed;
+  return ReadTrainFlags();
+}
+
+TEST(OptionsTest, DefaultsAreThoseOfTheManual) {
+  const auto options = Read({});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->model.lora->r, 16);
+  EXPECT_EQ(options->model.lora->alpha, 32);
+  EXPECT_TRUE(options->model.lora->target_modules.all_linear);
+  EXPECT_EQ(options->optimizer.learning_rate, 2e-4);
+  EXPECT_EQ(options->optimizer.lr_scheduler_type, nn::LrSchedulerType::kCosine);
+  EXPECT_EQ(options->data.global_batch_size, 16);
+  EXPECT_EQ(options->data.length.max_seq_length, 2048);
+  EXPECT_EQ(options->data.validation_split, 0);
+  EXPECT_EQ(options->seed, 42u);
+  EXPECT_TRUE(options->exact_sums);
+  EXPECT_FALSE(options->max_steps.has_value());
+  EXPECT_FALSE(Read({"--train=full"})->exact_sums);
+}
+
+TEST(OptionsTest, EveryFlagIsInOneGroupAndInTheHelp) {
+  std::set<std::string> grouped;
+  for (const FlagGroup& group : FlagGroups()) {
+    for (const char* flag : group.flags) {
+      EXPECT_TRUE(grouped.insert(flag + (*flag == '*')).second) << flag << " is there twice";
+    }
+  }
+  std::vector<gflags::CommandLineFlagInfo> all;
+  gflags::GetAllFlags(&all);
+  const std::string help = HelpText(100);
+  for (const gflags::CommandLineFlagInfo& flag : all) {
+    if (!absl::StartsWith(flag.filename, "trainer/")) continue;
+    EXPECT_EQ(grouped.count(flag.name), 1u) << flag.name << " is in no group";
+    EXPECT_THAT(help, HasSubstr(absl::StrCat("  --", flag.name)));
+  }
+}
+
+TEST(OptionsTest, ForeignNamesAreNoFlagsOfOurs) {
+  gflags::CommandLineFlagInfo info;
+  for (const auto& [name, hint] : ForeignFlags()) {
+    const bool ours = gflags::GetCommandLineFlagInfo(name.c_str(), &info) &&
+                      absl::StartsWith(info.filename, "trainer/");
+    EXPECT_FALSE(ours) << name;
+  }
+  EXPECT_THAT(Read({"--gradient_accumulation_steps=2"}).status().message(),
+              HasSubstr("HINT: --global_batch_size"));
+}
+
+TEST(OptionsTest, RunFlagsReadBackToTheSameRun) {
+  const auto options =
+      Read({"--learning_rate=0.1", "--lora_r=3", "--max_steps=7", "--noappend_eos"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_THAT(options->run_flags, HasSubstr("--lora_r=3\n"));
+  const std::string path = ::testing::TempDir() + "/run.flags";
+  ASSERT_TRUE(WriteFileAtomically(path, options->run_flags).ok());
+  const auto again = Read({"--flagfile=" + path});
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->identity, options->identity);
+  EXPECT_EQ(again->run_flags, options->run_flags);
+  EXPECT_NE(Read({})->identity, options->identity);
+}
+
+TEST(OptionsTest, RanksAndReportsAreNoPartOfARunsIdentity) {
+  const auto plain = Read({});
+  const auto other = Read({"--nproc_per_node=3", "--bucket_cap_mb=1", "--stall_timeout=9",
+                           "--logging_steps=5", "--save_steps=7", "--num_threads=2"});
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_EQ(plain->identity, other->identity);
+}
+
+TEST(OptionsTest, RelativePathsStartWhereTheUserIs) {
+  setenv("BUILD_WORKING_DIRECTORY", "/home/someone", 1);
+  const auto options = Read({"--train_file=a.jsonl,/b.jsonl,-", "--output_dir=out"});
+  unsetenv("BUILD_WORKING_DIRECTORY");
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_THAT(options->data.train_files,
+              ::testing::ElementsAre("/home/someone/a.jsonl", "/b.jsonl", "-"));
+  EXPECT_EQ(options->output_dir, "/home/someone/out");
+}
+
+TEST(OptionsTest, WrongValuesAreNamed) {
+  EXPECT_THAT(Read({"--lora_dropout=1"}).status().message(),
+              HasSubstr("[--lora_dropout] want 0 to 0.99, got 1"));
+  EXPECT_THAT(Read({"--validation_split=lots"}).status().message(),
+              HasSubstr("[--validation_split] want a number, got \"lots\""));
+  EXPECT_THAT(Read({"--validation_split=0.1", "--validation_file=v.jsonl"}).status().message(),
+              HasSubstr("--validation_file is given too"));
+  EXPECT_THAT(Read({"--nproc_per_node=0"}).status().message(),
+              HasSubstr("[--nproc_per_node] want 1 to 1024, got 0"));
+  EXPECT_THAT(Read({"--columns=x"}).status().message(), HasSubstr("columns"));
+}
+
+TEST(FindModelFolderTest, HubIdsAreLookedUpInTheLocalCache) {
+  const std::string hub = ::testing::TempDir() + "/hub";
+  const std::string repository = hub + "/models--some--model";
+  ASSERT_TRUE(MakeDirectories(repository + "/snapshots/abc").ok());
+  ASSERT_TRUE(MakeDirectories(repository + "/refs").ok());
+  ASSERT_TRUE(WriteFileAtomically(repository + "/refs/main", "abc").ok());
+  setenv("HF_HUB_CACHE", hub.c_str(), 1);
+  EXPECT_EQ(FindModelFolder("some/model").value_or(""), repository + "/snapshots/abc");
+  EXPECT_THAT(FindModelFolder("some/other").status().message(),
+              HasSubstr("hf download some/other"));
+  EXPECT_THAT(FindModelFolder("./nowhere").status().message(), HasSubstr("no folder"));
+  unsetenv("HF_HUB_CACHE");
+}
+
+}  // namespace
+}  // namespace lockstep
