@@ -1,0 +1,68 @@
+// Data parallelism: the only place that knows both autograd and dist.
+//
+// Every rank runs its packs; the step's gradient is the sum over all packs of all ranks. As a
+// leaf's gradient of one pack becomes final it is added to the flat sums; in this rank's last pack
+// that makes the parameter ready, and the reducer sums it over the ranks while backward goes on:
+//
+//   parallel.BeginStep(packs_in_step);
+//   for each pack of this rank:
+//     Tape tape(context); …; parallel.Backward(tape, nll, is_last);
+//   const StepSums sums = parallel.FinishStep(stop_requested);
+//
+// A rank without a pack takes part with zeros. With exact (int64) sums the result does not depend
+// on how packs are dealt to ranks (DESIGN.md, idea 3).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "autograd/ops/head_nll.h"
+#include "autograd/tape.h"
+#include "dist/communicator.h"
+#include "dist/gradient_reducer.h"
+#include "nn/flat_parameters.h"
+#include "tensor/context.h"
+
+namespace lockstep {
+
+// What the ranks' slots sum up to; equal on all ranks.
+struct StepSums {
+  double loss_sum = 0;      // of −log p over the step's supervised tokens
+  double num_overflow = 0;  // gradient or loss values that were not finite or too large
+  bool stop = false;        // a rank was asked to stop
+};
+
+class DataParallel {
+ public:
+  // `parameters` has dist::kNumStepSlots slots; it and `communicator` outlive this.
+  DataParallel(const Context& context, nn::FlatParameters* parameters,
+               dist::Communicator* communicator, double bucket_cap_mb);
+
+  void BeginStep(int64_t packs_in_step);
+
+  // Differentiates this pack's share of the mean loss and adds its gradients and its sum of losses
+  // to the step's. `last`: this rank's last pack of the step.
+  void Backward(autograd::Tape& tape, const autograd::HeadNllResult& nll, bool last);
+
+  // Sums over the ranks. On return parameters->sums() holds the step's gradient.
+  StepSums FinishStep(bool stop_requested);
+
+  const dist::BucketPlan& plan() const { return reducer_.plan(); }
+
+ private:
+  void MarkReady(int parameter);
+  void AddToSlot(int slot, const View& value);
+  std::vector<double> HostSlots() const;
+
+  const Context context_;
+  nn::FlatParameters* const parameters_;
+  dist::GradientReducer reducer_;
+  Tensor ones_;  // the seed of Backward
+  int64_t packs_in_step_ = 0;
+  std::vector<bool> ready_;
+};
+
+// The reduction's plan for these parameters: bucket sizes follow the dtype of their sums.
+dist::BucketPlan PlanReduction(const nn::FlatParameters& parameters, double bucket_cap_mb);
+
+}  // namespace lockstep

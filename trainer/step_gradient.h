@@ -1,0 +1,21 @@
+// One step's gradient: forward and backward of this rank's packs, summed over the ranks.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/functional/function_ref.h"
+#include "data/loader.h"
+#include "nn/decoder.h"
+#include "tensor/context.h"
+#include "trainer/data_parallel.h"
+
+namespace lockstep {
+
+// Leaves the gradient of the mean loss over the supervised tokens of all ranks' packs in the sums
+// of `parallel`'s parameters. `report` is told the phase and the pack, for the heartbeat.
+StepSums StepGradient(const Context& context, const nn::Decoder& decoder,
+                      const data::RankStep& work, const nn::ForwardOptions& forward,
+                      bool stop_requested, DataParallel* parallel,
+                      absl::FunctionRef<void(const char* phase, int64_t pack)> report);
+
+}  // namespace lockstep

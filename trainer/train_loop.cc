@@ -1,0 +1,194 @@
+#include "trainer/train_loop.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "data/loader.h"
+#include "nn/host_tensor.h"
+#include "nn/optim/adamw.h"
+#include "nn/optim/lr_schedule.h"
+#include "trainer/data_parallel.h"
+#include "trainer/evaluate.h"
+#include "trainer/step_gradient.h"
+
+namespace lockstep {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+bool Due(int64_t step, int64_t every, int64_t num_steps) {
+  return step == num_steps || (every > 0 && step % every == 0);
+}
+
+// Passes over the data after step `step` (from 0).
+double EpochAfter(const TrainingData& data, int64_t step) {
+  const int64_t per_epoch = data.plan->steps_per_epoch();
+  const auto pieces = static_cast<double>(data.train.pieces.size());
+  const double seen =
+      static_cast<double>((step % per_epoch + 1) * data.plan_options.global_batch_size);
+  return static_cast<double>(step / per_epoch) + std::min(seen, pieces) / pieces;
+}
+
+absl::Status NotFinite(const Run& run, const data::RankStep& work, const StepSums& sums) {
+  std::string documents;
+  for (const data::Pack& pack : work.packs) {
+    for (const int64_t document : pack.documents) {
+      absl::StrAppend(&documents, documents.empty() ? "" : ", ",
+                      run.data.documents.train->Position(document));
+      if (documents.size() > 300) break;
+    }
+  }
+  return UserError(
+      absl::StrCat("step ", work.step + 1),
+      absl::StrCat("want a finite loss and gradient, got a loss sum of ", sums.loss_sum, " and ",
+                   sums.num_overflow,
+                   " gradient values out of range; among this rank's documents: ", documents),
+      "a lower --learning_rate; --on_nonfinite=skip leaves such steps out");
+}
+
+nn::AdamWOptions OptimizerOf(const OptimizerOptions& o) {
+  return {o.adam_beta1, o.adam_beta2, o.adam_epsilon, o.weight_decay, o.max_grad_norm};
+}
+
+nn::LrSchedule ScheduleOf(const OptimizerOptions& o, int64_t num_steps) {
+  nn::LrSchedule schedule;
+  schedule.type = o.lr_scheduler_type;
+  schedule.peak = o.learning_rate;
+  schedule.warmup_steps = o.warmup_steps.value_or(nn::WarmupSteps(o.warmup_ratio, num_steps));
+  schedule.total_steps = num_steps;
+  schedule.min_lr_rate = o.min_lr_rate;
+  return schedule;
+}
+
+// The loop's parts, named so that Train() below reads like the algorithm.
+class Loop {
+ public:
+  explicit Loop(Run& run)
+      : run_(run),
+        parallel_(run.context, &run.model.parameters(), &run.world.communicator(),
+                  run.options.bucket_cap_mb),
+        optimizer_(run.context, run.model.parameters(), OptimizerOf(run.options.optimizer),
+                   dist::kOverflowSlot),
+        schedule_(ScheduleOf(run.options.optimizer, run.num_steps)),
+        loader_(*run.data.documents.train, run.data.train.pieces, *run.data.plan, run.world.rank(),
+                run.world.size(), run.state.step) {
+    forward_.checkpointing = run.options.gradient_checkpointing;
+    forward_.dropout = true;
+  }
+
+  absl::StatusOr<Ending> Train() {
+    if (run_.state.step == 0) {
+      RETURN_IF_ERROR(EvaluateNow());
+      if (IsBestSoFar()) RETURN_IF_ERROR(run_.save_checkpoint(run_.state));
+    }
+    while (run_.state.step < run_.num_steps) {
+      const Clock::time_point start = Clock::now();
+      const data::RankStep work = loader_.Next();
+
+      // The gradient of the mean loss: a sum over the packs of all ranks, exact in any order.
+      const StepSums sums = StepGradient(
+          run_.context, run_.model.decoder(), work, forward_, run_.world.stop_requested() != 0,
+          &parallel_, [&](const char* phase, int64_t pack) { Report(phase, pack); });
+
+      // One AdamW step along the clipped gradient, the same on every rank.
+      const double learning_rate = schedule_.At(work.step + 1);
+      optimizer_.Step(run_.context, run_.model.parameters(), work.step + 1, learning_rate);
+      const double grad_norm = nn::ToHost<double>(run_.context, optimizer_.grad_norm())[0];
+      ++run_.state.step;
+
+      RETURN_IF_ERROR(Log(work, sums, grad_norm, learning_rate, SecondsSince(start)));
+      if (Due(run_.state.step, run_.options.eval_steps, run_.num_steps)) {
+        RETURN_IF_ERROR(EvaluateNow());
+      }
+      const bool stop = sums.stop && run_.state.step < run_.num_steps;
+      if (stop || OutOfPatience() || IsBestSoFar() ||
+          Due(run_.state.step, run_.options.save_steps, run_.num_steps)) {
+        Report("save");
+        RETURN_IF_ERROR(run_.save_checkpoint(run_.state));
+      }
+      if (stop) return Ending::kInterrupted;
+      if (OutOfPatience()) return Ending::kEarlyStopped;
+    }
+    return Ending::kDone;
+  }
+
+ private:
+  void Report(const char* phase, int64_t pack = -1) {
+    run_.world.heartbeat().Report({phase, run_.state.step + 1, pack});
+  }
+
+  absl::Status Log(const data::RankStep& work, const StepSums& sums, double grad_norm,
+                   double learning_rate, double seconds) {
+    const bool finite =
+        sums.num_overflow == 0 && std::isfinite(sums.loss_sum) && std::isfinite(grad_norm);
+    if (!finite && run_.options.on_nonfinite == OnNonFinite::kStop) {
+      return NotFinite(run_, work, sums);
+    }
+    StepRecord record;
+    record.step = work.step + 1;
+    record.epoch = EpochAfter(run_.data, work.step);
+    record.loss = sums.num_overflow == 0 ? sums.loss_sum / static_cast<double>(work.num_supervised)
+                                         : std::nan("");
+    record.grad_norm = grad_norm;
+    record.learning_rate = learning_rate;
+    record.tokens = work.num_tokens;
+    record.supervised_tokens = work.num_supervised;
+    record.step_time_s = seconds;
+    record.tokens_per_second = static_cast<double>(work.num_tokens) / seconds;
+    return run_.log.Add(record);
+  }
+
+  absl::Status EvaluateNow() {
+    if (run_.data.evaluation.empty()) return absl::OkStatus();
+    const Evaluation evaluation =
+        Evaluate(run_.context, run_.model.decoder(), run_.data.validation_set(),
+                 run_.data.validation.pieces, run_.data.evaluation, run_.world.communicator(),
+                 [&](int64_t pack) { Report("evaluate", pack); });
+    CheckpointState& state = run_.state;
+    const bool better = state.best_step < 0 || evaluation.loss < state.best_eval_loss;
+    state.evals_since_best = better ? 0 : state.evals_since_best + 1;
+    if (better) {
+      state.best_step = state.step;
+      state.best_eval_loss = evaluation.loss;
+    }
+    RETURN_IF_ERROR(
+        run_.log.Add(EvalRecord{state.step, evaluation.loss, evaluation.supervised_tokens}));
+    return run_.on_evaluation();
+  }
+
+  bool OutOfPatience() const {
+    const std::optional<int64_t>& patience = run_.options.early_stopping_patience;
+    return patience && run_.state.evals_since_best >= *patience;
+  }
+
+  // Early stopping keeps the checkpoint of the lowest evaluation.
+  bool IsBestSoFar() const {
+    return run_.options.early_stopping_patience && run_.state.best_step == run_.state.step;
+  }
+
+  Run& run_;
+  DataParallel parallel_;
+  nn::AdamW optimizer_;
+  const nn::LrSchedule schedule_;
+  data::StepLoader loader_;
+  nn::ForwardOptions forward_;
+};
+
+}  // namespace
+
+int64_t NumSteps(const TrainOptions& options, const data::StepPlan& plan) {
+  if (options.max_steps) return *options.max_steps;
+  const double steps = options.num_train_epochs * static_cast<double>(plan.steps_per_epoch());
+  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(steps - 1e-9)));
+}
+
+absl::StatusOr<Ending> TrainLoop(Run& run) { return Loop(run).Train(); }
+
+}  // namespace lockstep

@@ -1,0 +1,50 @@
+// The training loop, from the first evaluation to the last step.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "dist/world.h"
+#include "nn/model.h"
+#include "tensor/context.h"
+#include "trainer/checkpoint.h"
+#include "trainer/metrics.h"
+#include "trainer/options.h"
+#include "trainer/run_log.h"
+#include "trainer/training_data.h"
+
+namespace lockstep {
+
+// What a rank has before the first step. All of it outlives the loop.
+struct Run {
+  const TrainOptions& options;
+  dist::World& world;
+  Context context;
+  nn::Model& model;
+  const TrainingData& data;
+  RunLog& log;
+  int64_t num_steps = 0;
+
+  CheckpointState state;  // where the run stands; the loop carries it on
+
+  // Writes `state` and the parameters where checkpoints of this run lie. On the other ranks than 0
+  // it does nothing.
+  std::function<absl::Status(const CheckpointState& state)> save_checkpoint;
+  // After each evaluation: a good moment to show the run so far.
+  std::function<absl::Status()> on_evaluation;
+};
+
+enum class Ending { kDone, kEarlyStopped, kInterrupted };
+
+// Errors, the same on all ranks: a loss or gradient that is not finite (--on_nonfinite=stop); on
+// rank 0 also what its files say.
+absl::StatusOr<Ending> TrainLoop(Run& run);
+
+// The steps of the whole run: --max_steps, or the epochs'.
+int64_t NumSteps(const TrainOptions& options, const data::StepPlan& plan);
+
+}  // namespace lockstep
