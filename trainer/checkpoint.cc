@@ -1,0 +1,184 @@
+#include "trainer/checkpoint.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/status.h"
+#include "nn/safetensors.h"
+
+namespace lockstep {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr char kStateFile[] = "state.json";
+constexpr char kTensorFile[] = "state.safetensors";
+constexpr char kUnfinished[] = ".unfinished-";
+
+// The flat buffers that make up the state.
+std::vector<std::pair<std::string, Tensor>> Buffers(const nn::FlatParameters& parameters) {
+  return {{"values.", parameters.values()},
+          {"exp_avg.", parameters.exp_avg()},
+          {"exp_avg_sq.", parameters.exp_avg_sq()}};
+}
+
+// Calls body(stored name, part, spec) for every tensor of the state.
+template <typename Body>
+absl::Status ForEachTensor(const nn::FlatParameters& parameters, const Body& body) {
+  for (const auto& [prefix, buffer] : Buffers(parameters)) {
+    for (int i = 0; i < parameters.num_parameters(); ++i) {
+      const nn::ParameterSpec& spec = parameters.parameters()[i].spec;
+      RETURN_IF_ERROR(body(prefix + spec.name, parameters.Part(buffer, i), spec));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WriteTensors(const std::string& path, const nn::FlatParameters& parameters) {
+  nn::SafetensorsWriter writer(path);
+  std::map<std::string, Tensor> by_name;
+  RETURN_IF_ERROR(ForEachTensor(
+      parameters, [&](const std::string& name, const Tensor& part, const nn::ParameterSpec& spec) {
+        writer.Declare(name, part.dtype(), spec.shape);
+        by_name[name] = part;
+        return absl::OkStatus();
+      }));
+  RETURN_IF_ERROR(writer.Begin({}));
+  for (const nn::StoredTensor& stored : writer.tensors()) {
+    const View& view = by_name.at(stored.name).view();
+    RETURN_IF_ERROR(writer.Append({static_cast<const char*>(view.data), view.num_bytes()}));
+  }
+  return writer.Finish();
+}
+
+absl::StatusOr<std::string> HashFile(const std::string& path) {
+  ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
+  return HashHex(file->view());
+}
+
+absl::Status SyncFolder(const std::string& folder) {
+  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return SystemError(folder, "cannot open", errno);
+  const int failed = fsync(fd);
+  close(fd);
+  return failed == 0 ? absl::OkStatus() : SystemError(folder, "cannot sync", errno);
+}
+
+absl::Status Damaged(const std::string& path, absl::string_view what) {
+  return UserError(path, absl::StrCat("not a whole checkpoint: ", what),
+                   "--resume_from_checkpoint=FOLDER names another one");
+}
+
+}  // namespace
+
+std::string CheckpointName(int64_t step) { return absl::StrFormat("step-%08d", step); }
+
+absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
+                             const nn::FlatParameters& parameters) {
+  const std::string final_name = JoinPath(folder, CheckpointName(state.step));
+  if (FileExists(final_name)) return absl::OkStatus();
+  const std::string unfinished =
+      JoinPath(folder, absl::StrCat(kUnfinished, CheckpointName(state.step), "-", getpid()));
+  std::error_code error;
+  std::filesystem::remove_all(unfinished, error);
+  RETURN_IF_ERROR(MakeDirectories(unfinished));
+
+  const std::string tensors = JoinPath(unfinished, kTensorFile);
+  RETURN_IF_ERROR(WriteTensors(tensors, parameters));
+  Json json = {{"step", state.step},
+               {"tokens_per_pack", state.tokens_per_pack},
+               {"identity", state.identity},
+               {"best_step", state.best_step},
+               {"best_eval_loss", state.best_eval_loss},
+               {"evals_since_best", state.evals_since_best}};
+  ASSIGN_OR_RETURN(json[kTensorFile], HashFile(tensors));
+  RETURN_IF_ERROR(WriteFileAtomically(JoinPath(unfinished, kStateFile), json.dump(1) + "\n"));
+  RETURN_IF_ERROR(SyncFolder(unfinished));
+  if (std::rename(unfinished.c_str(), final_name.c_str()) != 0) {
+    return SystemError(final_name, "cannot rename to it", errno);
+  }
+  return SyncFolder(folder);
+}
+
+absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint) {
+  const std::string path = JoinPath(checkpoint, kStateFile);
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  CheckpointState state;
+  std::string hash;
+  try {
+    const Json json = Json::parse(text);
+    json.at("step").get_to(state.step);
+    json.at("tokens_per_pack").get_to(state.tokens_per_pack);
+    json.at("identity").get_to(state.identity);
+    json.at("best_step").get_to(state.best_step);
+    json.at("best_eval_loss").get_to(state.best_eval_loss);
+    json.at("evals_since_best").get_to(state.evals_since_best);
+    json.at(kTensorFile).get_to(hash);
+  } catch (const Json::exception& wrong) {
+    return Damaged(path, wrong.what());
+  }
+  const std::string tensors = JoinPath(checkpoint, kTensorFile);
+  ASSIGN_OR_RETURN(const std::string found, HashFile(tensors));
+  if (found != hash) {
+    return Damaged(tensors, absl::StrCat("want content with hash ", hash, ", got ", found));
+  }
+  return state;
+}
+
+absl::Status RestoreParameters(const std::string& checkpoint, nn::FlatParameters* parameters) {
+  ASSIGN_OR_RETURN(const auto file, nn::SafetensorsFile::Open(JoinPath(checkpoint, kTensorFile)));
+  return ForEachTensor(
+      *parameters, [&](const std::string& name, const Tensor& part, const nn::ParameterSpec& spec) {
+        const nn::StoredTensor* stored = file->Find(name);
+        if (stored == nullptr) return Damaged(file->path(), absl::StrCat("no tensor ", name));
+        if (stored->shape != spec.shape) {
+          return Damaged(file->path(), absl::StrCat(name, " has another shape"));
+        }
+        return file->Read(*stored, 0, stored->numel(), part.dtype(), part.Mutable("restore").data);
+      });
+}
+
+std::vector<std::string> ListCheckpoints(const std::string& folder) {
+  std::vector<std::string> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (absl::StartsWith(entry.path().filename().string(), "step-")) found.push_back(entry.path());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+absl::Status RotateCheckpoints(const std::string& folder, int64_t limit, int64_t best_step) {
+  std::error_code error;
+  std::vector<std::string> doomed;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (absl::StartsWith(entry.path().filename().string(), kUnfinished)) {
+      doomed.push_back(entry.path());
+    }
+  }
+  const std::vector<std::string> checkpoints = ListCheckpoints(folder);
+  const size_t keep = limit == 0 ? checkpoints.size() : static_cast<size_t>(limit);
+  for (size_t i = 0; i + keep < checkpoints.size(); ++i) {
+    if (!absl::EndsWith(checkpoints[i], CheckpointName(best_step)))
+      doomed.push_back(checkpoints[i]);
+  }
+  for (const std::string& path : doomed) {
+    std::filesystem::remove_all(path, error);
+    if (error) return SystemError(path, "cannot remove", error.value());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace lockstep

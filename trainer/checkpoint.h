@@ -1,0 +1,53 @@
+// Checkpoints: everything that decides how a run goes on, and nothing else.
+//
+//   checkpoints/step-00000500/state.json          step, identity of the run, hash of the other file
+//                             state.safetensors   values.NAME, exp_avg.NAME, exp_avg_sq.NAME, f32
+//
+// Parameters go by name. The position in the data is the step, since the plan is a pure function of
+// data and options; random numbers are functions of seed and place. The number of ranks is not in
+// it, so any number goes on with it. A checkpoint is written under another name, fsynced, and
+// renamed: one that has its name is whole. Its content is verified by hash when it is read.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "nn/flat_parameters.h"
+#include "trainer/run_identity.h"
+
+namespace lockstep {
+
+struct CheckpointState {
+  int64_t step = 0;  // steps done
+  int64_t tokens_per_pack = 0;
+  RunIdentity identity;
+  // Early stopping's memory.
+  int64_t best_step = -1;  // of the lowest evaluation so far; -1: none yet
+  double best_eval_loss = 0;
+  int64_t evals_since_best = 0;
+};
+
+// Writes folder/step-NNNNNNNN; where it is there already it is left alone.
+absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
+                             const nn::FlatParameters& parameters);
+
+// One checkpoint's state, its tensors verified by hash.
+absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint);
+
+// Its tensors into values and moments. Errors: a name or shape that does not fit.
+absl::Status RestoreParameters(const std::string& checkpoint, nn::FlatParameters* parameters);
+
+// The checkpoints of `folder`, oldest first; none if it does not exist.
+std::vector<std::string> ListCheckpoints(const std::string& folder);
+
+// Removes the oldest ones beyond `limit` (0: none), but never that of `best_step`; and what a crash
+// has left behind half-written.
+absl::Status RotateCheckpoints(const std::string& folder, int64_t limit, int64_t best_step);
+
+// "step-00000500".
+std::string CheckpointName(int64_t step);
+
+}  // namespace lockstep

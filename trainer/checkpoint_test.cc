@@ -1,0 +1,119 @@
+#include "trainer/checkpoint.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "tensor/allocator.h"
+
+namespace lockstep {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+
+class CheckpointTest : public ::testing::Test {
+ protected:
+  nn::FlatParameters Parameters(std::vector<nn::ParameterSpec> specs) {
+    return nn::FlatParameters(context_, std::move(specs), {});
+  }
+  static std::vector<nn::ParameterSpec> Specs() {
+    return {{"layer.0.lora_A", {3, 5}}, {"layer.0.lora_B", {7, 3}}};
+  }
+  static void FillPart(const Tensor& part, float start) {
+    float* values = part.Mutable("test").as<float>();
+    for (int64_t i = 0; i < part.numel(); ++i) values[i] = start + 0.1f * static_cast<float>(i);
+  }
+  static std::vector<float> Values(const Tensor& part) {
+    const float* values = part.view().as<float>();
+    return std::vector<float>(values, values + part.numel());
+  }
+
+  std::string Folder() const {
+    return ::testing::TempDir() + "/" +
+           ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  }
+
+  CpuAllocator allocator_;
+  const Context context_{Stream{allocator_.device()}, &allocator_};
+};
+
+TEST_F(CheckpointTest, GoesByNameNotByOffset) {
+  nn::FlatParameters saved = Parameters(Specs());
+  FillPart(saved.Part(saved.values(), 0), 1);
+  FillPart(saved.Part(saved.exp_avg(), 1), 2);
+  FillPart(saved.Part(saved.exp_avg_sq(), 1), 3);
+  CheckpointState state;
+  state.step = 12;
+  state.tokens_per_pack = 640;
+  state.identity = {{"lora_r", "3"}};
+  ASSERT_TRUE(WriteCheckpoint(Folder(), state, saved).ok());
+
+  const std::vector<std::string> found = ListCheckpoints(Folder());
+  ASSERT_THAT(found, ElementsAre(EndsWith("/step-00000012")));
+  const auto read = ReadCheckpoint(found[0]);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->step, 12);
+  EXPECT_EQ(read->tokens_per_pack, 640);
+  EXPECT_EQ(read->identity, state.identity);
+
+  nn::FlatParameters other = Parameters({Specs()[1], Specs()[0]});  // another order
+  ASSERT_TRUE(RestoreParameters(found[0], &other).ok());
+  EXPECT_EQ(Values(other.Part(other.values(), 1)), Values(saved.Part(saved.values(), 0)));
+  EXPECT_EQ(Values(other.Part(other.exp_avg(), 0)), Values(saved.Part(saved.exp_avg(), 1)));
+  EXPECT_EQ(Values(other.Part(other.exp_avg_sq(), 0)), Values(saved.Part(saved.exp_avg_sq(), 1)));
+}
+
+TEST_F(CheckpointTest, DamageIsNoticed) {
+  const nn::FlatParameters parameters = Parameters(Specs());
+  CheckpointState state;
+  state.step = 1;
+  ASSERT_TRUE(WriteCheckpoint(Folder(), state, parameters).ok());
+  const std::string path = ListCheckpoints(Folder())[0] + "/state.safetensors";
+  std::string bytes = *ReadFile(path);
+  bytes[bytes.size() - 3] ^= 4;
+  ASSERT_TRUE(WriteFileAtomically(path, bytes).ok());
+  EXPECT_THAT(ReadCheckpoint(ListCheckpoints(Folder())[0]).status().message(),
+              HasSubstr("not a whole checkpoint"));
+}
+
+TEST_F(CheckpointTest, AnotherModelsParametersAreNamed) {
+  const nn::FlatParameters saved = Parameters(Specs());
+  CheckpointState state;
+  ASSERT_TRUE(WriteCheckpoint(Folder(), state, saved).ok());
+  nn::FlatParameters wider = Parameters({{"layer.0.lora_A", {4, 5}}});
+  EXPECT_THAT(RestoreParameters(ListCheckpoints(Folder())[0], &wider).message(),
+              HasSubstr("layer.0.lora_A has another shape"));
+  nn::FlatParameters more = Parameters({{"layer.1.lora_A", {3, 5}}});
+  EXPECT_THAT(RestoreParameters(ListCheckpoints(Folder())[0], &more).message(),
+              HasSubstr("no tensor values.layer.1.lora_A"));
+}
+
+TEST_F(CheckpointTest, RotationKeepsTheNewestAndTheBest) {
+  const nn::FlatParameters parameters = Parameters(Specs());
+  for (int step = 1; step <= 5; ++step) {
+    CheckpointState state;
+    state.step = step;
+    ASSERT_TRUE(WriteCheckpoint(Folder(), state, parameters).ok());
+  }
+  ASSERT_TRUE(MakeDirectories(Folder() + "/.unfinished-step-00000006-123").ok());
+  ASSERT_TRUE(RotateCheckpoints(Folder(), 2, 1).ok());
+  EXPECT_THAT(
+      ListCheckpoints(Folder()),
+      ElementsAre(EndsWith("step-00000001"), EndsWith("step-00000004"), EndsWith("step-00000005")));
+  EXPECT_FALSE(FileExists(Folder() + "/.unfinished-step-00000006-123"));
+}
+
+TEST(CompareRunsTest, NamesWhatDiffers) {
+  const RunIdentity stored = {{"lora_r", "16"}, {"seed", "1"}, {"content of --model", "aa"}};
+  EXPECT_TRUE(CompareRuns("run", stored, stored).ok());
+  const RunIdentity now = {{"lora_r", "8"}, {"seed", "1"}, {"content of --model", "bb"}};
+  const absl::Status status = CompareRuns("run", stored, now);
+  EXPECT_THAT(status.message(), HasSubstr("--lora_r was \"16\" and is \"8\""));
+  EXPECT_THAT(status.message(), HasSubstr("content of --model is another"));
+  EXPECT_THAT(status.message(), ::testing::Not(HasSubstr("seed")));
+}
+
+}  // namespace
+}  // namespace lockstep

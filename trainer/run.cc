@@ -1,0 +1,215 @@
+#include "trainer/run.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "base/check.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "base/thread_pool.h"
+#include "dist/exit_code.h"
+#include "dist/world.h"
+#include "nn/model.h"
+#include "tensor/runtime.h"
+#include "trainer/data_parallel.h"
+#include "trainer/environment.h"
+#include "trainer/memory_plan.h"
+#include "trainer/number.h"
+#include "trainer/run_identity.h"
+#include "trainer/run_log.h"
+#include "trainer/run_output.h"
+#include "trainer/samples.h"
+#include "trainer/train_loop.h"
+#include "trainer/training_data.h"
+#include "trainer/verify.h"
+
+namespace lockstep {
+namespace {
+
+// Everything that is known without a communicator.
+struct Prepared {
+  nn::ModelConfig config;
+  RunIdentity identity;
+  RunStart start;
+  std::unique_ptr<TrainingData> data;  // null if the run is finished
+};
+
+// `decide` gives the run's start: rank 0 and the parent look, the other ranks are told.
+absl::StatusOr<Prepared> Prepare(
+    const TrainOptions& options, const data::ProgressFn& progress,
+    absl::FunctionRef<absl::StatusOr<RunStart>(const RunIdentity&)> decide) {
+  Prepared prepared;
+  ASSIGN_OR_RETURN(prepared.config, nn::ReadModelConfig(options.data.model));
+  ASSIGN_OR_RETURN(Documents documents, LoadDocuments(options.data, prepared.config, progress));
+  ASSIGN_OR_RETURN(prepared.identity, IdentityOf(options, documents));
+  ASSIGN_OR_RETURN(prepared.start, decide(prepared.identity));
+  if (prepared.start.kind == RunStart::Kind::kFinished) return prepared;
+  DataOptions data_options = options.data;
+  if (prepared.start.kind == RunStart::Kind::kResume) {
+    data_options.tokens_per_pack = prepared.start.state.tokens_per_pack;
+  }
+  ASSIGN_OR_RETURN(prepared.data,
+                   PlanTraining(std::move(documents), data_options, prepared.config, options.seed));
+  return prepared;
+}
+
+void PrintRows(const char* title, const std::vector<std::pair<std::string, std::string>>& rows) {
+  std::printf("%s\n", title);
+  for (const auto& [name, value] : rows) std::printf("  %-26s %s\n", name.c_str(), value.c_str());
+}
+
+data::ProgressFn TerminalProgress() {
+  return [](absl::string_view what, int64_t done, int64_t total) {
+    if (isatty(STDERR_FILENO) != 1 || total <= 0) return;
+    std::fprintf(stderr, "\r\033[K%.*s %d %%%s", static_cast<int>(what.size()), what.data(),
+                 static_cast<int>(100 * done / total), done >= total ? "\r\033[K" : "");
+  };
+}
+
+// The cores that this process may use.
+int NumCores() {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  return sched_getaffinity(0, sizeof(cores), &cores) == 0 ? CPU_COUNT(&cores) : 1;
+}
+
+// Rank 0 looks at the output folder, the others are told what it found.
+absl::StatusOr<RunStart> AgreeOnStart(dist::World& world, const TrainOptions& options,
+                                      const RunIdentity& identity) {
+  constexpr char kKey[] = "run start";
+  if (world.rank() == 0) {
+    ASSIGN_OR_RETURN(const RunStart start, DecideStart(options, identity));
+    RETURN_IF_ERROR(world.store().Set(kKey, EncodeStart(start)));
+    return start;
+  }
+  ASSIGN_OR_RETURN(const std::string text,
+                   world.store().Wait(kKey, std::chrono::milliseconds(600'000)));
+  return DecodeStart(text);
+}
+
+// Rank 0 reads the checkpoint; all have its values and moments afterwards.
+absl::Status RestoreOnAllRanks(dist::World& world, const Context& context,
+                               const std::string& checkpoint, nn::FlatParameters* parameters) {
+  if (world.rank() == 0) RETURN_IF_ERROR(RestoreParameters(checkpoint, parameters));
+  for (const Tensor& buffer :
+       {parameters->values(), parameters->exp_avg(), parameters->exp_avg_sq()}) {
+    dist::Communicator& communicator = world.communicator();
+    communicator.Wait(
+        communicator.Broadcast(buffer.Mutable("restore"), 0, context.stream, "checkpoint"),
+        context.stream);
+  }
+  parameters->RefreshImage(context);
+  return absl::OkStatus();
+}
+
+std::map<std::string, std::string> FactsThatRanksShare(const Prepared& prepared) {
+  return {{"program", BinaryHash()},
+          {"options and content of files", HashOf(prepared.identity)},
+          {"step plan", prepared.data->plan->Hash()}};
+}
+
+int ExitCodeOf(Ending ending, dist::World& world) {
+  if (ending != Ending::kInterrupted) return dist::kExitDone;
+  // The signal may not have reached every rank when the stop was agreed on.
+  return static_cast<int>(dist::AllReduceValue(
+      world.communicator(), int64_t{world.stop_requested()}, dist::ReduceOp::kMax, "stop"));
+}
+
+}  // namespace
+
+absl::StatusOr<Preflight> CheckBeforeLaunch(const TrainOptions& options, int ranks) {
+  ASSIGN_OR_RETURN(const Prepared prepared,
+                   Prepare(options, TerminalProgress(), [&](const RunIdentity& identity) {
+                     return DecideStart(options, identity);
+                   }));
+  if (prepared.data != nullptr) {
+    ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(options, *prepared.data));
+    RETURN_IF_ERROR(CheckFits(memory, ranks));
+  }
+  return Preflight{prepared.start};
+}
+
+absl::Status PrintPlans(const TrainOptions& options, int ranks) {
+  ASSIGN_OR_RETURN(const Prepared prepared,
+                   Prepare(options, TerminalProgress(), [](const RunIdentity&) {
+                     return absl::StatusOr<RunStart>(RunStart{});
+                   }));
+  PrintRows("data", DataTable(*prepared.data));
+  PrintRows("steps", PlanTable(*prepared.data, NumSteps(options, *prepared.data->plan), ranks));
+  ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(options, *prepared.data));
+  std::printf("buckets\n%s", memory.buckets.c_str());
+  PrintRows("memory", MemoryTable(memory));
+  return CheckFits(memory, ranks);
+}
+
+absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& env) {
+  SetNumThreads(static_cast<int>(
+      options.num_threads.value_or(std::max(1, NumCores() / env.local_world_size))));
+  dist::WorldOptions world_options;
+  world_options.stall_timeout_seconds = options.stall_timeout_s;
+  ASSIGN_OR_RETURN(const auto world, dist::JoinWorld(env, world_options));
+
+  // What is trained on, and from where: the same on every rank, proven.
+  world->heartbeat().Report({"load"});
+  ASSIGN_OR_RETURN(const Prepared prepared, Prepare(
+                                                options, [](absl::string_view, int64_t, int64_t) {},
+                                                [&](const RunIdentity& identity) {
+                                                  return AgreeOnStart(*world, options, identity);
+                                                }));
+  const RunStart& start = prepared.start;
+  if (start.kind == RunStart::Kind::kFinished) {
+    world->Leave();
+    return dist::kExitDone;
+  }
+  RETURN_IF_ERROR(world->Agree(FactsThatRanksShare(prepared)));
+
+  // A frozen base model with small trainable adapters, or every weight.
+  ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(Device{DeviceType::kCPU}));
+  const Context& context = runtime->context();
+  nn::ModelOptions model_options = options.model;
+  model_options.num_slots = dist::kNumStepSlots;
+  ASSIGN_OR_RETURN(const auto model, nn::Model::Load(context, model_options));
+
+  ASSIGN_OR_RETURN(const auto output, RunOutput::Create(options, start, *world, context, *model,
+                                                        *prepared.data, prepared.identity));
+  if (options.verify) {
+    ASSIGN_OR_RETURN(const std::string proof,
+                     VerifyLockstep(context, options.gradient_checkpointing, options.bucket_cap_mb,
+                                    *prepared.data, &world->communicator(), model.get()));
+    output->log().Say(proof);
+  }
+  RETURN_IF_ERROR(output->SampleBefore());
+  if (start.kind == RunStart::Kind::kResume) {
+    RETURN_IF_ERROR(RestoreOnAllRanks(*world, context, start.checkpoint, &model->parameters()));
+  }
+
+  Run run{options,     *world, context, *model, *prepared.data, output->log(), output->num_steps(),
+          start.state, {},     {}};
+  run.state.identity = prepared.identity;
+  run.state.tokens_per_pack = prepared.data->plan_options.tokens_per_pack;
+  run.save_checkpoint = [&](const CheckpointState& state) { return output->Checkpoint(state); };
+  run.on_evaluation = [&] { return output->Show("running"); };
+  ASSIGN_OR_RETURN(const Ending ending, TrainLoop(run));
+
+  // Early stopping's result is the best evaluation's, wherever the run has ended.
+  const bool has_better = run.state.best_step >= 0 && run.state.best_step < run.state.step;
+  if (options.early_stopping_patience && has_better && ending != Ending::kInterrupted) {
+    const std::string best = JoinPath(CheckpointFolder(start), CheckpointName(run.state.best_step));
+    RETURN_IF_ERROR(RestoreOnAllRanks(*world, context, best, &model->parameters()));
+    output->log().Say(absl::StrCat("the best evaluation was after step ", run.state.best_step,
+                                   ": its parameters are the result"));
+  }
+  RETURN_IF_ERROR(output->Finish(ending, run.state.step));
+  const int exit_code = ExitCodeOf(ending, *world);
+  world->Leave();
+  return exit_code;
+}
+
+}  // namespace lockstep

@@ -1,0 +1,210 @@
+#include "trainer/run_folder.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "base/check.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "tools/tool_main.h"
+#include "trainer/environment.h"
+
+namespace lockstep {
+namespace {
+
+using Json = nlohmann::json;
+namespace fs = std::filesystem;
+
+std::string Stem(const std::string& path) {
+  const std::string stem = fs::path(path).stem();
+  return stem.empty() || stem == "-" ? "stdin" : stem;
+}
+
+std::string FolderOf(const TrainOptions& options) {
+  if (!options.output_dir.empty()) return fs::absolute(options.output_dir).lexically_normal();
+  std::string name = options.run_name;
+  if (name.empty()) {
+    const std::string time = absl::FormatTime("%Y%m%d-%H%M%S", absl::Now(), absl::LocalTimeZone());
+    name = absl::StrCat(time, "-", fs::path(options.data.model).filename().string(), "-",
+                        Stem(options.data.train_files[0]));
+  }
+  return fs::absolute(UserPath(JoinPath("runs", name))).lexically_normal();
+}
+
+struct StoredRun {
+  RunIdentity identity;
+  std::string state;
+};
+absl::StatusOr<StoredRun> ReadRunJson(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  try {
+    const Json json = Json::parse(text);
+    return StoredRun{json.at("identity").get<RunIdentity>(), json.at("state").get<std::string>()};
+  } catch (const Json::exception& wrong) {
+    return UserError(path, absl::StrCat("not a run's description: ", wrong.what()),
+                     "give another --output_dir");
+  }
+}
+
+// A folder without run.json that holds what a run would write.
+absl::Status RefuseForeignFiles(const std::string& folder) {
+  for (const char* name : {"metrics.jsonl", "adapter_model.safetensors", "model.safetensors",
+                           "checkpoints", "config.json"}) {
+    if (!FileExists(JoinPath(folder, name))) continue;
+    return UserError(folder, absl::StrCat("holds a ", name, " of something else"),
+                     "give another --output_dir");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTokensPerPack(const TrainOptions& options, const CheckpointState& state,
+                                const std::string& where) {
+  const int64_t wanted = options.data.tokens_per_pack.value_or(state.tokens_per_pack);
+  if (wanted == state.tokens_per_pack) return absl::OkStatus();
+  return UserError(where,
+                   absl::StrCat("holds another run: --tokens_per_pack was ", state.tokens_per_pack,
+                                " and is ", wanted),
+                   "leave the flag out: the checkpoint's value holds");
+}
+
+absl::StatusOr<RunStart> ResumeFrom(RunStart start, const std::string& checkpoint,
+                                    const TrainOptions& options, const RunIdentity& identity) {
+  ASSIGN_OR_RETURN(start.state, ReadCheckpoint(checkpoint));
+  RETURN_IF_ERROR(CompareRuns(checkpoint, start.state.identity, identity));
+  RETURN_IF_ERROR(CheckTokensPerPack(options, start.state, checkpoint));
+  start.kind = RunStart::Kind::kResume;
+  start.checkpoint = checkpoint;
+  return start;
+}
+
+// The newest checkpoint that is whole; a damaged one is named and passed over.
+absl::StatusOr<RunStart> ResumeFromNewest(const RunStart& start, const TrainOptions& options,
+                                          const RunIdentity& identity) {
+  std::vector<std::string> checkpoints = ListCheckpoints(CheckpointFolder(start));
+  std::reverse(checkpoints.begin(), checkpoints.end());
+  for (const std::string& checkpoint : checkpoints) {
+    if (const auto whole = ReadCheckpoint(checkpoint); !whole.ok()) {
+      LOG(WARNING) << whole.status().message() << "; trying the one before";
+      continue;
+    }
+    return ResumeFrom(start, checkpoint, options, identity);
+  }
+  return start;
+}
+
+}  // namespace
+
+std::string CheckpointFolder(const RunStart& start) {
+  return JoinPath(start.folder, "checkpoints");
+}
+
+absl::StatusOr<RunStart> DecideStart(const TrainOptions& options, const RunIdentity& identity) {
+  RunStart start;
+  start.folder = FolderOf(options);
+  const std::string run_json = JoinPath(start.folder, "run.json");
+  const bool holds_run = FileExists(run_json);
+  const std::string& resume = options.resume_from_checkpoint;
+  if (!holds_run) RETURN_IF_ERROR(RefuseForeignFiles(start.folder));
+  if (holds_run && resume == "none") {
+    return UserError(start.folder, "holds a run already, and --resume_from_checkpoint=none",
+                     "give another --output_dir, or leave the flag out to go on");
+  }
+  if (holds_run) {
+    ASSIGN_OR_RETURN(const StoredRun stored, ReadRunJson(run_json));
+    RETURN_IF_ERROR(CompareRuns(start.folder, stored.identity, identity));
+    if (stored.state == "done" || stored.state == "early stopped") {
+      start.kind = RunStart::Kind::kFinished;
+      return start;
+    }
+  }
+  if (resume != "auto" && resume != "none") return ResumeFrom(start, resume, options, identity);
+  return holds_run ? ResumeFromNewest(start, options, identity) : start;
+}
+
+std::string EncodeStart(const RunStart& start) {
+  const CheckpointState& state = start.state;
+  return Json{
+      {"kind", static_cast<int>(start.kind)},     {"folder", start.folder},
+      {"checkpoint", start.checkpoint},           {"step", state.step},
+      {"tokens_per_pack", state.tokens_per_pack}, {"best_step", state.best_step},
+      {"best_eval_loss", state.best_eval_loss},   {"evals_since_best", state.evals_since_best}}
+      .dump();
+}
+
+absl::StatusOr<RunStart> DecodeStart(const std::string& text) {
+  RunStart start;
+  try {
+    const Json json = Json::parse(text);
+    start.kind = static_cast<RunStart::Kind>(json.at("kind").get<int>());
+    json.at("folder").get_to(start.folder);
+    json.at("checkpoint").get_to(start.checkpoint);
+    json.at("step").get_to(start.state.step);
+    json.at("tokens_per_pack").get_to(start.state.tokens_per_pack);
+    json.at("best_step").get_to(start.state.best_step);
+    json.at("best_eval_loss").get_to(start.state.best_eval_loss);
+    json.at("evals_since_best").get_to(start.state.evals_since_best);
+  } catch (const Json::exception& wrong) {
+    return absl::InternalError(absl::StrCat("rank 0 said: ", wrong.what()));
+  }
+  return start;
+}
+
+absl::Status CreateRunFolder(const RunStart& start, const TrainOptions& options,
+                             int64_t tokens_per_pack) {
+  RETURN_IF_ERROR(MakeDirectories(JoinPath(start.folder, "logs")));
+  RETURN_IF_ERROR(MakeDirectories(CheckpointFolder(start)));
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                           "added_tokens.json", "tokenizer.model", "vocab.json", "merges.txt",
+                           "chat_template.jinja", "chat_template.json", "generation_config.json"}) {
+    const std::string source = JoinPath(options.data.model, name);
+    if (!FileExists(source)) continue;
+    ASSIGN_OR_RETURN(const std::string content, ReadFile(source));
+    RETURN_IF_ERROR(WriteFileAtomically(JoinPath(start.folder, name), content));
+  }
+  std::string flags;
+  for (const absl::string_view line : absl::StrSplit(options.run_flags, '\n', absl::SkipEmpty())) {
+    const bool resolved =
+        absl::StartsWith(line, "--tokens_per_pack=") || absl::StartsWith(line, "--output_dir=");
+    if (!resolved) absl::StrAppend(&flags, line, "\n");
+  }
+  absl::StrAppend(&flags, "--tokens_per_pack=", tokens_per_pack, "\n--output_dir=", start.folder,
+                  "\n");
+  return WriteFileAtomically(JoinPath(start.folder, "run.flags"), flags);
+}
+
+absl::Status WriteRunJson(const RunStart& start, const TrainOptions& options,
+                          const RunFacts& facts) {
+  const auto object = [](const std::vector<std::pair<std::string, std::string>>& rows) {
+    Json json = Json::object();
+    for (const auto& [name, value] : rows) json[name] = value;
+    return json;
+  };
+  Json flags = Json::object();
+  for (const absl::string_view line : absl::StrSplit(options.run_flags, '\n', absl::SkipEmpty())) {
+    const std::pair<std::string, std::string> parts =
+        absl::StrSplit(line.substr(2), absl::MaxSplits('=', 1));
+    flags[parts.first] = parts.second;
+  }
+  const Json json = {{"state", facts.state},
+                     {"started", facts.started},
+                     {"steps_done", facts.steps_done},
+                     {"num_steps", facts.num_steps},
+                     {"tokens_per_pack", facts.tokens_per_pack},
+                     {"ranks", facts.world_size},
+                     {"bits_independent_of_ranks", facts.bits_independent_of_ranks},
+                     {"options", flags},
+                     {"identity", facts.identity},
+                     {"hashes", object(facts.hashes)},
+                     {"versions", object(Versions())},
+                     {"hardware", object(Hardware())}};
+  return WriteFileAtomically(JoinPath(start.folder, "run.json"), json.dump(2) + "\n");
+}
+
+}  // namespace lockstep

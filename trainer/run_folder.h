@@ -1,0 +1,59 @@
+// The output folder: whether a run may begin in it, and what is put there.
+//
+//   run.json run.flags      the run's options and identity; its state: running, done, interrupted
+//   metrics.jsonl tensorboard/ checkpoints/ logs/
+//   tokenizer files         byte for byte the model's
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "trainer/checkpoint.h"
+#include "trainer/options.h"
+#include "trainer/run_identity.h"
+
+namespace lockstep {
+
+// How a run begins.
+struct RunStart {
+  enum class Kind { kNew, kResume, kFinished };
+  Kind kind = Kind::kNew;
+  std::string folder;      // absolute
+  std::string checkpoint;  // kResume: its folder
+  CheckpointState state;   // kResume: what is in it; else step 0
+};
+
+// Looks at the output folder and --resume_from_checkpoint; changes nothing. Errors: the folder
+// holds another run (and which option differs), a checkpoint that is damaged or of another run.
+absl::StatusOr<RunStart> DecideStart(const TrainOptions& options, const RunIdentity& identity);
+
+// To and from text, for telling the other ranks.
+std::string EncodeStart(const RunStart& start);
+absl::StatusOr<RunStart> DecodeStart(const std::string& text);
+
+// What goes into run.json beside the options.
+struct RunFacts {
+  RunIdentity identity;
+  std::string state;  // "running", "done", "interrupted", "early stopped"
+  int64_t steps_done = 0;
+  int64_t num_steps = 0;
+  int64_t tokens_per_pack = 0;
+  int world_size = 1;
+  bool bits_independent_of_ranks = true;
+  std::string started;  // RFC 3339
+  std::vector<std::pair<std::string, std::string>> hashes;
+};
+
+// Makes the folder, copies the tokenizer's files and writes run.flags.
+absl::Status CreateRunFolder(const RunStart& start, const TrainOptions& options,
+                             int64_t tokens_per_pack);
+absl::Status WriteRunJson(const RunStart& start, const TrainOptions& options,
+                          const RunFacts& facts);
+
+std::string CheckpointFolder(const RunStart& start);
+
+}  // namespace lockstep

@@ -1,0 +1,39 @@
+// Where a run's figures go: metrics.jsonl, TensorBoard, and the terminal. Rank 0 has one that
+// speaks; that of the other ranks takes everything and is silent.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "trainer/metrics.h"
+#include "trainer/progress.h"
+#include "trainer/tensorboard.h"
+
+namespace lockstep {
+
+class RunLog {
+ public:
+  // A silent one.
+  RunLog() = default;
+
+  // Continues the files of `folder` behind `last_step` (−1: anew).
+  static absl::StatusOr<std::unique_ptr<RunLog>> Open(const std::string& folder, int64_t last_step,
+                                                      int64_t num_steps, int64_t logging_steps);
+
+  absl::Status Add(const StepRecord& record);
+  absl::Status Add(const EvalRecord& record);
+  void Say(const std::string& line);
+
+  // Empty if silent.
+  const MetricsHistory& history() const;
+
+ private:
+  std::unique_ptr<MetricsLog> metrics_;
+  std::unique_ptr<EventFile> events_;
+  std::unique_ptr<Progress> progress_;
+};
+
+}  // namespace lockstep

@@ -1,0 +1,195 @@
+#include "trainer/run_output.h"
+
+#include <cstdio>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "trainer/environment.h"
+#include "trainer/number.h"
+#include "trainer/report.h"
+
+namespace lockstep {
+namespace {
+
+using Rows = std::vector<std::pair<std::string, std::string>>;
+
+Rows OptionRows(const TrainOptions& options) {
+  Rows rows;
+  for (const absl::string_view line : absl::StrSplit(options.run_flags, '\n', absl::SkipEmpty())) {
+    const std::pair<std::string, std::string> parts = absl::StrSplit(line, absl::MaxSplits('=', 1));
+    rows.push_back(parts);
+  }
+  return rows;
+}
+
+Rows Headlines(const MetricsHistory& history, int64_t num_steps) {
+  Rows rows;
+  if (!history.evals.empty()) {
+    rows.push_back(
+        {"validation loss", absl::StrFormat("%.2f → %.2f", history.evals.front().eval_loss,
+                                            history.evals.back().eval_loss)});
+  }
+  if (history.steps.empty()) return rows;
+  double seconds = 0, tokens = 0;
+  for (const StepRecord& record : history.steps) {
+    seconds += record.step_time_s;
+    tokens += static_cast<double>(record.tokens);
+  }
+  rows.push_back({"training loss", absl::StrFormat("%.2f → %.2f", history.steps.front().loss,
+                                                   history.steps.back().loss)});
+  rows.push_back({"steps", absl::StrCat(history.steps.size(), " of ", num_steps)});
+  rows.push_back({"tokens", HumanCount(tokens)});
+  rows.push_back({"tokens per second", HumanCount(tokens / seconds)});
+  rows.push_back({"time in steps", ClockTime(seconds)});
+  return rows;
+}
+
+std::string Word(Ending ending) {
+  switch (ending) {
+    case Ending::kDone:
+      return "done";
+    case Ending::kEarlyStopped:
+      return "early stopped";
+    case Ending::kInterrupted:
+      return "interrupted";
+  }
+  return "";
+}
+
+}  // namespace
+
+RunOutput::RunOutput(const TrainOptions& options, const RunStart& start, dist::World& world,
+                     const Context& context, const nn::Model& model, const TrainingData& data,
+                     const RunIdentity& identity)
+    : options_(options),
+      start_(start),
+      world_(world),
+      context_(context),
+      model_(model),
+      data_(data),
+      identity_(identity),
+      num_steps_(NumSteps(options, *data.plan)),
+      started_(absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone())),
+      log_(std::make_unique<RunLog>()) {}
+
+absl::StatusOr<std::unique_ptr<RunOutput>> RunOutput::Create(
+    const TrainOptions& options, const RunStart& start, dist::World& world, const Context& context,
+    const nn::Model& model, const TrainingData& data, const RunIdentity& identity) {
+  std::unique_ptr<RunOutput> output(
+      new RunOutput(options, start, world, context, model, data, identity));
+  if (output->speaks()) RETURN_IF_ERROR(output->Begin());
+  return output;
+}
+
+absl::Status RunOutput::Begin() {
+  RETURN_IF_ERROR(CreateRunFolder(start_, options_, data_.plan_options.tokens_per_pack));
+  RETURN_IF_ERROR(WriteState("running", start_.state.step));
+  world_.SetLogDirectory(JoinPath(start_.folder, "logs"));
+  const bool resumes = start_.kind == RunStart::Kind::kResume;
+  ASSIGN_OR_RETURN(log_, RunLog::Open(start_.folder, resumes ? start_.state.step : -1, num_steps_,
+                                      options_.logging_steps));
+  log_->Say(absl::StrFormat(
+      "model %s, %s trainable parameters%s", options_.data.model,
+      HumanCount(static_cast<double>(model_.parameters().num_trainable())),
+      options_.exact_sums ? "" : "; --gradient_sum=fp32: bits depend on the number of ranks"));
+  for (const std::string& warning : model_.warnings()) log_->Say("note: " + warning);
+  for (const auto& [name, value] : DataTable(data_)) {
+    log_->Say(absl::StrFormat("  %-26s %s", name, value));
+  }
+  for (const auto& [name, value] : PlanTable(data_, num_steps_, world_.size())) {
+    log_->Say(absl::StrFormat("  %-26s %s", name, value));
+  }
+  log_->Say(absl::StrFormat(
+      "%s on %d %s, output in %s",
+      resumes ? absl::StrCat("goes on after step ", start_.state.step) : std::string("starts"),
+      world_.size(), world_.size() == 1 ? "rank" : "ranks", start_.folder));
+  prompts_ = ChoosePrompts(data_);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> RunOutput::Say(const Prompt& prompt) const {
+  return Continue(context_, model_.decoder(), *data_.documents.tokenizer, prompt);
+}
+
+absl::Status RunOutput::SampleBefore() {
+  for (const Prompt& prompt : prompts_) {
+    ASSIGN_OR_RETURN(const std::string before, Say(prompt));
+    samples_.push_back({prompt.text, before, ""});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunOutput::Checkpoint(const CheckpointState& state) {
+  if (!speaks()) return absl::OkStatus();
+  const std::string folder = CheckpointFolder(start_);
+  RETURN_IF_ERROR(WriteCheckpoint(folder, state, model_.parameters()));
+  const int64_t best = options_.early_stopping_patience ? state.best_step : -1;
+  return RotateCheckpoints(folder, options_.save_total_limit, best);
+}
+
+absl::Status RunOutput::Show(const std::string& state) {
+  if (!speaks()) return absl::OkStatus();
+  Report report;
+  report.title = std::filesystem::path(start_.folder).filename();
+  report.state = state;
+  report.headlines = Headlines(log_->history(), num_steps_);
+  report.samples = samples_;
+  Rows environment = Hardware();
+  for (auto& row : Versions()) environment.push_back(std::move(row));
+  report.tables = {{"Data", DataTable(data_)},
+                   {"Plan", PlanTable(data_, num_steps_, world_.size())},
+                   {"Options", OptionRows(options_), /*folded=*/true},
+                   {"Environment", environment, /*folded=*/true}};
+  return WriteFileAtomically(JoinPath(start_.folder, "report.html"),
+                             RenderReport(report, log_->history()));
+}
+
+absl::Status RunOutput::WriteState(const std::string& state, int64_t steps_done) {
+  RunFacts facts;
+  facts.identity = identity_;
+  facts.state = state;
+  facts.steps_done = steps_done;
+  facts.num_steps = num_steps_;
+  facts.tokens_per_pack = data_.plan_options.tokens_per_pack;
+  facts.world_size = world_.size();
+  facts.bits_independent_of_ranks = options_.exact_sums;
+  facts.started = started_;
+  facts.hashes = {{"data", data_.documents.train->key()},
+                  {"plan", data_.plan->Hash()},
+                  {"model", identity_.at("content of --model")},
+                  {"program", BinaryHash()}};
+  return WriteRunJson(start_, options_, facts);
+}
+
+absl::Status RunOutput::Finish(Ending ending, int64_t steps_done) {
+  if (!speaks()) return absl::OkStatus();
+  if (ending == Ending::kInterrupted) {
+    log_->Say(
+        absl::StrFormat("interrupted after step %d; the same command with "
+                        "--output_dir=%s goes on from there",
+                        steps_done, start_.folder));
+  } else {
+    RETURN_IF_ERROR(model_.Save(start_.folder, options_.data.model));
+    for (size_t i = 0; i < prompts_.size(); ++i) {
+      ASSIGN_OR_RETURN(samples_[i].after, Say(prompts_[i]));
+    }
+    for (const Sample& sample : samples_) {
+      log_->Say(absl::StrCat("\n> ", sample.prompt, "\nbefore: ", sample.before,
+                             "\nafter:  ", sample.after));
+    }
+    log_->Say(absl::StrCat("\n", options_.model.full ? "weights" : "adapter",
+                           ", curves and report "
+                           "in ",
+                           start_.folder));
+  }
+  RETURN_IF_ERROR(Show(Word(ending)));
+  return WriteState(Word(ending), steps_done);
+}
+
+}  // namespace lockstep

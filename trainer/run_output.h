@@ -1,0 +1,72 @@
+// Everything a run leaves behind, and what it says on the way. Rank 0 writes and speaks; on the
+// other ranks every call succeeds and does nothing, so that the run itself need not ask who it is.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "dist/world.h"
+#include "nn/model.h"
+#include "tensor/context.h"
+#include "trainer/checkpoint.h"
+#include "trainer/options.h"
+#include "trainer/run_folder.h"
+#include "trainer/run_log.h"
+#include "trainer/samples.h"
+#include "trainer/train_loop.h"
+#include "trainer/training_data.h"
+
+namespace lockstep {
+
+class RunOutput {
+ public:
+  // Makes the output folder and prints what the run is about to do. Arguments outlive the object.
+  static absl::StatusOr<std::unique_ptr<RunOutput>> Create(
+      const TrainOptions& options, const RunStart& start, dist::World& world,
+      const Context& context, const nn::Model& model, const TrainingData& data,
+      const RunIdentity& identity);
+
+  RunLog& log() { return *log_; }
+  int64_t num_steps() const { return num_steps_; }
+
+  // Lets the model speak as it is before training: before a checkpoint is restored.
+  absl::Status SampleBefore();
+
+  absl::Status Checkpoint(const CheckpointState& state);
+
+  // Writes report.html; `state` is a word about the run: "running".
+  absl::Status Show(const std::string& state);
+
+  // Writes the trained values (unless the run was interrupted), samples, report and run.json, and
+  // prints the end.
+  absl::Status Finish(Ending ending, int64_t steps_done);
+
+ private:
+  RunOutput(const TrainOptions& options, const RunStart& start, dist::World& world,
+            const Context& context, const nn::Model& model, const TrainingData& data,
+            const RunIdentity& identity);
+  bool speaks() const { return world_.rank() == 0; }
+  absl::Status Begin();
+  absl::Status WriteState(const std::string& state, int64_t steps_done);
+  absl::StatusOr<std::string> Say(const Prompt& prompt) const;
+
+  const TrainOptions& options_;
+  const RunStart& start_;
+  dist::World& world_;
+  const Context context_;
+  const nn::Model& model_;
+  const TrainingData& data_;
+  const RunIdentity& identity_;
+  const int64_t num_steps_;
+  const std::string started_;
+  std::unique_ptr<RunLog> log_;
+  std::vector<Prompt> prompts_;
+  std::vector<Sample> samples_;
+};
+
+}  // namespace lockstep

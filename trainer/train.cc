@@ -1,0 +1,77 @@
+// Fine-tunes a causal language model with LoRA, or all of its weights, on one or many ranks.
+//
+//   bazel run //trainer:train                                   the example that comes with it
+//   bazel run //trainer:train -- --model=DIR --train_file=DATA.jsonl --nproc_per_node=4
+//
+// A process is the parent that starts and watches over ranks, or one of the ranks.
+#include <gflags/gflags.h>
+#include <glog/logging.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "dist/launch_env.h"
+#include "dist/supervisor.h"
+#include "trainer/environment.h"
+#include "trainer/options.h"
+#include "trainer/run.h"
+
+namespace lockstep {
+namespace {
+
+// Checks the run, then starts its ranks and answers for them.
+absl::StatusOr<int> RunParent(const TrainOptions& options, const dist::LaunchEnv& env,
+                              std::vector<std::string> argv) {
+  ASSIGN_OR_RETURN(const Preflight preflight, CheckBeforeLaunch(options, env.local_world_size));
+  const std::string& folder = preflight.start.folder;
+  if (preflight.start.kind == RunStart::Kind::kFinished) {
+    std::printf("%s holds this run, finished; nothing is done\n", folder.c_str());
+    return dist::kExitDone;
+  }
+  // The folder's default has the time in it: from here on it is fixed.
+  argv.push_back(absl::StrCat("--output_dir=", folder));
+  dist::SuperviseOptions supervise;
+  supervise.stall_timeout_seconds = options.stall_timeout_s;
+  supervise.max_restarts = static_cast<int>(options.max_restarts);
+  return dist::Supervise(env, supervise, argv);
+}
+
+absl::StatusOr<int> Train(int argc, char** argv) {
+  RETURN_IF_ERROR(ParseTrainFlags(argc, argv));
+  if (PrintedHelp()) return dist::kExitDone;
+  if (VersionRequested()) {
+    for (const auto& [name, version] : Versions()) {
+      std::printf("%-14s %s\n", name.c_str(), version.c_str());
+    }
+    return dist::kExitDone;
+  }
+  ASSIGN_OR_RETURN(const TrainOptions options, ReadTrainFlags());
+  ASSIGN_OR_RETURN(const dist::LaunchEnv env,
+                   dist::ResolveLaunch(dist::ReadEnvironment(), options.launch));
+  if (options.dry_run) {
+    RETURN_IF_ERROR(PrintPlans(options, env.local_world_size));
+    return dist::kExitDone;
+  }
+  if (env.role == dist::Role::kParent) {
+    return RunParent(options, env, std::vector<std::string>(argv, argv + argc));
+  }
+  return RunRank(options, env);
+}
+
+}  // namespace
+}  // namespace lockstep
+
+int main(int argc, char** argv) {
+  FLAGS_logtostderr = true;
+  google::InitGoogleLogging(argv[0]);
+  google::InstallFailureFunction(+[] { _exit(lockstep::dist::kExitFatal); });
+  const absl::StatusOr<int> exit_code = lockstep::Train(argc, argv);
+  std::fflush(stdout);
+  if (exit_code.ok()) return *exit_code;
+  std::fprintf(stderr, "error: %s\n", std::string(exit_code.status().message()).c_str());
+  return lockstep::dist::kExitUserError;
+}
