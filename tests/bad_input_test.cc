@@ -1,0 +1,174 @@
+// What users and their files do wrong: one paragraph that names the place, what was wanted and what
+// was got, with a HINT; exit code 1; nothing left behind.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "tests/tiny_model.h"
+#include "tests/trainer_process.h"
+
+namespace lockstep {
+namespace {
+
+using ::testing::HasSubstr;
+using Flags = std::vector<std::string>;
+
+class BadInputTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    model_ = FreshPath("model");
+    documents_ = FreshPath("documents") + ".jsonl";
+    folder_ = FreshPath("run");
+    WriteTinyModel(model_);
+    WriteUnevenDocuments(documents_, 20, 60);
+  }
+
+  // Runs with the fixture's model, documents and folder, and `more`, which wins.
+  Outcome Run(const Flags& more = {}) {
+    Flags flags = {"--model=" + model_, "--train_file=" + documents_, "--output_dir=" + folder_,
+                   "--max_steps=1", "--nproc_per_node=2"};
+    flags.insert(flags.end(), more.begin(), more.end());
+    return Train(flags);
+  }
+
+  // Exit code 1, one short paragraph that has all of `parts`, and no output folder.
+  void ExpectRefused(const Flags& more, const std::vector<std::string>& parts) {
+    const Outcome outcome = Run(more);
+    EXPECT_EQ(outcome.exit_code, 1) << outcome.out << outcome.err;
+    for (const std::string& part : parts) EXPECT_THAT(outcome.err, HasSubstr(part));
+    EXPECT_LE(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 15) << outcome.err;
+    EXPECT_FALSE(FileExists(folder_)) << "a refused run has made its output folder";
+  }
+
+  void WriteDocuments(const std::string& text) {
+    ASSERT_TRUE(WriteFileAtomically(documents_, text).ok());
+  }
+  void WriteModelFile(const std::string& name, const std::string& text) {
+    ASSERT_TRUE(WriteFileAtomically(model_ + "/" + name, text).ok());
+  }
+
+  std::string model_, documents_, folder_;
+};
+
+TEST_F(BadInputTest, TheFixtureItselfIsFine) {
+  const Outcome outcome = Run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+}
+
+TEST_F(BadInputTest, Flags) {
+  ExpectRefused({"--learning_rat=1"},
+                {"no flag --learning_rat", "HINT: did you mean --learning_rate"});
+  ExpectRefused({"--lora_r=many"}, {"--lora_r", "int64", "\"many\""});
+  ExpectRefused({"--lora_r=0"}, {"[--lora_r] want 1 to 4096, got 0"});
+  ExpectRefused({"--max_steps=-3"}, {"[--max_steps] want at least 1, got -3"});
+  ExpectRefused({"--warmup_steps=few"}, {"[--warmup_steps] want a whole number, got \"few\""});
+  ExpectRefused({"--lr_scheduler_type=square"},
+                {"--lr_scheduler_type", "want one of linear, cosine"});
+  ExpectRefused({"stray"}, {"\"stray\"", "HINT"});
+  ExpectRefused({"--init=random"}, {"[--init=random]", "HINT: add --train=full"});
+}
+
+TEST_F(BadInputTest, NamesFromElsewhere) {
+  ExpectRefused({"--per_device_train_batch_size=4"}, {"HINT: --global_batch_size"});
+  ExpectRefused({"--gradient_accumulation_steps=4"}, {"HINT: --global_batch_size"});
+  ExpectRefused({"--max_length=4"}, {"HINT: --max_seq_length"});
+  ExpectRefused({"--bf16"}, {"HINT: --dtype=bf16"});
+  ExpectRefused({"--report_to=none"}, {"HINT: metrics.jsonl"});
+  ExpectRefused({"--num_gpus=2"}, {"HINT: --nproc_per_node"});
+}
+
+TEST_F(BadInputTest, Documents) {
+  const std::string good = "{\"input_ids\":[1,2,3]}\n";
+  WriteDocuments(good + "{\"input_ids\":[1,2\n");
+  ExpectRefused({}, {documents_ + ":2", "byte"});
+  WriteDocuments(good + good + "{\"input_ids\":[1,97]}\n");
+  ExpectRefused({}, {documents_ + ":3", "97"});
+  WriteDocuments(good + "{\"text\":\"words\"}\n");
+  ExpectRefused({}, {documents_ + ":2"});
+  WriteDocuments(good + "{\"input_ids\":[1,2],\"labels\":[1]}\n");
+  ExpectRefused({}, {documents_ + ":2"});
+  WriteDocuments("");
+  ExpectRefused({}, {documents_, "HINT"});
+  WriteDocuments("{\"input_ids\":[1,2,3],\"labels\":[-100,-100,-100]}\n");
+  ExpectRefused({}, {"supervised"});
+  ExpectRefused({"--train_file=/nowhere.jsonl"}, {"/nowhere.jsonl", "No such file"});
+  WriteDocuments("{\"text\":\"words\"}\n");
+  ExpectRefused({}, {"tokenizer"});
+}
+
+TEST_F(BadInputTest, BadDocumentsCanBeSkipped) {
+  WriteDocuments("{\"input_ids\":[1,2,3]}\n{\"input_ids\":[1,\n{\"input_ids\":[4,5,6]}\n");
+  const Outcome outcome = Run({"--skip_bad_documents"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("skipped as bad"));
+}
+
+TEST_F(BadInputTest, Model) {
+  ExpectRefused({"--model=/nowhere"}, {"--model", "/nowhere", "HINT"});
+  ExpectRefused({"--model=someone/something"}, {"someone/something", "HINT", "hf download"});
+
+  const std::string config = ReadFile(model_ + "/config.json").value_or("");
+  WriteModelFile("config.json", "{");
+  ExpectRefused({}, {"config.json"});
+  const auto replaced = [&](const std::string& from, const std::string& to) {
+    std::string text = config;
+    return text.replace(text.find(from), from.size(), to);
+  };
+  WriteModelFile("config.json", replaced("\"llama\"", "\"bloom\""));
+  ExpectRefused({}, {"config.json", "bloom"});
+  WriteModelFile("config.json", replaced("\"hidden_size\":32", "\"hidden_size\":64"));
+  ExpectRefused({}, {"config.json", "[97, 64]", "[97, 32]", "HINT"});
+  WriteModelFile("config.json", config);
+
+  const std::string weights = ReadFile(model_ + "/model.safetensors").value_or("");
+  WriteModelFile("model.safetensors", weights.substr(0, weights.size() - 7));
+  ExpectRefused({}, {"model.safetensors"});
+  WriteModelFile("model.safetensors", weights.substr(0, 5));
+  ExpectRefused({}, {"model.safetensors"});
+  WriteModelFile("model.safetensors", std::string("\xff\xff\xff\xff\xff\xff\xff\x7f", 8) + weights);
+  ExpectRefused({}, {"model.safetensors"});
+}
+
+TEST_F(BadInputTest, AMissingShardIsNamed) {
+  WriteModelFile("model.safetensors.index.json",
+                 R"({"weight_map":{"model.norm.weight":"model-00001-of-00002.safetensors"}})");
+  ASSERT_EQ(remove((model_ + "/model.safetensors").c_str()), 0);
+  ExpectRefused({}, {"model-00001-of-00002.safetensors"});
+}
+
+TEST_F(BadInputTest, TargetModulesThatMatchNothing) {
+  ExpectRefused({"--lora_target_modules=qq_proj"}, {"target_modules", "q_proj", "HINT"});
+}
+
+TEST_F(BadInputTest, OutputFolders) {
+  // A folder of something else is left as it is.
+  ASSERT_TRUE(MakeDirectories(folder_).ok());
+  ASSERT_TRUE(WriteFileAtomically(folder_ + "/adapter_model.safetensors", "precious").ok());
+  const Outcome taken = Run();
+  EXPECT_EQ(taken.exit_code, 1);
+  EXPECT_THAT(taken.err, HasSubstr("HINT: give another --output_dir"));
+  EXPECT_EQ(ReadFile(folder_ + "/adapter_model.safetensors").value_or(""), "precious");
+  EXPECT_FALSE(FileExists(folder_ + "/run.json"));
+  // One that cannot be made: its parent is a file.
+  const Outcome impossible = Run({"--output_dir=" + documents_ + "/run"});
+  EXPECT_EQ(impossible.exit_code, 1);
+  EXPECT_THAT(impossible.err, HasSubstr(documents_));
+}
+
+TEST_F(BadInputTest, ADryRunMakesNothing) {
+  const Outcome outcome = Run({"--dry_run"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  for (const char* part : {"data", "steps", "buckets", "memory", "activations at most"}) {
+    EXPECT_THAT(outcome.out, HasSubstr(part));
+  }
+  EXPECT_FALSE(FileExists(folder_));
+}
+
+}  // namespace
+}  // namespace lockstep

@@ -1,0 +1,138 @@
+// The promise: the same run on 1, 2, 3 or 4 ranks gives the same loss curve and the same adapter,
+// to the last bit. Real processes, uneven documents.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "tests/tiny_model.h"
+#include "tests/trainer_process.h"
+#include "trainer/metrics.h"
+
+namespace lockstep {
+namespace {
+
+using Flags = std::vector<std::string>;
+
+struct Result {
+  std::string adapter;  // bytes
+  std::string figures;  // metrics.jsonl without its times
+};
+
+// metrics.jsonl, with the fields that may differ set to zero.
+std::string WithoutTimes(const std::string& metrics) {
+  const auto history = ParseMetrics(metrics, "metrics.jsonl", INT64_MAX);
+  EXPECT_TRUE(history.ok()) << history.status();
+  std::string text;
+  for (StepRecord record : history->steps) {
+    record.step_time_s = record.tokens_per_second = 0;
+    text += ToJsonLine(record);
+  }
+  for (const EvalRecord& record : history->evals) text += ToJsonLine(record);
+  return text;
+}
+
+class LockstepTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    model_ = new std::string(FreshPath("model"));
+    documents_ = new std::string(FreshPath("documents") + ".jsonl");
+    WriteTinyModel(*model_);
+    WriteUnevenDocuments(*documents_, 150, 300);
+  }
+
+  static Result Run(const Flags& more) {
+    const std::string folder = FreshPath("run");
+    Flags flags = {"--model=" + *model_,
+                   "--train_file=" + *documents_,
+                   "--output_dir=" + folder,
+                   "--validation_split=0.1",
+                   "--global_batch_size=37",
+                   "--max_steps=6",
+                   "--eval_steps=3",
+                   "--tokens_per_pack=512",
+                   "--max_seq_length=300",
+                   "--learning_rate=1e-2",
+                   "--lora_r=4",
+                   "--num_threads=1"};
+    flags.insert(flags.end(), more.begin(), more.end());
+    const Outcome outcome = Train(flags);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+    const auto adapter = ReadFile(folder + "/adapter_model.safetensors");
+    const auto metrics = ReadFile(folder + "/metrics.jsonl");
+    EXPECT_TRUE(adapter.ok() && metrics.ok()) << outcome.out << outcome.err;
+    if (!adapter.ok() || !metrics.ok()) return {};
+    return {*adapter, WithoutTimes(*metrics)};
+  }
+
+  static void ExpectSame(const Result& want, const Flags& flags) {
+    SCOPED_TRACE(absl::StrCat("with ", flags[0]));
+    const Result got = Run(flags);
+    EXPECT_EQ(got.figures, want.figures);
+    EXPECT_TRUE(got.adapter == want.adapter) << "the adapters differ";
+  }
+
+  static std::string* model_;
+  static std::string* documents_;
+};
+std::string* LockstepTest::model_ = nullptr;
+std::string* LockstepTest::documents_ = nullptr;
+
+TEST_F(LockstepTest, AnyNumberOfRanksGivesTheSameBits) {
+  const Result one = Run({"--nproc_per_node=1"});
+  EXPECT_EQ(std::count(one.figures.begin(), one.figures.end(), '\n'), 6 + 3);
+  for (const int ranks : {2, 3, 4}) {
+    ExpectSame(one, {absl::StrCat("--nproc_per_node=", ranks)});
+  }
+}
+
+TEST_F(LockstepTest, AlsoWithDropout) {
+  const Flags dropout = {"--lora_dropout=0.2"};
+  const Result one = Run({"--nproc_per_node=1", dropout[0]});
+  ExpectSame(one, {"--nproc_per_node=3", dropout[0]});
+  // The comparison can fail: without dropout it is another run.
+  EXPECT_NE(one.figures, Run({"--nproc_per_node=2"}).figures);
+}
+
+TEST_F(LockstepTest, BucketsThreadsAndRecomputeDoNotMatter) {
+  const Result plain = Run({"--nproc_per_node=2"});
+  ExpectSame(plain, {"--bucket_cap_mb=0.001", "--nproc_per_node=3"});
+  ExpectSame(plain, {"--num_threads=3", "--nproc_per_node=2"});
+  ExpectSame(plain, {"--gradient_checkpointing=layer", "--nproc_per_node=1"});
+}
+
+TEST_F(LockstepTest, MoreRanksThanPacks) {
+  const Flags small = {"--global_batch_size=2", "--tokens_per_pack=4096"};
+  const Result one = Run({"--nproc_per_node=1", small[0], small[1]});
+  ExpectSame(one, {"--nproc_per_node=4", small[0], small[1]});
+}
+
+TEST_F(LockstepTest, FullTrainingWithExactSums) {
+  const std::string folder = FreshPath("full");
+  const auto weights = [&](int ranks) {
+    const std::string out = absl::StrCat(folder, ranks);
+    const Outcome outcome =
+        Train({"--model=" + *model_, "--train_file=" + *documents_, "--output_dir=" + out,
+               "--train=full", "--init=random", "--gradient_sum=exact", "--max_steps=3",
+               "--num_threads=1", absl::StrCat("--nproc_per_node=", ranks)});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+    return ReadFile(out + "/model.safetensors").value_or("");
+  };
+  const std::string one = weights(1);
+  EXPECT_GT(one.size(), 1000u);
+  EXPECT_TRUE(one == weights(3)) << "the weights differ";
+}
+
+// What the promise rests on can break: floating-point sums depend on who adds what, and the same
+// comparison sees it.
+TEST_F(LockstepTest, FloatingPointSumsAreNotInLockstep) {
+  const Result one = Run({"--nproc_per_node=1", "--gradient_sum=fp32"});
+  const Result three = Run({"--nproc_per_node=3", "--gradient_sum=fp32"});
+  EXPECT_NE(one.adapter, three.adapter);
+}
+
+}  // namespace
+}  // namespace lockstep

@@ -1,0 +1,155 @@
+// A run that is killed at any instant and goes on, on any number of ranks, ends with the same bytes
+// as one that was never killed.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "tests/tiny_model.h"
+#include "tests/trainer_process.h"
+
+namespace lockstep {
+namespace {
+
+using Flags = std::vector<std::string>;
+
+class ResumeTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    model_ = new std::string(FreshPath("model"));
+    documents_ = new std::string(FreshPath("documents") + ".jsonl");
+    WriteTinyModel(*model_);
+    WriteUnevenDocuments(*documents_, 120, 300);
+  }
+
+  static Flags FlagsFor(const std::string& folder, int ranks) {
+    return {"--model=" + *model_,     "--train_file=" + *documents_,
+            "--output_dir=" + folder, "--validation_split=0.1",
+            "--global_batch_size=16", "--max_steps=30",
+            "--eval_steps=10",        "--save_steps=3",
+            "--save_total_limit=2",   "--lora_dropout=0.1",
+            "--learning_rate=1e-2",   "--lora_r=4",
+            "--num_threads=1",        absl::StrCat("--nproc_per_node=", ranks)};
+  }
+
+  static std::string Adapter(const std::string& folder) {
+    return ReadFile(folder + "/adapter_model.safetensors").value_or("");
+  }
+
+  // The run that nothing happened to.
+  static std::string WholeRun() {
+    static const std::string adapter = [] {
+      const std::string folder = FreshPath("whole");
+      const Outcome outcome = Train(FlagsFor(folder, 2));
+      EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+      return Adapter(folder);
+    }();
+    EXPECT_FALSE(adapter.empty());
+    return adapter;
+  }
+
+  // Each step once, in order.
+  static void ExpectEachStepOnce(const std::string& folder) {
+    const std::string text = ReadFile(folder + "/metrics.jsonl").value_or("");
+    size_t at = 0;
+    for (int step = 1; step <= 30; ++step) {
+      const std::string line = absl::StrCat("{\"step\":", step, ",\"epoch\"");
+      at = text.find(line, at);
+      ASSERT_NE(at, std::string::npos) << "step " << step << " is missing or out of order\n"
+                                       << text;
+      ASSERT_EQ(text.find(line, at + 1), std::string::npos) << "step " << step << " is there twice";
+    }
+  }
+
+  static std::string* model_;
+  static std::string* documents_;
+};
+std::string* ResumeTest::model_ = nullptr;
+std::string* ResumeTest::documents_ = nullptr;
+
+TEST_F(ResumeTest, KilledAtAnyInstantGoesOnOnAnotherNumberOfRanks) {
+  const std::string folder = FreshPath("killed");
+  uint64_t random = 7;  // where the kills fall; any instant must do
+  const int ranks_of_attempt[] = {2, 3, 1, 4, 2};
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    random = MixKeys(random, 1);
+    TrainerProcess trainer(FlagsFor(folder, ranks_of_attempt[attempt]));
+    std::this_thread::sleep_for(std::chrono::milliseconds(200 + random % 900));
+    trainer.SignalAll(SIGKILL);
+    trainer.Wait();
+  }
+  const Outcome outcome = Train(FlagsFor(folder, 3));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+  EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
+  ExpectEachStepOnce(folder);
+}
+
+TEST_F(ResumeTest, InterruptedWritesACheckpointAndSaysSo) {
+  for (const auto& [signal, exit_code] : {std::pair{SIGINT, 130}, {SIGTERM, 143}}) {
+    const std::string folder = FreshPath("interrupted");
+    TrainerProcess trainer(FlagsFor(folder, 2));
+    ASSERT_TRUE(WaitForFile(folder + "/checkpoints/step-00000003", 60));
+    trainer.Signal(signal);
+    const Outcome stopped = trainer.Wait();
+    if (stopped.exit_code == 0) continue;  // the run was faster than the signal
+    ASSERT_EQ(stopped.exit_code, exit_code) << stopped.out << stopped.err;
+    EXPECT_TRUE(absl::StrContains(stopped.out, "interrupted after step")) << stopped.out;
+    const Outcome outcome = Train(FlagsFor(folder, 1));
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+    EXPECT_TRUE(absl::StrContains(outcome.out, "goes on after step")) << outcome.out;
+    EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
+    ExpectEachStepOnce(folder);
+  }
+}
+
+TEST_F(ResumeTest, AFinishedRunIsLeftAlone) {
+  const std::string folder = FreshPath("finished");
+  ASSERT_EQ(Train(FlagsFor(folder, 1)).exit_code, 0);
+  const std::string before = ReadFile(folder + "/report.html").value_or("");
+  const Outcome again = Train(FlagsFor(folder, 2));
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_TRUE(absl::StrContains(again.out, "finished")) << again.out;
+  EXPECT_EQ(ReadFile(folder + "/report.html").value_or(""), before);
+  // Another run does not fit in.
+  Flags other = FlagsFor(folder, 1);
+  other.push_back("--learning_rate=2e-2");
+  const Outcome refused = Train(other);
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_TRUE(absl::StrContains(refused.err, "--learning_rate was \"0.01\" and is \"0.02\""))
+      << refused.err;
+}
+
+TEST_F(ResumeTest, ADamagedCheckpointIsPassedOver) {
+  const std::string folder = FreshPath("damaged");
+  {
+    TrainerProcess trainer(FlagsFor(folder, 1));
+    ASSERT_TRUE(WaitForFile(folder + "/checkpoints/step-00000009", 60));
+    trainer.SignalAll(SIGKILL);
+    trainer.Wait();
+  }
+  // The newest one loses a byte's value.
+  std::string newest;
+  for (int step = 3; step <= 30; step += 3) {
+    const std::string path =
+        absl::StrCat(folder, "/checkpoints/step-000000", step < 10 ? "0" : "", step);
+    if (FileExists(path)) newest = path + "/state.safetensors";
+  }
+  std::string bytes = ReadFile(newest).value_or("");
+  ASSERT_FALSE(bytes.empty());
+  bytes.back() ^= 1;
+  ASSERT_TRUE(WriteFileAtomically(newest, bytes).ok());
+  const Outcome outcome = Train(FlagsFor(folder, 2));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_TRUE(absl::StrContains(outcome.err, "not a whole checkpoint")) << outcome.err;
+  EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
+}
+
+}  // namespace
+}  // namespace lockstep

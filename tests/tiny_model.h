@@ -1,0 +1,17 @@
+// A Llama folder small enough for a test, with random weights from a seed, and documents for it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace lockstep {
+
+// Two layers, 32 wide, 4 heads of which 2 for keys, vocabulary 97; no tokenizer: its documents are
+// token ids.
+void WriteTinyModel(const std::string& folder, uint64_t seed = 1);
+
+// JSONL of `count` documents {"input_ids", "labels"} of very uneven lengths, from 3 to `longest`
+// tokens, with uneven shares of supervised tokens.
+void WriteUnevenDocuments(const std::string& path, int count, int longest, uint64_t seed = 2);
+
+}  // namespace lockstep

@@ -1,0 +1,44 @@
+// The trainer as its users start it: a process with flags, an exit code, and what it says.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+namespace lockstep {
+
+struct Outcome {
+  int exit_code = -1;  // -signal if it was killed by one
+  std::string out, err;
+};
+
+class TrainerProcess {
+ public:
+  explicit TrainerProcess(const std::vector<std::string>& flags);
+  ~TrainerProcess();  // kills the process and its ranks if they still run
+  TrainerProcess(const TrainerProcess&) = delete;
+  TrainerProcess& operator=(const TrainerProcess&) = delete;
+
+  pid_t pid() const { return pid_; }
+  // To the parent alone; to it and all its ranks.
+  void Signal(int signal);
+  void SignalAll(int signal);
+
+  // The end of the process; it is killed after `timeout_s`.
+  Outcome Wait(double timeout_s = 120);
+
+ private:
+  pid_t pid_ = -1;
+  std::string out_path_, err_path_;
+};
+
+Outcome Train(const std::vector<std::string>& flags);
+
+// A fresh folder's path below the test's own, not made yet.
+std::string FreshPath(const std::string& name);
+
+// True once `path` exists; waits for it.
+bool WaitForFile(const std::string& path, double timeout_s);
+
+}  // namespace lockstep
