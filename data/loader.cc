@@ -58,7 +58,8 @@ struct StepLoader::Prefetch {
     step.num_packs = static_cast<int64_t>(packs.packs.size());
     step.num_supervised = packs.num_supervised;
     step.num_tokens = packs.num_tokens;
-    for (const int64_t mine : DealPacks(packs.packs, world_size)[rank]) {
+    const std::vector<std::vector<int64_t>> dealt = DealPacks(packs.packs, world_size);
+    for (const int64_t mine : dealt[rank]) {
       step.packs.push_back(BuildPack(dataset, pieces, packs.packs[mine], packs.epoch));
     }
     return step;

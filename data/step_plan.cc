@@ -130,9 +130,14 @@ StepPlan::Summary StepPlan::Summarize() const {
 }
 
 std::string StepPlan::Hash() const {
-  const std::string pieces = HashHex(absl::string_view(
-      reinterpret_cast<const char*>(pieces_.data()), pieces_.size() * sizeof(Piece)));
-  return HashHex(pieces + "," + std::to_string(options_.global_batch_size) + "," +
+  uint64_t pieces = 0;  // by field: what lies between fields is undefined
+  for (const Piece& piece : pieces_) {
+    for (const uint64_t field : {static_cast<uint64_t>(piece.document), uint64_t{piece.begin},
+                                 uint64_t{piece.end}, uint64_t{piece.num_supervised}}) {
+      pieces = MixKeys(pieces, field);
+    }
+  }
+  return HashHex(std::to_string(pieces) + "," + std::to_string(options_.global_batch_size) + "," +
                  std::to_string(options_.tokens_per_pack) + "," + std::to_string(options_.seed));
 }
 
