@@ -75,3 +75,22 @@ pypi_packages = repository_rule(
     implementation = _pypi_impl,
     attrs = {"requirements": attr.label(allow_single_file = True)},
 )
+
+def _headers_impl(rctx):
+    # A Python wheel as what it is, a zip file with headers in it.
+    rctx.file("requirements.txt", rctx.attr.requirement)
+    out = rctx.execute([
+        "python3", "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:",
+        "--require-hashes", "--python-version", "3.11", "--platform", "manylinux_2_28_x86_64",
+        "-r", "requirements.txt", "-d", ".",
+    ])
+    if out.return_code:
+        fail("%s: %s\n(--config=cpu builds without it)" % (rctx.attr.requirement, out.stderr))
+    rctx.symlink([f for f in rctx.path(".").readdir() if f.basename.endswith(".whl")][0], "wheel.zip")
+    rctx.extract("wheel.zip", output = "wheel")
+    rctx.file("BUILD", rctx.attr.build)
+
+pypi_headers = repository_rule(
+    implementation = _headers_impl,
+    attrs = {"requirement": attr.string(), "build": attr.string()},
+)

@@ -1,6 +1,7 @@
 // Helpers for kernel tests: tensors with known contents, guard bands, comparison.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -178,6 +179,27 @@ class Guarded {
   static constexpr uint8_t kByte = 0xA5;
   Tensor whole_, tensor_;
 };
+
+// The same values as another dtype, on the CPU.
+inline Tensor As(DType dtype, const Tensor& x) {
+  return FromVector(dtype, absl::MakeConstSpan(x.view().shape, x.rank()), ToVector(x));
+}
+
+// Dtypes that CUDA kernels compute in, with what their results may differ by, relative to the
+// largest element, from the CPU's f32 results on the same (rounded) inputs: a few units of the last
+// place.
+struct CudaType {
+  DType dtype;
+  double tolerance;
+};
+inline constexpr CudaType kCudaTypes[] = {{DType::kF32, 2e-6}, {DType::kBF16, 1.0 / 128}};
+
+// Compares a GPU result with the CPU's, relative to the largest element wanted.
+inline void ExpectMatches(const Tensor& gpu, const View& want, double tolerance) {
+  double largest = 0;
+  for (const double value : ToVector(want)) largest = std::max(largest, std::abs(value));
+  ExpectNear(ToCpu(gpu), want, 0, tolerance * largest + 1e-30);
+}
 
 // A GPU tensor between two bands of bytes that nobody may touch, filled with garbage.
 class GpuGuarded {

@@ -1,0 +1,68 @@
+#include "tensor/kernels/attention_calls.h"
+
+#include <random>
+
+#include "gtest/gtest.h"
+
+namespace lockstep::kernels {
+namespace {
+
+std::vector<AttentionCall> Plan(const std::vector<int64_t>& lengths) {
+  std::vector<int32_t> starts = {0};
+  for (const int64_t length : lengths) starts.push_back(starts.back() + length);
+  return PlanAttentionCalls(starts.data(), lengths.size());
+}
+
+TEST(AttentionCallsTest, EqualDocumentsShareACall) {
+  const auto calls = Plan({4096, 4096});
+  ASSERT_EQ(calls.size(), 1u);
+  EXPECT_EQ(calls[0].count, 2);
+  EXPECT_EQ(calls[0].longest, 4096);
+}
+
+TEST(AttentionCallsTest, OneLongDocumentDoesNotDragShortOnesAlong) {
+  std::vector<int64_t> lengths(32, 128);
+  lengths.insert(lengths.begin(), 4096);
+  const auto calls = Plan(lengths);
+  ASSERT_EQ(calls.size(), 2u);
+  EXPECT_EQ(calls[1].count, 32);
+  EXPECT_EQ(calls[1].longest, 128);
+}
+
+TEST(AttentionCallsTest, EveryDocumentIsInOneCallThatFitsIt) {
+  std::mt19937 bits(3);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<int64_t> lengths;
+    for (int d = bits() % 40; d >= 0; --d) {
+      lengths.push_back(bits() % 5 == 0 ? 0 : 1 + bits() % (1u << (bits() % 14)));
+    }
+    std::vector<int> seen(lengths.size(), 0);
+    for (const AttentionCall& call : Plan(lengths)) {
+      EXPECT_GE(call.count, call.last - call.first);
+      int64_t longest = 0;
+      for (int64_t d = call.first; d < call.last; ++d) {
+        ++seen[d];
+        EXPECT_LE(lengths[d], call.longest);
+        longest = std::max(longest, lengths[d]);
+        if (lengths[d] > 0 && call.longest > 512) {
+          EXPECT_GT(2 * lengths[d], call.longest / 2);
+        }
+      }
+      EXPECT_GT(longest, 0);
+    }
+    for (size_t d = 0; d < lengths.size(); ++d)
+      EXPECT_EQ(seen[d], 1 - (seen[d] == 0 && lengths[d] == 0));
+  }
+}
+
+TEST(AttentionCallsTest, HeadsAreCutIntoGroupsThatFit) {
+  const AttentionCall call = {0, 1, 1, 8192};  // 128 MiB a head
+  EXPECT_EQ(HeadsPerCall(call, 32, 8, int64_t{8} << 30), 32);
+  EXPECT_EQ(HeadsPerCall(call, 32, 8, int64_t{4} << 30), 32);
+  EXPECT_EQ(HeadsPerCall(call, 32, 8, int64_t{2} << 30), 16);
+  EXPECT_EQ(HeadsPerCall(call, 32, 8, 1), 4);
+  EXPECT_EQ(HeadsPerCall(call, 9, 3, int64_t{512} << 20), 3);
+}
+
+}  // namespace
+}  // namespace lockstep::kernels

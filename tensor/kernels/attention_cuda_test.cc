@@ -1,0 +1,122 @@
+#include "tensor/kernels/attention.h"
+#include "tensor/kernels/testing.h"
+
+namespace lockstep::kernels {
+namespace {
+
+struct Case {
+  const char* name;
+  std::vector<int32_t> starts;
+  int64_t tokens, heads, kv_heads, dim;
+  AttentionOptions options;
+};
+
+View Heads(const View& x, int64_t first, int64_t count, int64_t dim) {
+  View view = x.Slice(1, first * dim, (first + count) * dim);
+  view.rank = 3;
+  view.shape[1] = count, view.shape[2] = dim;
+  view.stride[1] = dim, view.stride[2] = 1;
+  return view;
+}
+
+Tensor Bytes(const Context& context, int64_t bytes) {
+  return Tensor::Empty(*context.allocator, DType::kU8, {bytes});
+}
+
+struct Result {
+  Tensor out, lse, dqkv;
+};
+
+// Forward and backward of one merged qkv.
+Result Compute(const Context& context, const Case& c, const Tensor& qkv, const Tensor& dout,
+               const Tensor& cu_seqlens) {
+  const auto q = [&](const View& x) { return Heads(x, 0, c.heads, c.dim); };
+  const auto k = [&](const View& x) { return Heads(x, c.heads, c.kv_heads, c.dim); };
+  const auto v = [&](const View& x) { return Heads(x, c.heads + c.kv_heads, c.kv_heads, c.dim); };
+  const auto o = [&](const View& x) { return Heads(x, 0, c.heads, c.dim); };
+  const PackedDocuments documents = {static_cast<int64_t>(c.starts.size()) - 1, c.starts.data(),
+                                     c.starts.data(), cu_seqlens, cu_seqlens};
+  const WorkspaceBytes bytes = AttentionWorkspace(
+      context.device(), {c.tokens, c.heads, c.kv_heads, c.dim, qkv.dtype()}, documents, c.options);
+  Result result = {Tensor::Empty(*context.allocator, qkv.dtype(), {c.tokens, c.heads * c.dim}),
+                   Tensor::Empty(*context.allocator, DType::kF32, {c.tokens, c.heads}),
+                   Tensor::Empty(*context.allocator, qkv.dtype(),
+                                 {c.tokens, (c.heads + 2 * c.kv_heads) * c.dim})};
+  Attention(context.stream, q(qkv), k(qkv), v(qkv), documents, c.options, o(result.out), result.lse,
+            Bytes(context, bytes.forward));
+  AttentionBackward(context.stream, o(dout), q(qkv), k(qkv), v(qkv), o(result.out), result.lse,
+                    documents, c.options, q(result.dqkv), k(result.dqkv), v(result.dqkv),
+                    Bytes(context, bytes.backward));
+  return result;
+}
+
+std::vector<Case> Cases() {
+  return {{"one document", {0, 64}, 64, 4, 4, 64, {0.125, 0, 0}},
+          {"grouped, uneven, an empty document and a tail",
+           {0, 100, 100, 101, 190},
+           192,
+           6,
+           2,
+           64,
+           {0.125, 0, 0}},
+          {"window", {0, 150, 200}, 200, 4, 2, 64, {0.125, 0, 16}},
+          {"soft cap and window", {0, 150, 200}, 200, 4, 2, 64, {0.125, 5.0, 40}},
+          {"several length classes", {0, 600, 700, 712, 740}, 768, 8, 2, 128, {0.0883883, 0, 0}},
+          {"small heads", {0, 30, 90}, 90, 8, 4, 8, {0.35, 0, 0}},
+          {"large heads", {0, 30, 90}, 90, 2, 1, 256, {0.0625, 0, 0}}};
+}
+
+TEST(AttentionCudaTest, MatchesTheCpu) {
+  SKIP_WITHOUT_GPU();
+  for (const auto& [dtype, tolerance] : kCudaTypes) {
+    for (const Case& c : Cases()) {
+      SCOPED_TRACE(std::string(c.name) + " " + NameOf(dtype));
+      const Tensor qkv = Random(dtype, {c.tokens, (c.heads + 2 * c.kv_heads) * c.dim}, 1);
+      const Tensor dout = Random(dtype, {c.tokens, c.heads * c.dim}, 2);
+      std::vector<double> starts(c.starts.begin(), c.starts.end());
+      const Tensor cu_seqlens =
+          FromVector(DType::kI32, {static_cast<int64_t>(starts.size())}, starts);
+      const Result want =
+          Compute(CpuContext(), c, As(DType::kF32, qkv), As(DType::kF32, dout), cu_seqlens);
+      const Tensor gpu_qkv = ToGpu(qkv), gpu_dout = ToGpu(dout), gpu_starts = ToGpu(cu_seqlens);
+      const Result got = Compute(*GpuContext(), c, gpu_qkv, gpu_dout, gpu_starts);
+      ExpectMatches(got.out, want.out, 4 * tolerance);
+      const int64_t rows = c.starts.back();
+      ExpectMatches(got.lse.Slice(0, 0, rows), want.lse.view().Slice(0, 0, rows), 4 * tolerance);
+      ExpectMatches(got.dqkv, want.dqkv, 8 * tolerance);
+      for (int i = 0; i < 3; ++i) {  // the same bits again
+        const Result again = Compute(*GpuContext(), c, gpu_qkv, gpu_dout, gpu_starts);
+        EXPECT_EQ(ToVector(ToCpu(again.out)), ToVector(ToCpu(got.out)));
+        EXPECT_EQ(ToVector(ToCpu(again.dqkv)), ToVector(ToCpu(got.dqkv)));
+      }
+    }
+  }
+}
+
+TEST(AttentionCudaTest, CachedKeysGoBeforeTheQueries) {
+  SKIP_WITHOUT_GPU();
+  for (const auto& [dtype, tolerance] : kCudaTypes) {
+    const Tensor q = Random(dtype, {3, 4 * 64}, 1), kv = Random(dtype, {40, 4 * 64}, 2);
+    const std::vector<int32_t> starts_q = {0, 1, 3}, starts_k = {0, 25, 40};
+    const Tensor device_q = FromVector(DType::kI32, {3}, {0, 1, 3});
+    const Tensor device_k = FromVector(DType::kI32, {3}, {0, 25, 40});
+    const auto run = [&](const Context& context, const Tensor& q, const Tensor& kv,
+                         const Tensor& cu_q, const Tensor& cu_k) {
+      const PackedDocuments documents = {2, starts_q.data(), starts_k.data(), cu_q, cu_k};
+      const Tensor out = Tensor::Empty(*context.allocator, q.dtype(), {3, 4 * 64});
+      const WorkspaceBytes bytes =
+          AttentionWorkspace(context.device(), {3, 4, 2, 64, q.dtype()}, documents, {0.125, 0, 0});
+      Attention(context.stream, Heads(q, 0, 4, 64), Heads(kv, 0, 2, 64), Heads(kv, 2, 2, 64),
+                documents, {0.125, 0, 0}, Heads(out, 0, 4, 64), View(),
+                Bytes(context, bytes.forward));
+      return out;
+    };
+    const Tensor want =
+        run(CpuContext(), As(DType::kF32, q), As(DType::kF32, kv), device_q, device_k);
+    const Tensor got = run(*GpuContext(), ToGpu(q), ToGpu(kv), ToGpu(device_q), ToGpu(device_k));
+    ExpectMatches(got, want, 4 * tolerance);
+  }
+}
+
+}  // namespace
+}  // namespace lockstep::kernels

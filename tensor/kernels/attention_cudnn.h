@@ -1,0 +1,25 @@
+// Packed attention through cuDNN's fused kernels, as attention.h defines it: bf16, causal, grouped
+// heads, sliding windows; its deterministic backward.
+//
+// A pack becomes several calls (attention_calls.h). cuDNN's plans are built on first use and kept.
+#pragma once
+
+#include "tensor/kernels/attention.h"
+
+namespace lockstep::kernels::cuda::cudnn {
+
+// Whether cuDNN computes this problem.
+bool Takes(const AttentionShape& shape, const PackedDocuments& documents,
+           const AttentionOptions& options);
+
+void Attention(const Stream& stream, const View& q, const View& k, const View& v,
+               const PackedDocuments& documents, const AttentionOptions& options, const View& out,
+               const View& lse, const View& workspace);
+void AttentionBackward(const Stream& stream, const View& dout, const View& q, const View& k,
+                       const View& v, const View& out, const View& lse,
+                       const PackedDocuments& documents, const AttentionOptions& options,
+                       const View& dq, const View& dk, const View& dv, const View& workspace);
+WorkspaceBytes Workspace(const AttentionShape& shape, const PackedDocuments& documents,
+                         const AttentionOptions& options);
+
+}  // namespace lockstep::kernels::cuda::cudnn

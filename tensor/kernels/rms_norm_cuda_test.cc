@@ -1,0 +1,69 @@
+#include "tensor/kernels/rms_norm.h"
+#include "tensor/kernels/testing.h"
+
+namespace lockstep::kernels {
+namespace {
+
+Tensor Empty(const Context& context, DType dtype, std::initializer_list<int64_t> shape) {
+  return Tensor::Empty(*context.allocator, dtype, shape);
+}
+
+TEST(RmsNormCudaTest, MatchesTheCpu) {
+  SKIP_WITHOUT_GPU();
+  const Context& cpu = CpuContext();
+  const Context& gpu = *GpuContext();
+  for (const auto& [dtype, tolerance] : kCudaTypes) {
+    for (const NormForm form : {NormForm::kLlama, NormForm::kGemma}) {
+      for (const auto& [rows, width] : {std::pair<int64_t, int64_t>{1, 1},
+                                        {3, 7},
+                                        {5, 64},
+                                        {70, 576},
+                                        {200, 4096},
+                                        {9, 5000}}) {
+        const RmsNormOptions options = {1e-5, form};
+        const Tensor x = Random(dtype, {rows, width}, 1), w = Random(dtype, {width}, 2);
+        const Tensor dy = Random(dtype, {rows, width}, 3), addend = Random(dtype, {rows, width}, 4);
+        const Tensor y = Empty(cpu, DType::kF32, {rows, width}),
+                     rstd = Empty(cpu, DType::kF32, {rows});
+        RmsNorm(cpu.stream, As(DType::kF32, x), As(DType::kF32, w), options, y, rstd);
+        const GpuGuarded gpu_y(dtype, {rows, width}), gpu_rstd(DType::kF32, {rows});
+        const Tensor gpu_x = ToGpu(x), gpu_w = ToGpu(w);
+        RmsNorm(gpu.stream, gpu_x, gpu_w, options, gpu_y, gpu_rstd);
+        ExpectMatches(gpu_y.tensor(), y, tolerance);
+        ExpectMatches(gpu_rstd.tensor(), rstd, 1e-6);
+
+        const int64_t ranges = RmsNormPartials(rows);
+        const Tensor dx = Empty(cpu, DType::kF32, {rows, width}),
+                     dw = Empty(cpu, DType::kF32, {width});
+        RmsNormBackward(cpu.stream, As(DType::kF32, dy), As(DType::kF32, x), As(DType::kF32, w),
+                        rstd, options, As(DType::kF32, addend), dx, dw, false,
+                        Empty(cpu, DType::kF32, {ranges, width}));
+        const GpuGuarded gpu_dx(dtype, {rows, width}), gpu_dw(DType::kF32, {width});
+        RmsNormBackward(gpu.stream, ToGpu(dy), gpu_x, gpu_w, ToGpu(rstd), options, ToGpu(addend),
+                        gpu_dx, gpu_dw, false, Empty(gpu, DType::kF32, {ranges, width}));
+        ExpectMatches(gpu_dx.tensor(), dx, 2 * tolerance);
+        ExpectMatches(gpu_dw.tensor(), dw, 1e-5);
+      }
+    }
+  }
+}
+
+TEST(RmsNormCudaTest, NormsHeadsOfASliceInPlace) {
+  SKIP_WITHOUT_GPU();
+  const Tensor qkv = Random(DType::kBF16, {20, 12 * 64}, 1), w = Random(DType::kBF16, {64}, 2);
+  const auto heads = [](const Tensor& x) {
+    View view = x.view().Slice(1, 2 * 64, 7 * 64);
+    view.rank = 3;
+    view.shape[1] = 5, view.shape[2] = 64;
+    view.stride[1] = 64, view.stride[2] = 1;
+    return view;
+  };
+  const Tensor want = As(DType::kF32, qkv);
+  RmsNorm(CpuContext().stream, heads(want), As(DType::kF32, w), {}, heads(want), View());
+  const Tensor got = ToGpu(qkv);
+  RmsNorm(GpuContext()->stream, heads(got), ToGpu(w), {}, heads(got), View());
+  ExpectMatches(got, want, 1.0 / 128);
+}
+
+}  // namespace
+}  // namespace lockstep::kernels
