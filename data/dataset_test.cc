@@ -1,0 +1,207 @@
+#include "data/dataset.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/thread_pool.h"
+#include "data/selection.h"
+#include "gtest/gtest.h"
+
+namespace lockstep::data {
+namespace {
+
+// One token a character; a document supervises what follows its first '>'. "bad" is refused.
+class LetterEncoder : public DocumentEncoder {
+ public:
+  absl::StatusOr<std::vector<EncodedDocument>> Encode(const Example& example) const override {
+    const std::string& text = std::get<TextExample>(example.content).text;
+    if (text == "bad") {
+      return absl::InvalidArgumentError(
+          absl::StrCat(example.source.file, ":", example.source.line, " is bad"));
+    }
+    EncodedDocument document;
+    bool supervised = false;
+    for (const char c : text) {
+      document.input_ids.push_back(static_cast<unsigned char>(c));
+      document.supervised.push_back(supervised);
+      supervised = supervised || c == '>';
+    }
+    return std::vector<EncodedDocument>{document};
+  }
+  absl::StatusOr<std::string> Render(const ChatExample&, bool) const override { return ""; }
+  bool has_chat_template() const override { return false; }
+  std::string Fingerprint() const override { return "letters"; }
+};
+
+class DatasetTest : public ::testing::Test {
+ protected:
+  DatasetTest() {
+    directory_ = absl::StrCat(getenv("TEST_TMPDIR"), "/",
+                              ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    EXPECT_TRUE(MakeDirectories(directory_).ok());
+    spec_.cache_dir = directory_ + "/cache";
+    spec_.encoder_fingerprint = "letters";
+  }
+
+  std::string Write(absl::string_view name, absl::string_view content) {
+    const std::string path = JoinPath(directory_, name);
+    EXPECT_TRUE(WriteFileAtomically(path, content).ok());
+    return path;
+  }
+
+  absl::StatusOr<std::shared_ptr<const Dataset>> Open() {
+    num_progress_ = 0;
+    return OpenOrBuildDataset(spec_, LetterEncoder(),
+                              [this](absl::string_view, int64_t, int64_t) { ++num_progress_; });
+  }
+
+  std::string CachePath(const Dataset& dataset) {
+    return JoinPath(spec_.cache_dir, dataset.key() + ".tokens");
+  }
+
+  std::string directory_;
+  DatasetSpec spec_;
+  int num_progress_ = 0;
+};
+
+TEST_F(DatasetTest, HoldsEveryDocumentInOrderForAnyNumberOfThreads) {
+  std::string text;
+  for (int i = 0; i < 1000; ++i) absl::StrAppend(&text, "q", i, ">a", i * 7, "\n\n");
+  spec_.files = {Write("a.txt", text), Write("b.txt", "last>one")};
+  std::string key;
+  for (const int threads : {1, 3}) {
+    SetNumThreads(threads);
+    const auto dataset = Open();
+    ASSERT_TRUE(dataset.ok()) << dataset.status();
+    ASSERT_EQ((*dataset)->num_documents(), 1001);
+    for (int i = 0; i < 1000; ++i) {
+      const std::string want = absl::StrCat("q", i, ">a", i * 7);
+      std::string got;
+      for (const CachedToken token : (*dataset)->tokens(i)) got += static_cast<char>(token.id());
+      ASSERT_EQ(got, want);
+      EXPECT_EQ((*dataset)->document(i).num_supervised, absl::StrCat("a", i * 7).size());
+    }
+    EXPECT_EQ((*dataset)->Position(999), absl::StrCat(spec_.files[0], ":1999"));
+    EXPECT_EQ((*dataset)->Position(1000), absl::StrCat(spec_.files[1], ":1"));
+    if (!key.empty()) {
+      EXPECT_EQ((*dataset)->key(), key);
+    }
+    key = (*dataset)->key();
+    ASSERT_EQ(unlink(CachePath(**dataset).c_str()), 0);
+  }
+}
+
+TEST_F(DatasetTest, TheSecondRunReadsTheCache) {
+  spec_.files = {Write("a.txt", "x>y")};
+  ASSERT_TRUE(Open().ok());
+  EXPECT_GT(num_progress_, 0);
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(num_progress_, 0);
+  Write("a.txt", "x>z");  // other content, other key
+  ASSERT_TRUE(Open().ok());
+  EXPECT_GT(num_progress_, 0);
+}
+
+TEST_F(DatasetTest, ATornOrForeignCacheIsBuiltAnew) {
+  spec_.files = {Write("a.txt", "x>yes")};
+  const std::string path = CachePath(**Open());
+  const std::string whole = *ReadFile(path);
+  std::vector<std::string> broken = {"", "foreign", whole.substr(0, whole.size() - 1), whole + "x"};
+  for (const size_t at : {size_t{3}, size_t{40}, size_t{4096}, whole.size() - 2}) {
+    broken.push_back(whole);
+    broken.back()[at] ^= 1;
+  }
+  for (const std::string& content : broken) {
+    ASSERT_TRUE(WriteFileAtomically(path, content).ok());
+    const auto dataset = Open();
+    ASSERT_TRUE(dataset.ok());
+    EXPECT_GT(num_progress_, 0) << "believed a broken cache";
+    EXPECT_EQ((*dataset)->num_documents(), 1);
+    EXPECT_EQ(*ReadFile(path), whole);
+  }
+}
+
+TEST_F(DatasetTest, ProcessesThatStartAtOnceBuildOnce) {
+  std::string text;
+  for (int i = 0; i < 20000; ++i) absl::StrAppend(&text, "question ", i, ">answer\n\n");
+  spec_.files = {Write("a.txt", text)};
+  SetNumThreads(1);  // no threads may exist when the test forks
+  for (int i = 0; i < 4; ++i) {
+    if (fork() == 0) _exit(Open().ok() ? 0 : 1);
+  }
+  for (int i = 0; i < 4; ++i) {
+    int status = 0;
+    wait(&status);
+    EXPECT_EQ(status, 0);
+  }
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(num_progress_, 0);
+}
+
+TEST_F(DatasetTest, BadDocumentsStopOrAreCounted) {
+  spec_.files = {Write("a.txt", "x>y\n\nbad\n\nz>w\n\nbad")};
+  const auto refused = Open();
+  EXPECT_EQ(std::string(refused.status().message()), spec_.files[0] + ":3 is bad");
+  spec_.skip_bad_documents = true;
+  const auto dataset = Open();
+  ASSERT_TRUE(dataset.ok());
+  EXPECT_EQ((*dataset)->num_documents(), 2);
+  EXPECT_EQ((*dataset)->num_skipped(), 2);
+  EXPECT_EQ((*dataset)->remarks().size(), 2u);
+}
+
+TEST_F(DatasetTest, LongDocumentsFollowThePolicy) {
+  spec_.files = {Write("a.txt", ">23456789\n\n>2345\n\nabc")};
+  const auto dataset = *Open();
+  const auto select = [&](LongDocuments policy) {
+    return SelectPieces(*dataset, {.max_seq_length = 5, .long_documents = policy});
+  };
+  const Selection truncated = *select(LongDocuments::kTruncate);
+  ASSERT_EQ(truncated.pieces.size(), 2u);
+  EXPECT_EQ(truncated.pieces[0].end, 5u);
+  EXPECT_EQ(truncated.pieces[0].num_supervised, 4u);
+  EXPECT_EQ(truncated.num_truncated, 1);
+  EXPECT_EQ(truncated.tokens_lost, 4);
+  EXPECT_EQ(truncated.num_unsupervised, 1);
+  const Selection split = *select(LongDocuments::kSplit);
+  ASSERT_EQ(split.pieces.size(), 3u);
+  EXPECT_EQ(split.pieces[1].begin, 5u);
+  EXPECT_EQ(split.pieces[1].end, 9u);
+  EXPECT_EQ(split.pieces[1].num_supervised, 3u);  // nothing predicts a piece's first token
+  EXPECT_EQ(select(LongDocuments::kDrop)->pieces.size(), 1u);
+  const auto refused = select(LongDocuments::kRefuse);
+  EXPECT_NE(std::string(refused.status().message()).find("a.txt:1] want at most 5 tokens, got 9"),
+            std::string::npos);
+}
+
+TEST_F(DatasetTest, TheValidationSplitKeepsDuplicatesTogetherAndIgnoresOrder) {
+  std::string forward, backward;
+  for (int i = 0; i < 100; ++i) absl::StrAppend(&forward, "d>", i % 60, "\n\n");
+  for (int i = 99; i >= 0; --i) absl::StrAppend(&backward, "d>", i % 60, "\n\n");
+  std::vector<std::multiset<uint64_t>> held_out;
+  for (const std::string& text : {forward, backward}) {
+    spec_.files = {Write("a.txt", text)};
+    const auto dataset = *Open();
+    const Split split = SplitByContent(*dataset, 0.1);
+    EXPECT_GE(split.validation.size(), 10u);
+    EXPECT_LE(split.validation.size(), 11u);
+    EXPECT_EQ(split.validation.size() + split.train.size(), 100u);
+    std::set<uint64_t> train;
+    for (const int64_t i : split.train) train.insert(dataset->document(i).content_hash);
+    std::multiset<uint64_t>& held = held_out.emplace_back();
+    for (const int64_t i : split.validation) {
+      held.insert(dataset->document(i).content_hash);
+      EXPECT_FALSE(train.contains(dataset->document(i).content_hash));
+    }
+    EXPECT_EQ(SelectPieces(*dataset, {})->num_duplicates, 40);
+  }
+  EXPECT_EQ(held_out[0], held_out[1]);
+}
+
+}  // namespace
+}  // namespace lockstep::data
