@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "base/thread_pool.h"
 #include "nn/host_tensor.h"
+#include "nn/pissa.h"
 #include "nn/random.h"
 #include "nn/weight_source.h"
 #include "tensor/kernels/cast.h"
@@ -61,21 +62,68 @@ std::vector<float> RowNorms(const std::vector<float>& w, const std::vector<float
   return norms;
 }
 
-void InitializeMagnitudes(const Context& context, const MergedLinear& module,
-                          const LinearWeights& linear, FlatParameters& parameters) {
+// What one adapter is about: its module and the rows that it has in the merged matrix.
+struct Target {
+  const LinearModule& module;
+  const autograd::LoraAdapter& adapter;
+  Tensor rows;
+};
+
+template <typename Body>
+void ForEachTarget(const MergedLinear& merged, const LinearWeights& linear, const Body& body) {
   int64_t row = 0;
-  for (const LinearModule& part : module.parts) {
+  for (const LinearModule& module : merged.parts) {
     for (const autograd::LoraAdapter& adapter : linear.adapters) {
       if (adapter.first != row) continue;
-      const int index = parameters.IndexOf(part.path + ".lora_magnitude_vector");
-      const std::vector<float> norms =
-          RowNorms(ToFloats(context, linear.weight.value().Slice(0, row, row + part.out)),
-                   ToFloats(context, adapter.b.value()), ToFloats(context, adapter.a.value()),
-                   part.out, adapter.scale);
-      Assign(context, norms, parameters.Part(parameters.values(), index));
+      body(Target{module, adapter, linear.weight.value().Slice(0, row, row + module.out)});
     }
-    row += part.out;
+    row += module.out;
   }
+}
+
+template <typename Body>
+void ForEachTarget(const ModelModules& modules, const DecoderWeights& weights, const Body& body) {
+  for (size_t i = 0; i < modules.layers.size(); ++i) {
+    const LayerModules& module = modules.layers[i];
+    const LayerWeights& layer = weights.layers[i];
+    ForEachTarget(module.qkv, layer.qkv, body);
+    ForEachTarget(module.o, layer.o, body);
+    ForEachTarget(module.gate_up, layer.gate_up, body);
+    ForEachTarget(module.down, layer.down, body);
+  }
+  ForEachTarget({modules.head.path, {modules.head}}, weights.head, body);
+}
+
+void InitializeMagnitude(const Context& context, const Target& target, FlatParameters& parameters) {
+  const std::vector<float> norms = RowNorms(
+      ToFloats(context, target.rows), ToFloats(context, target.adapter.b.value()),
+      ToFloats(context, target.adapter.a.value()), target.module.out, target.adapter.scale);
+  const int index = parameters.IndexOf(target.module.path + ".lora_magnitude_vector");
+  Assign(context, norms, parameters.Part(parameters.values(), index));
+}
+
+// A and B take W's principal part, and W keeps the rest.
+void InitializePissa(const Context& context, const Target& target, FlatParameters& parameters) {
+  const int64_t rows = target.module.out, columns = target.module.in;
+  const int64_t r = target.adapter.a.value().dim(0);
+  std::vector<float> w = ToFloats(context, target.rows);
+  const PissaFactors factors = PissaOf(w, rows, columns, r, target.adapter.scale);
+  const std::string& path = target.module.path;
+  const auto assign = [&](const std::vector<float>& values, const char* name) {
+    const int index = parameters.IndexOf(path + name);
+    Assign(context, values, parameters.Part(parameters.values(), index));
+  };
+  assign(factors.a, ".lora_A.weight");
+  assign(factors.b, ".lora_B.weight");
+  ParallelFor(rows, [&](int64_t i) {
+    for (int64_t j = 0; j < columns; ++j) {
+      double principal = 0;
+      for (int64_t k = 0; k < r; ++k)
+        principal += factors.b[i * r + k] * factors.a[k * columns + j];
+      w[i * columns + j] -= static_cast<float>(target.adapter.scale * principal);
+    }
+  });
+  Assign(context, w, target.rows);
 }
 
 }  // namespace
@@ -86,16 +134,15 @@ void InitializeLora(const Context& context, const LoraConfig& lora, uint64_t see
   if (context.device().type == DeviceType::kMeta) return;
   InitializeMatrices(context, lora, seed, parameters);
   parameters.RefreshImage(context);
-  if (!lora.use_dora) return;
-  for (size_t i = 0; i < modules.layers.size(); ++i) {
-    const LayerModules& module = modules.layers[i];
-    const LayerWeights& layer = weights.layers[i];
-    InitializeMagnitudes(context, module.qkv, layer.qkv, parameters);
-    InitializeMagnitudes(context, module.o, layer.o, parameters);
-    InitializeMagnitudes(context, module.gate_up, layer.gate_up, parameters);
-    InitializeMagnitudes(context, module.down, layer.down, parameters);
+  if (lora.init == LoraInit::kPissa) {
+    ForEachTarget(modules, weights,
+                  [&](const Target& target) { InitializePissa(context, target, parameters); });
+    parameters.RefreshImage(context);
   }
-  parameters.RefreshImage(context);
+  if (lora.use_dora) {
+    ForEachTarget(modules, weights,
+                  [&](const Target& target) { InitializeMagnitude(context, target, parameters); });
+  }
 }
 
 }  // namespace lockstep::nn

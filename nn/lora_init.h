@@ -11,7 +11,8 @@
 
 namespace lockstep::nn {
 
-// A and B by the seed and their names; a DoRA magnitude is the norm of its row of W + s·B·A.
+// A and B by the seed and their names, or with PiSSA from the base weights, which then lose that
+// part; a DoRA magnitude is the norm of its row of W + s·B·A.
 void InitializeLora(const Context& context, const LoraConfig& lora, uint64_t seed,
                     const ModelModules& modules, const DecoderWeights& weights,
                     FlatParameters& parameters);

@@ -17,6 +17,7 @@
 #include "base/thread_pool.h"
 #include "nn/adapter.h"
 #include "nn/json.h"
+#include "nn/pissa.h"
 #include "nn/trainable.h"
 #include "nn/weights.h"
 #include "tensor/half.h"
@@ -39,17 +40,33 @@ struct Planned {
 // A stored tensor's new values, a block of rows at a time.
 class Merger {
  public:
-  Merger(const Context& context, const Trainable& trainable, const FlatParameters& parameters)
-      : context_(context), trainable_(trainable), parameters_(parameters) {}
+  Merger(const Context& context, const LoraConfig& lora, const Trainable& trainable,
+         const FlatParameters& parameters)
+      : context_(context),
+        pissa_(lora.init == LoraInit::kPissa),
+        trainable_(trainable),
+        parameters_(parameters) {}
 
   // Whether the adapter has something to say about "<path>.weight".
   bool Touches(const std::string& name) const {
     return parameters_.IndexOf(name) >= 0 || Target(name) != nullptr;
   }
 
+  // PiSSA trained against W without its principal part: finds that part, from the whole of W.
+  absl::Status Prepare(const Planned& planned) {
+    principal_ = {};
+    if (!pissa_ || Target(planned.canonical) == nullptr) return absl::OkStatus();
+    const StoredTensor& stored = *planned.entry->tensor;
+    std::vector<float> w(stored.numel());
+    RETURN_IF_ERROR(planned.entry->file->Read(stored, 0, stored.numel(), DType::kF32, w.data()));
+    const LoraTarget& target = *Target(planned.canonical);
+    principal_ = PissaOf(w, stored.shape[0], stored.shape[1], target.r, target.scale);
+    return absl::OkStatus();
+  }
+
   // Changes rows [begin, end) of the tensor, which lie in `rows` as fp32.
   void Apply(const std::string& name, int64_t begin, int64_t end, int64_t width,
-             std::vector<float>& rows) const {
+             std::vector<float>& rows) {
     if (const int index = parameters_.IndexOf(name); index >= 0) {
       const float* saved = parameters_.Part(parameters_.values(), index).view().as<float>();
       std::copy(saved + begin * width, saved + end * width, rows.begin());
@@ -59,6 +76,14 @@ class Merger {
     const Tensor a = Value(path + ".lora_A.weight");
     const Tensor b = Value(path + ".lora_B.weight").Slice(0, begin, end);
     const View w = MakeView(rows.data(), DType::kF32, context_.device(), {end - begin, width});
+    if (pissa_) {
+      const int64_t r = Target(name)->r;
+      const Device device = context_.device();
+      const View a0 = MakeView(principal_.a.data(), DType::kF32, device, {r, width});
+      const View b0 =
+          MakeView(principal_.b.data() + begin * r, DType::kF32, device, {end - begin, r});
+      kernels::Gemm(context_.stream, b0, a0, w, {.alpha = -Target(name)->scale, .beta = 1});
+    }
     kernels::Gemm(context_.stream, b, a, w, {.alpha = Target(name)->scale, .beta = 1});
     if (!trainable_.dora) return;
     const float* magnitude = Value(path + ".lora_magnitude_vector").view().as<float>() + begin;
@@ -85,8 +110,10 @@ class Merger {
   }
 
   const Context& context_;
+  const bool pissa_;
   const Trainable& trainable_;
   const FlatParameters& parameters_;
+  PissaFactors principal_;  // of the tensor at hand
 };
 
 // Converts, and returns the largest error.
@@ -143,7 +170,7 @@ class Merge {
     parameters_ = std::make_unique<FlatParameters>(context_, trainable_.specs,
                                                    FlatParameters::Options{.training = false});
     RETURN_IF_ERROR(LoadAdapter(context_, options_.adapter, *parameters_));
-    merger_ = std::make_unique<Merger>(context_, trainable_, *parameters_);
+    merger_ = std::make_unique<Merger>(context_, lora_, trainable_, *parameters_);
     ASSIGN_OR_RETURN(WeightFiles files, WeightFiles::Open(options_.model, config_));
     files_ = std::make_unique<WeightFiles>(std::move(files));
     return files_->Check(WeightsOf(config_, modules_), config_, &report_.warnings);
@@ -251,6 +278,7 @@ class Merge {
     const int64_t width = rows == 0 ? 0 : stored.numel() / rows;
     const int64_t step = std::max<int64_t>(1, kBlock / std::max<int64_t>(1, width));
     std::vector<char> bytes;
+    if (touched) RETURN_IF_ERROR(merger_->Prepare(planned));
     for (int64_t begin = 0; begin < rows; begin += step) {
       const int64_t end = std::min(begin + step, rows);
       std::vector<float> values((end - begin) * width);

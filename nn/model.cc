@@ -44,11 +44,12 @@ absl::Status Model::Read() {
   assemble.lora_dropout = lora_ ? lora_->dropout : 0;
   ASSIGN_OR_RETURN(DecoderWeights weights, Assemble(context_, config_, modules_, trainable_,
                                                     *source, *parameters_, assemble));
-  if (!options_.adapter.empty()) {
-    RETURN_IF_ERROR(LoadAdapter(context_, options_.adapter, *parameters_));
-  } else if (lora_) {
+  const bool saved = !options_.adapter.empty();
+  // A saved PiSSA adapter belongs to base weights without their principal part.
+  if (lora_ && (!saved || lora_->init == LoraInit::kPissa)) {
     InitializeLora(context_, *lora_, options_.seed, modules_, weights, *parameters_);
   }
+  if (saved) RETURN_IF_ERROR(LoadAdapter(context_, options_.adapter, *parameters_));
   decoder_ = std::make_unique<Decoder>(config_, std::move(weights), options_.compute_dtype);
   return absl::OkStatus();
 }

@@ -86,10 +86,24 @@ TEST(Model, SavedAdapterLoadsToTheSameModel) {
   }
 }
 
-// DoRA starts as the identity: the magnitude is the norm of its row.
+// DoRA starts as the identity: the magnitude is the norm of its row. PiSSA moves a part of W into
+// the adapter, which together are W again; saved, it belongs to the rest of W.
 TEST(Model, FreshAdaptersChangeNothing) {
   const std::string base = MakeModel("fresh_base", TinyConfig("qwen2"));
   const auto plain = LoadOrFail({.directory = base});
+  LoraConfig pissa;
+  pissa.init = LoraInit::kPissa;
+  pissa.r = 4;
+  const auto moved = LoadOrFail({.directory = base, .lora = pissa});
+  EXPECT_LE(LargestDifference(LogitsOf(*plain), LogitsOf(*moved)), 1e-4);
+  const auto weight = [](Model& model) {
+    return kernels::ToVector(model.decoder().weights().layers[0].o.weight.value());
+  };
+  EXPECT_GE(LargestDifference(weight(*plain), weight(*moved)), 0.05);
+  const std::string folder = FreshFolder("pissa_saved");
+  ASSERT_TRUE(moved->Save(folder, "base").ok());
+  const auto loaded = LoadOrFail({.directory = base, .adapter = folder});
+  EXPECT_LE(LargestDifference(LogitsOf(*moved), LogitsOf(*loaded)), 1e-6);
   for (const bool dora : {false, true}) {
     LoraConfig lora;
     lora.use_dora = dora;

@@ -74,9 +74,6 @@ absl::StatusOr<Trainable> TrainableOf(const LoraConfig& lora, const ModelConfig&
                        absl::StrCat("want lm_head or embed_tokens, got \"", name, "\""));
     }
   }
-  if (lora.init == LoraInit::kPissa) {
-    return UserError("init_lora_weights", "pissa is not supported");
-  }
   Trainable out;
   const std::vector<std::string> paths = LinearPaths(modules);
   ASSIGN_OR_RETURN(const auto resolved, ResolveTargets(lora, paths));
