@@ -89,6 +89,10 @@ absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& s
                              const nn::FlatParameters& parameters) {
   const std::string final_name = JoinPath(folder, CheckpointName(state.step));
   if (FileExists(final_name)) return absl::OkStatus();
+  if (!FileExists(folder)) {
+    return UserError(folder, "the folder is gone; somebody removed it during the run",
+                     "start the run again");
+  }
   const std::string unfinished =
       JoinPath(folder, absl::StrCat(kUnfinished, CheckpointName(state.step), "-", getpid()));
   std::error_code error;

@@ -30,7 +30,7 @@ struct CheckpointState {
   int64_t evals_since_best = 0;
 };
 
-// Writes folder/step-NNNNNNNN; where it is there already it is left alone.
+// Writes folder/step-NNNNNNNN; where it is there already it is left alone. `folder` exists.
 absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
                              const nn::FlatParameters& parameters);
 

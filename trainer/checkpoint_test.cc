@@ -30,6 +30,7 @@ class CheckpointTest : public ::testing::Test {
     return std::vector<float>(values, values + part.numel());
   }
 
+  void SetUp() override { ASSERT_TRUE(MakeDirectories(Folder()).ok()); }
   std::string Folder() const {
     return ::testing::TempDir() + "/" +
            ::testing::UnitTest::GetInstance()->current_test_info()->name();

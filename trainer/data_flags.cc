@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <limits>
 
@@ -13,6 +14,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/status.h"
 #include "data/jinja/json.h"
 #include "tools/tool_main.h"
@@ -78,6 +80,24 @@ std::string DefaultCacheDir() {
   return JoinPath(EnvironmentOr("XDG_CACHE_HOME", JoinPath(home, ".cache")), "lockstep");
 }
 
+// All of standard input as a file of `cache_dir`, named by its content.
+absl::StatusOr<std::string> SpoolStandardInput(const std::string& cache_dir) {
+  std::string content;
+  char buffer[1 << 16];
+  for (ssize_t got; (got = read(STDIN_FILENO, buffer, sizeof(buffer))) != 0;) {
+    if (got < 0) return SystemError("standard input", "cannot read", errno);
+    content.append(buffer, static_cast<size_t>(got));
+  }
+  if (content.empty()) {
+    return UserError("--train_file=-", "standard input is empty",
+                     "under another launcher than our own, ranks need a file that all can read");
+  }
+  RETURN_IF_ERROR(MakeDirectories(cache_dir));
+  const std::string path = JoinPath(cache_dir, absl::StrCat("stdin-", HashHex(content), ".jsonl"));
+  if (!FileExists(path)) RETURN_IF_ERROR(WriteFileAtomically(path, content));
+  return path;
+}
+
 absl::Status ReadFilesFlags(DataOptions* options) {
   const bool example_data = FLAGS_train_file.empty();
   if (FLAGS_model.empty()) {
@@ -99,6 +119,11 @@ absl::Status ReadFilesFlags(DataOptions* options) {
   }
   options->skip_bad_documents = FLAGS_skip_bad_documents;
   options->cache_dir = FLAGS_cache_dir.empty() ? DefaultCacheDir() : UserPath(FLAGS_cache_dir);
+  for (std::string& file : options->train_files) {
+    if (file != "-") continue;
+    ASSIGN_OR_RETURN(file, SpoolStandardInput(options->cache_dir));
+    options->read_standard_input = true;
+  }
 
   // Written out, so that run.flags and the run's identity say what was meant.
   FLAGS_validation_split = ShortestNumber(options->validation_split);

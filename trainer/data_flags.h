@@ -15,8 +15,8 @@
 namespace lockstep {
 
 struct DataOptions {
-  std::string model;                          // folder
-  std::vector<std::string> train_files;       // "-" is standard input
+  std::string model;  // folder
+  std::vector<std::string> train_files;
   std::vector<std::string> validation_files;  // empty: none
   double validation_split = 0;                // share of train_files' documents
   data::ExampleOptions examples;
@@ -26,6 +26,9 @@ struct DataOptions {
   std::optional<int64_t> tokens_per_pack;  // not given: from the data
   bool skip_bad_documents = false;
   std::string cache_dir;
+  // "-" was among the files: it is now a file of cache_dir with what standard input gave. Other
+  // processes of the run are told that file's name, as they cannot read the same input again.
+  bool read_standard_input = false;
 };
 
 // Reads the flags. Paths come back resolved, also in the flags themselves. Errors: UserError.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "dist/launch_env.h"
 #include "dist/supervisor.h"
@@ -34,6 +35,9 @@ absl::StatusOr<int> RunParent(const TrainOptions& options, const dist::LaunchEnv
   }
   // The folder's default has the time in it: from here on it is fixed.
   argv.push_back(absl::StrCat("--output_dir=", folder));
+  if (options.data.read_standard_input) {
+    argv.push_back(absl::StrCat("--train_file=", absl::StrJoin(options.data.train_files, ",")));
+  }
   dist::SuperviseOptions supervise;
   supervise.stall_timeout_seconds = options.stall_timeout_s;
   supervise.max_restarts = static_cast<int>(options.max_restarts);

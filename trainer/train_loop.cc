@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "base/hash.h"
 #include "base/status.h"
 #include "data/loader.h"
 #include "nn/host_tensor.h"
@@ -86,7 +87,7 @@ class Loop {
   absl::StatusOr<Ending> Train() {
     if (run_.state.step == 0) {
       RETURN_IF_ERROR(EvaluateNow());
-      if (IsBestSoFar()) RETURN_IF_ERROR(run_.save_checkpoint(run_.state));
+      if (IsBestSoFar()) RETURN_IF_ERROR(Save());
     }
     while (run_.state.step < run_.num_steps) {
       const Clock::time_point start = Clock::now();
@@ -110,8 +111,7 @@ class Loop {
       const bool stop = sums.stop && run_.state.step < run_.num_steps;
       if (stop || OutOfPatience() || IsBestSoFar() ||
           Due(run_.state.step, run_.options.save_steps, run_.num_steps)) {
-        Report("save");
-        RETURN_IF_ERROR(run_.save_checkpoint(run_.state));
+        RETURN_IF_ERROR(Save());
       }
       if (stop) return Ending::kInterrupted;
       if (OutOfPatience()) return Ending::kEarlyStopped;
@@ -161,6 +161,21 @@ class Loop {
     RETURN_IF_ERROR(
         run_.log.Add(EvalRecord{state.step, evaluation.loss, evaluation.supervised_tokens}));
     return run_.on_evaluation();
+  }
+
+  // Only what all ranks have alike is worth keeping.
+  absl::Status Save() {
+    Report("save");
+    const std::string values = absl::StrCat(HashValues());
+    RETURN_IF_ERROR(Annotate(run_.world.Agree({{"parameters", values}}),
+                             absl::StrCat("step ", run_.state.step, ": ranks have come apart")));
+    return run_.save_checkpoint(run_.state);
+  }
+
+  uint64_t HashValues() const {
+    const std::vector<float> values =
+        nn::ToHost<float>(run_.context, run_.model.parameters().values());
+    return Hash64({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)});
   }
 
   bool OutOfPatience() const {
