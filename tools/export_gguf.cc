@@ -1,0 +1,94 @@
+// One file of a model for llama.cpp; reference/cli.md, "Tools".
+#include <gflags/gflags.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "base/status.h"
+#include "nn/merge.h"
+#include "tensor/runtime.h"
+#include "tools/gguf/export.h"
+#include "tools/tool_main.h"
+
+DEFINE_string(model, "", "Folder with config.json, *.safetensors and tokenizer.json.");
+DEFINE_string(adapter, "", "A PEFT adapter's folder: it is merged into the weights first.");
+DEFINE_string(output, "", "The file to write, e.g. model.gguf.");
+DEFINE_string(type, "f16", "Of the matrices: f32, f16, bf16 or q8_0. Norms and biases stay f32.");
+
+namespace lockstep {
+namespace {
+
+constexpr char kUsage[] =
+    "Writes a model, and an adapter merged into it, as one GGUF file that llama.cpp loads.\n"
+    "Families: llama, mistral, qwen2, qwen3.\n\n"
+    "  export_gguf --model=DIR [--adapter=DIR] --output=model.gguf [--type=q8_0]";
+
+absl::StatusOr<GgufType> TypeFlag() {
+  if (FLAGS_type == "f32") return GgufType::kF32;
+  if (FLAGS_type == "f16") return GgufType::kF16;
+  if (FLAGS_type == "bf16") return GgufType::kBF16;
+  if (FLAGS_type == "q8_0") return GgufType::kQ8_0;
+  return UserError("--type",
+                   absl::StrCat("want one of f32, f16, bf16, q8_0; got \"", FLAGS_type, "\""));
+}
+
+// The last part of a path.
+std::string NameOf(absl::string_view path) {
+  path = absl::StripSuffix(path, "/");
+  return std::string(path.substr(path.rfind('/') + 1));
+}
+
+// The merged model in fp32, as a folder.
+absl::Status Merge(const std::string& model, const std::string& folder) {
+  ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(Device{DeviceType::kCPU, 0}));
+  nn::MergeOptions options;
+  options.model = model;
+  options.adapter = UserPath(FLAGS_adapter);
+  options.output = folder;
+  options.dtype = DType::kF32;
+  ASSIGN_OR_RETURN(const nn::MergeReport report, nn::MergeAdapter(runtime->context(), options));
+  for (const std::string& warning : report.warnings) {
+    absl::FPrintF(stderr, "warning: %s\n", warning);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Run(const std::vector<std::string>& arguments) {
+  if (!arguments.empty()) {
+    return UserError("arguments", absl::StrCat("want none, got ", arguments[0]));
+  }
+  if (FLAGS_model.empty()) return UserError("--model", "want a model's folder, got nothing");
+  if (FLAGS_output.empty()) return UserError("--output", "want a file to write, got nothing");
+  ASSIGN_OR_RETURN(const GgufType type, TypeFlag());
+  const std::string model = UserPath(FLAGS_model), output = UserPath(FLAGS_output);
+
+  // An adapter's merged folder lies beside the output only for as long as it is read.
+  const std::string merged = absl::StrCat(output, ".merged-", getpid());
+  const absl::Cleanup remove = [&] {
+    std::error_code ignored;
+    std::filesystem::remove_all(merged, ignored);
+  };
+  if (!FLAGS_adapter.empty()) RETURN_IF_ERROR(Merge(model, merged));
+  ASSIGN_OR_RETURN(const ExportReport report,
+                   ExportGguf(FLAGS_adapter.empty() ? model : merged, NameOf(model), output, type));
+  for (const std::string& warning : report.warnings) {
+    absl::FPrintF(stderr, "warning: %s\n", warning);
+  }
+  absl::PrintF("%s: %d tensors, %d bytes of %s\n", output, report.tensors, report.bytes,
+               FLAGS_type);
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace lockstep
+
+int main(int argc, char** argv) {
+  return lockstep::ToolMain(argc, argv, lockstep::kUsage, lockstep::Run);
+}
