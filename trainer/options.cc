@@ -316,6 +316,10 @@ absl::StatusOr<TrainOptions> ReadTrainFlags() {
     return UserError("--verify", "sums in floating point depend on the number of ranks",
                      "--gradient_sum=exact");
   }
+  if (options.on_nonfinite == OnNonFinite::kSkip && !options.exact_sums) {
+    return UserError("--on_nonfinite=skip", "only exact sums know which values were not finite",
+                     "--gradient_sum=exact");
+  }
   options.identity = ResultFlags();
   options.run_flags = RunFlags();
   return options;

@@ -1,10 +1,13 @@
-// Where a run's figures go: metrics.jsonl, TensorBoard, and the terminal. Rank 0 has one that
-// speaks; that of the other ranks takes everything and is silent.
+// Where a run's figures go: metrics.jsonl, TensorBoard, the terminal, and logs/rank-0.log, which
+// has what the terminal was told. Rank 0 has one that speaks; that of the other ranks takes
+// everything and is silent.
 #pragma once
 
 #include <cstdint>
+#include <cstdio>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -33,7 +36,8 @@ class RunLog {
  private:
   std::unique_ptr<MetricsLog> metrics_;
   std::unique_ptr<EventFile> events_;
-  std::unique_ptr<Progress> progress_;
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> log_file_{nullptr, &std::fclose};
+  std::vector<std::unique_ptr<Progress>> progress_;  // terminal and log file
 };
 
 }  // namespace lockstep
