@@ -1,0 +1,45 @@
+// The first command of the README: without flags, the trainer teaches its example.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "tests/trainer_process.h"
+#include "trainer/metrics.h"
+
+namespace lockstep {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(ExampleTest, HalvesTheValidationLossAndSaysWhatItLearned) {
+  const std::string home = FreshPath("home");
+  ASSERT_TRUE(MakeDirectories(home).ok());
+  setenv("BUILD_WORKING_DIRECTORY", home.c_str(), 1);
+  const Outcome outcome = Train({});
+  unsetenv("BUILD_WORKING_DIRECTORY");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("before:"));
+  EXPECT_THAT(outcome.out, HasSubstr("after:  ORDER FOR "));
+
+  std::string folder;
+  for (const auto& entry : std::filesystem::directory_iterator(home + "/runs")) {
+    EXPECT_TRUE(folder.empty()) << "one run, one folder";
+    folder = entry.path();
+  }
+  for (const char* name : {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json",
+                           "metrics.jsonl", "report.html", "run.json", "run.flags"}) {
+    EXPECT_TRUE(FileExists(folder + "/" + name)) << name;
+  }
+  const auto history =
+      ParseMetrics(ReadFile(folder + "/metrics.jsonl").value_or(""), folder, INT64_MAX);
+  ASSERT_TRUE(history.ok()) << history.status();
+  ASSERT_GE(history->evals.size(), 2u);
+  EXPECT_LT(history->evals.back().eval_loss, 0.5 * history->evals.front().eval_loss);
+}
+
+}  // namespace
+}  // namespace lockstep
