@@ -166,6 +166,11 @@ nlohmann::json NumberJson(double value) {
 absl::StatusOr<LoraConfig> ReadAdapterConfig(const std::string& directory,
                                              std::vector<std::string>* warnings) {
   const std::string path = JoinPath(directory, kConfig);
+  if (!FileExists(path)) {
+    return UserError(path, "no such file",
+                     "want a PEFT adapter's folder: adapter_config.json and "
+                     "adapter_model.safetensors");
+  }
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   return ParseAdapterConfig(text, path, warnings);
 }

@@ -15,6 +15,7 @@
 #include "autograd/ops/rope.h"
 #include "base/check.h"
 #include "nn/rope.h"
+#include "tensor/half.h"
 
 namespace lockstep::nn {
 namespace {
@@ -114,6 +115,16 @@ class Pass : public std::enable_shared_from_this<Pass> {
 
 }  // namespace
 
+namespace {
+
+// transformers rounds the factor to the model's dtype before it multiplies.
+double EmbeddingScale(double scale, DType compute_dtype) {
+  if (compute_dtype != DType::kBF16) return scale;
+  return Bf16ToFloat(FloatToBf16(static_cast<float>(scale)));
+}
+
+}  // namespace
+
 Decoder::Decoder(ModelConfig config, DecoderWeights weights, DType compute_dtype)
     : config_(std::move(config)), weights_(std::move(weights)), compute_dtype_(compute_dtype) {
   CHECK_EQ(weights_.layers.size(), config_.layers.size());
@@ -123,7 +134,7 @@ Variable Decoder::Hidden(Tape& tape, const PackedTokens& pack,
                          const ForwardOptions& options) const {
   const auto pass = std::make_shared<const Pass>(config_, weights_, tape.context(), pack, options);
   Variable residual = autograd::Embedding(tape, pack.input_ids, weights_.embedding, compute_dtype_,
-                                          config_.embedding_scale);
+                                          EmbeddingScale(config_.embedding_scale, compute_dtype_));
   // What the layer before adds to the residual stream: (branch, its own norm).
   Variable branch, branch_norm;
   for (int i = 0; i < static_cast<int>(weights_.layers.size()); ++i) {

@@ -26,7 +26,7 @@
 namespace lockstep::nn {
 namespace {
 
-constexpr int64_t kBlock = int64_t{1} << 24;  // elements of a tensor in memory at a time
+constexpr int64_t kBlock = int64_t{1} << 24;  // elements, or bytes, of a tensor at a time
 
 // One tensor of the output.
 struct Planned {
@@ -116,6 +116,19 @@ class Merger {
   PissaFactors principal_;  // of the tensor at hand
 };
 
+// The largest of value(i), i < size.
+template <typename Value>
+double Largest(int64_t size, const Value& value) {
+  constexpr int64_t kGrain = 1 << 18;
+  std::vector<double> worst((size + kGrain - 1) / kGrain, 0.0);
+  ParallelForRange(size, kGrain, [&](int64_t begin, int64_t end) {
+    double largest = 0;
+    for (int64_t i = begin; i < end; ++i) largest = std::max(largest, value(i));
+    worst[begin / kGrain] = largest;
+  });
+  return worst.empty() ? 0 : *std::max_element(worst.begin(), worst.end());
+}
+
 // Converts, and returns the largest error.
 double Round(const std::vector<float>& values, DType dtype, std::vector<char>& bytes) {
   bytes.resize(values.size() * SizeOf(dtype));
@@ -127,19 +140,12 @@ double Round(const std::vector<float>& values, DType dtype, std::vector<char>& b
     std::copy(values.begin(), values.end(), reinterpret_cast<double*>(bytes.data()));
     return 0;
   }
-  constexpr int64_t kGrain = 1 << 18;
-  const int64_t size = static_cast<int64_t>(values.size());
-  std::vector<double> worst((size + kGrain - 1) / kGrain, 0.0);
   auto* out = reinterpret_cast<uint16_t*>(bytes.data());
-  ParallelForRange(size, kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      out[i] = dtype == DType::kBF16 ? FloatToBf16(values[i]) : FloatToF16(values[i]);
-      const float back = dtype == DType::kBF16 ? Bf16ToFloat(out[i]) : F16ToFloat(out[i]);
-      const double error = std::abs(static_cast<double>(back) - values[i]);
-      worst[begin / kGrain] = std::max(worst[begin / kGrain], error);
-    }
+  return Largest(static_cast<int64_t>(values.size()), [&](int64_t i) {
+    out[i] = dtype == DType::kBF16 ? FloatToBf16(values[i]) : FloatToF16(values[i]);
+    const float back = dtype == DType::kBF16 ? Bf16ToFloat(out[i]) : F16ToFloat(out[i]);
+    return std::abs(static_cast<double>(back) - values[i]);
   });
-  return worst.empty() ? 0 : *std::max_element(worst.begin(), worst.end());
 }
 
 class Merge {
@@ -266,34 +272,45 @@ class Merge {
     const SafetensorsFile& file = *planned.entry->file;
     const bool touched = merger_->Touches(planned.canonical);
     ++(touched ? report_.merged_tensors : report_.copied_tensors);
-    const absl::string_view same_bytes(reinterpret_cast<const char*>(file.data(stored)),
-                                       stored.bytes);
     const bool converts = DTypeOfStored(stored.dtype) != planned.dtype;
     if (!touched && !converts) {
-      RETURN_IF_ERROR(writer.Append(same_bytes));
-      file.Release(stored);
-      return absl::OkStatus();
+      return CopyBytes(file, stored, writer);
     }
     const int64_t rows = stored.shape.empty() ? 1 : stored.shape[0];
     const int64_t width = rows == 0 ? 0 : stored.numel() / rows;
     const int64_t step = std::max<int64_t>(1, kBlock / std::max<int64_t>(1, width));
     std::vector<char> bytes;
+    std::vector<float> values, before;
     if (touched) RETURN_IF_ERROR(merger_->Prepare(planned));
     for (int64_t begin = 0; begin < rows; begin += step) {
       const int64_t end = std::min(begin + step, rows);
-      std::vector<float> values((end - begin) * width);
+      values.resize((end - begin) * width);
       RETURN_IF_ERROR(file.Read(stored, begin * width, end * width, DType::kF32, values.data()));
       if (touched) {
-        const std::vector<float> before = values;
+        before = values;
         merger_->Apply(planned.canonical, begin, end, width, values);
-        for (size_t i = 0; i < values.size(); ++i) {
-          const double change = std::abs(static_cast<double>(values[i]) - before[i]);
-          report_.largest_change = std::max(report_.largest_change, change);
-        }
+        const double change = Largest(static_cast<int64_t>(values.size()), [&](int64_t i) {
+          return std::abs(static_cast<double>(values[i]) - before[i]);
+        });
+        report_.largest_change = std::max(report_.largest_change, change);
       }
       const double lost = Round(values, planned.dtype, bytes);
       report_.largest_rounding = std::max(report_.largest_rounding, lost);
       RETURN_IF_ERROR(writer.Append({bytes.data(), bytes.size()}));
+    }
+    return absl::OkStatus();
+  }
+
+  // As they are, and never more than a block of the file's pages in memory.
+  static absl::Status CopyBytes(const SafetensorsFile& file, const StoredTensor& stored,
+                                SafetensorsWriter& writer) {
+    for (uint64_t begin = 0; begin < stored.bytes; begin += kBlock) {
+      StoredTensor part = stored;
+      part.offset += begin;
+      part.bytes = std::min<uint64_t>(kBlock, stored.bytes - begin);
+      const auto* bytes = reinterpret_cast<const char*>(file.data(part));
+      RETURN_IF_ERROR(writer.Append({bytes, part.bytes}));
+      file.Release(part);
     }
     return absl::OkStatus();
   }

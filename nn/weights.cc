@@ -38,7 +38,15 @@ bool StartsWithAny(const std::string& name, const std::vector<std::string>& pref
 
 absl::StatusOr<std::vector<std::string>> ShardNames(const std::string& directory) {
   const std::string index = JoinPath(directory, kIndex);
-  if (!FileExists(index)) return std::vector<std::string>{kSingle};
+  if (!FileExists(index)) {
+    if (FileExists(JoinPath(directory, kSingle))) return std::vector<std::string>{kSingle};
+    const bool pickled = FileExists(JoinPath(directory, "pytorch_model.bin")) ||
+                         FileExists(JoinPath(directory, "pytorch_model.bin.index.json"));
+    return UserError(directory, absl::StrCat("neither ", kSingle, " nor ", kIndex, " is there"),
+                     pickled ? "pytorch_model.bin is not read: save the model with "
+                               "safe_serialization=True"
+                             : "the download is incomplete");
+  }
   ASSIGN_OR_RETURN(const std::string text, ReadFile(index));
   ASSIGN_OR_RETURN(const nlohmann::json object, ParseJsonObject(text, index));
   const auto map = object.find("weight_map");
@@ -112,6 +120,19 @@ std::string LikelyCause(const std::vector<std::string>& missing,
 }
 
 }  // namespace
+
+absl::Status ReadParallel(const SafetensorsFile& file, const StoredTensor& tensor, int64_t begin,
+                          int64_t end, DType dtype, void* out) {
+  const int64_t width = static_cast<int64_t>(SizeOf(dtype));
+  std::vector<absl::Status> statuses((end - begin + kChunk - 1) / kChunk);
+  ParallelFor(static_cast<int64_t>(statuses.size()), [&](int64_t task) {
+    const int64_t first = begin + task * kChunk;
+    statuses[task] = file.Read(tensor, first, std::min(first + kChunk, end), dtype,
+                               static_cast<char*>(out) + task * kChunk * width);
+  });
+  for (const absl::Status& status : statuses) RETURN_IF_ERROR(status);
+  return absl::OkStatus();
+}
 
 absl::StatusOr<WeightFiles> WeightFiles::Open(const std::string& directory,
                                               const ModelConfig& config) {
@@ -194,13 +215,7 @@ absl::Status WeightFiles::Load(const Context& context, const std::string& name,
   for (int64_t begin = 0; begin < numel; begin += step) {
     const int64_t end = std::min(begin + step, numel);
     char* to = in_place ? out.as<char>() : buffer.data();
-    std::vector<absl::Status> statuses((end - begin + kChunk - 1) / kChunk);
-    ParallelFor(static_cast<int64_t>(statuses.size()), [&](int64_t task) {
-      const int64_t first = begin + task * kChunk;
-      statuses[task] = entry->file->Read(*entry->tensor, first, std::min(first + kChunk, end),
-                                         out.dtype, to + task * kChunk * width);
-    });
-    for (const absl::Status& status : statuses) RETURN_IF_ERROR(status);
+    RETURN_IF_ERROR(ReadParallel(*entry->file, *entry->tensor, begin, end, out.dtype, to));
     if (in_place) continue;
     const View flat = MakeView(out.data, out.dtype, out.device, {numel});
     CopyToDevice(context.stream, buffer.data(), flat.Slice(0, begin, end));

@@ -16,6 +16,10 @@
 
 namespace lockstep::nn {
 
+// SafetensorsFile::Read by all threads.
+absl::Status ReadParallel(const SafetensorsFile& file, const StoredTensor& tensor, int64_t begin,
+                          int64_t end, DType dtype, void* out);
+
 class WeightFiles {
  public:
   struct Entry {
