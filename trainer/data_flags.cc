@@ -11,7 +11,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -19,6 +18,7 @@
 #include "data/jinja/json.h"
 #include "tools/tool_main.h"
 #include "trainer/flag_values.h"
+#include "trainer/model_folder.h"
 #include "trainer/number.h"
 
 DEFINE_string(
@@ -69,11 +69,6 @@ DEFINE_string(cache_dir, "",
 
 namespace lockstep {
 namespace {
-
-std::string EnvironmentOr(const char* variable, const std::string& otherwise) {
-  const char* value = std::getenv(variable);
-  return value != nullptr && *value != '\0' ? value : otherwise;
-}
 
 std::string DefaultCacheDir() {
   const std::string home = EnvironmentOr("HOME", "/tmp");
@@ -198,31 +193,6 @@ absl::StatusOr<DataOptions> ReadDataFlags() {
   RETURN_IF_ERROR(ReadLengthFlags(&options));
   RETURN_IF_ERROR(ReadFilesFlags(&options));
   return options;
-}
-
-absl::StatusOr<std::string> FindModelFolder(const std::string& name) {
-  const std::string path = UserPath(name);
-  if (FileExists(path)) return path;
-  const bool hub_id = std::count(name.begin(), name.end(), '/') == 1 && name.front() != '/' &&
-                      name.front() != '.' && name.back() != '/';
-  if (!hub_id) {
-    return UserError("--model", absl::StrCat("there is no folder ", path),
-                     "a folder with config.json, *.safetensors and tokenizer.json");
-  }
-  const std::string home =
-      EnvironmentOr("HF_HOME", JoinPath(EnvironmentOr("HOME", "/"), ".cache/huggingface"));
-  const std::string repository =
-      JoinPath(EnvironmentOr("HF_HUB_CACHE", JoinPath(home, "hub")),
-               absl::StrCat("models--", absl::StrReplaceAll(name, {{"/", "--"}})));
-  const absl::StatusOr<std::string> commit = ReadFile(JoinPath(repository, "refs/main"));
-  if (commit.ok()) {
-    const std::string snapshot =
-        JoinPath(repository, absl::StrCat("snapshots/", absl::StripAsciiWhitespace(*commit)));
-    if (FileExists(snapshot)) return snapshot;
-  }
-  return UserError("--model",
-                   absl::StrCat("there is neither a folder ", path, " nor a model in ", repository),
-                   absl::StrCat("nothing is downloaded here; hf download ", name, " does it"));
 }
 
 absl::StatusOr<std::string> EmbeddedExample(const std::string& name) {

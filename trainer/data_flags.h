@@ -34,10 +34,6 @@ struct DataOptions {
 // Reads the flags. Paths come back resolved, also in the flags themselves. Errors: UserError.
 absl::StatusOr<DataOptions> ReadDataFlags();
 
-// The folder of a model that the user named: a folder, or a hub id (org/name) that lies in the
-// local Hugging Face cache. Nothing is downloaded; the HINT of the error is the command that would.
-absl::StatusOr<std::string> FindModelFolder(const std::string& name);
-
 // A file of the example that comes with the program, e.g. "model". Error: the program was copied
 // away from what Bazel put beside it.
 absl::StatusOr<std::string> EmbeddedExample(const std::string& name);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
@@ -25,6 +26,15 @@ struct Evaluation {
   double loss = 0;
   int64_t supervised_tokens = 0;
 };
+
+// Of one sequence of a pack: the sum of −log p over its supervised tokens.
+struct SequenceLoss {
+  int64_t document = 0;
+  double nll = 0;
+  int64_t supervised_tokens = 0;
+};
+std::vector<SequenceLoss> SequenceLosses(const Context& context, const nn::Decoder& decoder,
+                                         const data::Pack& pack);
 
 // All ranks call it; packs are dealt to them by cost. `on_pack` is called before each pack of this
 // rank.

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "trainer/flag_table.h"
+#include "trainer/model_folder.h"
 
 namespace lockstep {
 namespace {
