@@ -126,6 +126,29 @@ TEST_F(LockstepTest, FullTrainingWithExactSums) {
   EXPECT_TRUE(one == weights(3)) << "the weights differ";
 }
 
+// Real weights, a real tokenizer, real questions.
+TEST_F(LockstepTest, Stories260k) {
+  const std::string shared = "external/shared/assets/";
+  if (!FileExists(shared + "stories260k/config.json")) {
+    GTEST_SKIP() << "the reference material is not beside this checkout";
+  }
+  const auto run = [&](int ranks) {
+    const std::string folder = FreshPath("stories");
+    const Outcome outcome =
+        Train({"--model=" + shared + "stories260k",
+               "--train_file=" + shared + "datasets/gsm8k_train.jsonl", "--max_seq_length=256",
+               "--global_batch_size=40", "--max_steps=3", "--num_threads=1",
+               "--output_dir=" + folder, absl::StrCat("--nproc_per_node=", ranks)});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+    return Result{ReadFile(folder + "/adapter_model.safetensors").value_or(""),
+                  WithoutTimes(ReadFile(folder + "/metrics.jsonl").value_or(""))};
+  };
+  const Result one = run(1), three = run(3);
+  EXPECT_EQ(std::count(one.figures.begin(), one.figures.end(), '\n'), 3);
+  EXPECT_EQ(one.figures, three.figures);
+  EXPECT_TRUE(one.adapter == three.adapter) << "the adapters differ";
+}
+
 // What the promise rests on can break: floating-point sums depend on who adds what, and the same
 // comparison sees it.
 TEST_F(LockstepTest, FloatingPointSumsAreNotInLockstep) {

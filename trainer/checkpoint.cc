@@ -10,6 +10,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -95,9 +96,12 @@ absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& s
   }
   const std::string unfinished =
       JoinPath(folder, absl::StrCat(kUnfinished, CheckpointName(state.step), "-", getpid()));
-  std::error_code error;
-  std::filesystem::remove_all(unfinished, error);
   RETURN_IF_ERROR(MakeDirectories(unfinished));
+  // Nothing is left of a checkpoint that could not be finished.
+  absl::Cleanup remove = [&] {
+    std::error_code error;
+    std::filesystem::remove_all(unfinished, error);
+  };
 
   const std::string tensors = JoinPath(unfinished, kTensorFile);
   RETURN_IF_ERROR(WriteTensors(tensors, parameters));
@@ -113,6 +117,7 @@ absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& s
   if (std::rename(unfinished.c_str(), final_name.c_str()) != 0) {
     return SystemError(final_name, "cannot rename to it", errno);
   }
+  std::move(remove).Cancel();
   return SyncFolder(folder);
 }
 
