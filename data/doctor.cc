@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -141,16 +142,26 @@ std::string Fate(const LengthPolicy& policy, int64_t tokens_lost) {
   return "";
 }
 
+std::vector<SourcePosition> Places(const Dataset& dataset, const Cases& cases) {
+  std::vector<SourcePosition> places;
+  for (const int64_t document : cases.Worst()) {
+    const DocumentInfo& info = dataset.document(document);
+    places.push_back({dataset.files()[info.file], info.line});
+  }
+  return places;
+}
+
 void Describe(const AllCases& cases, const DoctorInput& input, Diagnosis& out) {
   const auto add = [&](Severity severity, const char* code, const Cases& found, std::string message,
                        std::string advice) {
     if (found.count() == 0) return;
-    out.findings.push_back(
-        {severity, code, found.count(), found.Worst(), std::move(message), std::move(advice)});
+    out.findings.push_back({severity, code, found.count(), Places(*input.dataset, found),
+                            std::move(message), std::move(advice)});
   };
   using enum Severity;
-  add(2 * cases.unsupervised.count() > out.documents ? kError : kWarning, "no_supervised_tokens",
-      cases.unsupervised, "nothing in these documents is learned; training leaves them out",
+  add(10 * cases.unsupervised.count() > 9 * out.documents ? kError : kWarning,
+      "no_supervised_tokens", cases.unsupervised,
+      "nothing in these documents is learned; training leaves them out",
       "check the roles, labels and --loss_on: all learns every token");
   add(kError, "double_bos", cases.double_bos, "these documents begin with two start tokens",
       "take the start token's text out of the documents; the tokenizer puts it there");
@@ -192,26 +203,42 @@ void Describe(const AllCases& cases, const DoctorInput& input, Diagnosis& out) {
 
 void DescribeOverlap(const AllCases& cases, const Dataset& validation, Diagnosis& out) {
   if (cases.overlap.count() == 0) return;
-  Finding finding{Severity::kWarning, "validation_overlap", cases.overlap.count(), {}, "", ""};
-  std::vector<std::string> places;
-  for (const int64_t document : cases.overlap.Worst()) {
-    places.push_back(validation.Position(document));
-  }
-  if (places.size() > 3) places.resize(3);
-  finding.message = absl::StrCat("documents of validation are in the training data too, e.g. ",
-                                 absl::StrJoin(places, ", "));
-  finding.advice = "their loss says nothing about new texts; --validation_split never overlaps";
-  out.findings.push_back(std::move(finding));
+  out.findings.push_back({Severity::kWarning, "validation_overlap", cases.overlap.count(),
+                          Places(validation, cases.overlap),
+                          "documents of validation are in the training data too",
+                          "their loss says nothing about new texts; --validation_split never "
+                          "overlaps"});
 }
 
-void DescribeSkipped(const Dataset& dataset, Diagnosis& out) {
-  if (dataset.num_skipped() == 0) return;
-  out.findings.push_back({Severity::kWarning,
-                          "skipped_document",
-                          dataset.num_skipped(),
-                          {},
-                          "broken documents were left out (--skip_bad_documents)",
-                          absl::StrJoin(dataset.remarks(), "; ")});
+// A remark about a skipped document names its place: "skipped: [data.jsonl:17] …".
+std::optional<SourcePosition> PlaceIn(absl::string_view remark) {
+  const size_t begin = remark.find('[');
+  const size_t end = remark.find(']', begin);
+  if (begin == absl::string_view::npos || end == absl::string_view::npos) return std::nullopt;
+  const absl::string_view place = remark.substr(begin + 1, end - begin - 1);
+  const size_t colon = place.rfind(':');
+  int64_t line;
+  if (colon == absl::string_view::npos || !absl::SimpleAtoi(place.substr(colon + 1), &line)) {
+    return std::nullopt;
+  }
+  return SourcePosition{std::string(place.substr(0, colon)), line};
+}
+
+void DescribeSkipped(const DoctorInput& input, Diagnosis& out) {
+  if (input.dataset->num_skipped() == 0) return;
+  Finding finding{input.may_skip ? Severity::kWarning : Severity::kError,
+                  "bad_document",
+                  input.dataset->num_skipped(),
+                  {},
+                  "broken documents",
+                  "repair them, or leave them out with --skip_bad_documents"};
+  for (const std::string& remark : input.dataset->remarks()) {
+    const std::optional<SourcePosition> place = PlaceIn(remark);
+    if (!place) continue;
+    if (finding.places.empty()) absl::StrAppend(&finding.message, ", e.g. ", remark);
+    if (finding.places.size() < kMaxExamples) finding.places.push_back(*place);
+  }
+  out.findings.push_back(std::move(finding));
 }
 
 void DescribeFiles(const Dataset& dataset, Diagnosis& out) {
@@ -258,7 +285,7 @@ void DescribeLengths(const Dataset& dataset, Diagnosis& out) {
     if (length > 8 * std::max<int64_t>(out.lengths.median, 16)) tail.Add(document, length);
   }
   if (tail.count() > 0) {
-    out.findings.push_back({Severity::kInfo, "long_tail", tail.count(), tail.Worst(),
+    out.findings.push_back({Severity::kInfo, "long_tail", tail.count(), Places(dataset, tail),
                             absl::StrCat("more than 8 times the median of ", out.lengths.median,
                                          " tokens; the longest has ", out.lengths.longest),
                             "the longest document decides the memory; --max_seq_length bounds it"});
@@ -288,7 +315,7 @@ Diagnosis Examine(const DoctorInput& input) {
   examiner.LookForOverlap();
   Describe(examiner.cases(), input, out);
   if (input.validation != nullptr) DescribeOverlap(examiner.cases(), *input.validation, out);
-  DescribeSkipped(dataset, out);
+  DescribeSkipped(input, out);
   DescribeFiles(dataset, out);
   DescribeLengths(dataset, out);
   std::stable_sort(out.findings.begin(), out.findings.end(),
@@ -298,14 +325,14 @@ Diagnosis Examine(const DoctorInput& input) {
   return out;
 }
 
-absl::Status ErrorsOf(const Diagnosis& diagnosis, const Dataset& dataset) {
+absl::Status ErrorsOf(const Diagnosis& diagnosis) {
   std::vector<std::string> problems, advice;
   for (const Finding& finding : diagnosis.findings) {
     if (finding.severity != Severity::kError) continue;
     std::string problem = absl::StrCat(finding.code, ": ", finding.message, " (", finding.count,
                                        " of ", diagnosis.documents, " documents");
-    if (!finding.documents.empty()) {
-      absl::StrAppend(&problem, ", e.g. ", dataset.Position(finding.documents[0]));
+    if (!finding.places.empty()) {
+      absl::StrAppend(&problem, ", e.g. ", finding.places[0].file, ":", finding.places[0].line);
     }
     problems.push_back(absl::StrCat(problem, ")"));
     advice.push_back(finding.advice);

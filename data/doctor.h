@@ -27,7 +27,7 @@
 // token across the start of what is learned  | | long_tail                | info            | are
 // longer than 8 times the median                |
 //
-// ¹ if they are more than half of all. ² if no document teaches a stop token.
+// ¹ if they are more than nine in ten. ² if no document teaches a stop token. ³ unless may_skip.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +38,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "data/dataset.h"
+#include "data/examples.h"
 #include "data/selection.h"
 
 namespace lockstep::data {
@@ -48,10 +49,10 @@ absl::string_view SeverityName(Severity severity);  // "error", "warning", "info
 struct Finding {
   Severity severity = Severity::kInfo;
   std::string code;
-  int64_t count = 0;               // documents
-  std::vector<int64_t> documents;  // at most kMaxExamples of them, the worst first
-  std::string message;             // one sentence: what it means
-  std::string advice;              // what to do
+  int64_t count = 0;                   // documents
+  std::vector<SourcePosition> places;  // of at most kMaxExamples of them, the worst first
+  std::string message;                 // one sentence: what it means
+  std::string advice;                  // what to do
 };
 inline constexpr int kMaxExamples = 20;
 
@@ -59,6 +60,7 @@ struct DoctorInput {
   const Dataset* dataset = nullptr;
   const Dataset* validation = nullptr;  // a validation file's documents; may be null
   LengthPolicy length = {};
+  bool may_skip = true;    // broken documents may be left out (--skip_bad_documents)
   int64_t vocab_size = 0;  // of the model; 0: unknown
   std::optional<int32_t> bos = std::nullopt;
   std::vector<int32_t> stop_tokens = {};  // that end a text or a turn
@@ -92,6 +94,6 @@ Diagnosis Examine(const DoctorInput& input);
 
 // The gate before training: OK, or the errors among the findings in one paragraph with lines and
 // advice.
-absl::Status ErrorsOf(const Diagnosis& diagnosis, const Dataset& dataset);
+absl::Status ErrorsOf(const Diagnosis& diagnosis);
 
 }  // namespace lockstep::data

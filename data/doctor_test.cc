@@ -32,7 +32,14 @@ EncodedDocument Document(std::vector<int32_t> ids, size_t learned_from, uint32_t
   return document;
 }
 
-std::shared_ptr<const Dataset> Cached(const std::vector<EncodedDocument>& documents) {
+std::vector<int64_t> Lines(const Finding& finding) {
+  std::vector<int64_t> lines;
+  for (const SourcePosition& place : finding.places) lines.push_back(place.line);
+  return lines;
+}
+
+std::shared_ptr<const Dataset> Cached(const std::vector<EncodedDocument>& documents,
+                                      const std::vector<std::string>& skipped = {}) {
   static int number = 0;
   const std::string path = absl::StrCat(::testing::TempDir(), "/doctor", ++number);
   auto cache = TokenCache::Create(path);
@@ -40,7 +47,7 @@ std::shared_ptr<const Dataset> Cached(const std::vector<EncodedDocument>& docume
   for (size_t i = 0; i < documents.size(); ++i) {
     CHECK((*cache)->Add(documents[i], 0, static_cast<int64_t>(i) + 1).ok());
   }
-  CHECK((*cache)->Finish(kKey, {"data.jsonl"}, {}, 0).ok());
+  CHECK((*cache)->Finish(kKey, {"data.jsonl"}, skipped, static_cast<int64_t>(skipped.size())).ok());
   auto dataset = TokenCache::Open(path, kKey);
   CHECK(dataset.ok()) << dataset.status();
   return *dataset;
@@ -71,30 +78,30 @@ TEST_F(DoctorTest, HealthyDataHasNoFindings) {
   EXPECT_EQ(diagnosis_.supervised_tokens, 4);
   EXPECT_EQ(diagnosis_.lengths.longest, 5);
   EXPECT_FALSE(diagnosis_.has_errors());
-  EXPECT_TRUE(ErrorsOf(diagnosis_, *dataset_).ok());
+  EXPECT_TRUE(ErrorsOf(diagnosis_).ok());
 }
 
 TEST_F(DoctorTest, NothingLearnedIsAnErrorOnlyForMost) {
   auto findings = Examine({Document({5, 6, kStop}, 1), Document({5, 7}, 9)});
   EXPECT_EQ(findings.at("no_supervised_tokens").severity, Severity::kWarning);
-  EXPECT_THAT(findings.at("no_supervised_tokens").documents, ElementsAre(1));
+  EXPECT_THAT(Lines(findings.at("no_supervised_tokens")), ElementsAre(2));
   findings = Examine({Document({5, 6}, 9), Document({5, 7}, 9)});
   EXPECT_EQ(findings.at("no_supervised_tokens").severity, Severity::kError);
   EXPECT_TRUE(diagnosis_.has_errors());
-  EXPECT_THAT(ErrorsOf(diagnosis_, *dataset_).message(), HasSubstr("data.jsonl:1"));
+  EXPECT_THAT(ErrorsOf(diagnosis_).message(), HasSubstr("data.jsonl:1"));
 }
 
 TEST_F(DoctorTest, FindsTwoStartTokens) {
   const auto findings = Examine({Document({kBos, 5, kStop}, 1), Document({kBos, kBos, kStop}, 2)});
   EXPECT_EQ(findings.at("double_bos").severity, Severity::kError);
-  EXPECT_THAT(findings.at("double_bos").documents, ElementsAre(1));
+  EXPECT_THAT(Lines(findings.at("double_bos")), ElementsAre(2));
 }
 
 TEST_F(DoctorTest, FindsStopTokensThatAreNotLearned) {
   const EncodedDocument bad = Document({5, 6, 7, kStop}, 1, 0, /*learns_stop=*/false);
   auto findings = Examine({bad, Document({5, 6, kStop}, 1)});
   EXPECT_EQ(findings.at("untrained_stop_token").severity, Severity::kWarning);
-  EXPECT_THAT(findings.at("untrained_stop_token").documents, ElementsAre(0));
+  EXPECT_THAT(Lines(findings.at("untrained_stop_token")), ElementsAre(1));
   findings = Examine({bad, Document({5, 6, 8}, 1)});
   EXPECT_EQ(findings.at("untrained_stop_token").severity, Severity::kError);
 }
@@ -103,7 +110,7 @@ TEST_F(DoctorTest, FindsIdsThatTheModelDoesNotKnow) {
   const auto findings = Examine(
       {Document({5, 99, kStop}, 1), Document({5, 100, kStop}, 1), Document({200, 101, kStop}, 1)});
   EXPECT_EQ(findings.at("token_outside_vocabulary").severity, Severity::kError);
-  EXPECT_THAT(findings.at("token_outside_vocabulary").documents, ElementsAre(2, 1));
+  EXPECT_THAT(Lines(findings.at("token_outside_vocabulary")), ElementsAre(3, 2));
   EXPECT_THAT(findings.at("token_outside_vocabulary").message, HasSubstr("largest here is 200"));
 }
 
@@ -111,9 +118,9 @@ TEST_F(DoctorTest, TurnsNotesIntoFindings) {
   const auto findings = Examine({Document({5, 6, kStop}, 1, kHistoryRewritten | kNoEndOfTurn),
                                  Document({5, 7, kStop}, 1, kSpecialInContent | kBoundaryMerged),
                                  Document({5, 8, kStop}, 1, kEmptyAnswer)});
-  EXPECT_THAT(findings.at("unstable_template").documents, ElementsAre(0));
-  EXPECT_THAT(findings.at("no_end_of_turn").documents, ElementsAre(0));
-  EXPECT_THAT(findings.at("special_in_content").documents, ElementsAre(1));
+  EXPECT_THAT(Lines(findings.at("unstable_template")), ElementsAre(1));
+  EXPECT_THAT(Lines(findings.at("no_end_of_turn")), ElementsAre(1));
+  EXPECT_THAT(Lines(findings.at("special_in_content")), ElementsAre(2));
   EXPECT_EQ(findings.at("boundary_merged").severity, Severity::kInfo);
   EXPECT_EQ(findings.at("empty_answer").severity, Severity::kWarning);
   EXPECT_FALSE(diagnosis_.has_errors());
@@ -125,9 +132,9 @@ TEST_F(DoctorTest, FindsDuplicatesAndOverlap) {
   input_.validation = validation.get();
   const auto findings = Examine({document, Document({5, 6, kStop}, 2), document, document});
   EXPECT_EQ(findings.at("duplicate_document").count, 2);
-  EXPECT_THAT(findings.at("duplicate_document").documents, ElementsAre(2, 3));
+  EXPECT_THAT(Lines(findings.at("duplicate_document")), ElementsAre(3, 4));
   EXPECT_EQ(findings.at("validation_overlap").count, 1);
-  EXPECT_THAT(findings.at("validation_overlap").message, HasSubstr("data.jsonl:2"));
+  EXPECT_THAT(Lines(findings.at("validation_overlap")), ElementsAre(2));
 }
 
 TEST_F(DoctorTest, SaysWhatTheLengthLimitDoes) {
@@ -136,13 +143,26 @@ TEST_F(DoctorTest, SaysWhatTheLengthLimitDoes) {
                                                   Document({5, 6, 7, 8, 9, kStop}, 2),
                                                   Document({5, 6, 7, 8, kStop}, 4)};
   auto findings = Examine(documents);
-  EXPECT_THAT(findings.at("too_long").documents, ElementsAre(1, 2));
+  EXPECT_THAT(Lines(findings.at("too_long")), ElementsAre(2, 3));
   EXPECT_THAT(findings.at("too_long").message, HasSubstr("3 tokens are lost"));
-  EXPECT_THAT(findings.at("answer_cut_off").documents, ElementsAre(2));
+  EXPECT_THAT(Lines(findings.at("answer_cut_off")), ElementsAre(3));
   input_.length.long_documents = LongDocuments::kSplit;
   findings = Examine(documents);
   EXPECT_THAT(findings.at("too_long").message, HasSubstr("are split"));
   EXPECT_EQ(findings.count("answer_cut_off"), 0);
+}
+
+TEST_F(DoctorTest, BrokenDocumentsAreErrorsUnlessTheyMayBeSkipped) {
+  const auto dataset =
+      Cached({Document({5, 6, kStop}, 1)}, {"skipped: [data.jsonl:7] no prompt", "skipped: [a]:b"});
+  input_.dataset = dataset.get();
+  const Finding warning = data::Examine(input_).findings.at(0);
+  EXPECT_EQ(warning.code, "bad_document");
+  EXPECT_EQ(warning.severity, Severity::kWarning);
+  EXPECT_EQ(warning.count, 2);
+  EXPECT_THAT(Lines(warning), ElementsAre(7));
+  input_.may_skip = false;
+  EXPECT_EQ(data::Examine(input_).findings.at(0).severity, Severity::kError);
 }
 
 TEST_F(DoctorTest, DescribesLengths) {
@@ -150,8 +170,8 @@ TEST_F(DoctorTest, DescribesLengths) {
   for (int i = 0; i < 20; ++i) documents.push_back(Document({5, 10 + i, kStop}, 1));
   documents.push_back(Document(std::vector<int32_t>(200, 6), 1));
   const auto findings = Examine(documents);
-  EXPECT_THAT(findings.at("long_tail").documents, ElementsAre(21));
-  EXPECT_THAT(findings.at("empty_document").documents, ElementsAre(0));
+  EXPECT_THAT(Lines(findings.at("long_tail")), ElementsAre(22));
+  EXPECT_THAT(Lines(findings.at("empty_document")), ElementsAre(1));
   EXPECT_EQ(diagnosis_.lengths.median, 3);
   ASSERT_EQ(diagnosis_.histogram.size(), 8);
   EXPECT_EQ(diagnosis_.histogram[0].count, 1);
@@ -167,9 +187,9 @@ TEST_F(DoctorTest, KeepsTheWorstExamples) {
   }
   const Finding finding = Examine(documents).at("too_long");
   EXPECT_EQ(finding.count, 100);
-  ASSERT_EQ(finding.documents.size(), kMaxExamples);
-  EXPECT_EQ(dataset_->document(finding.documents[0]).num_tokens, 102);
-  EXPECT_EQ(dataset_->document(finding.documents[19]).num_tokens, 83);
+  ASSERT_EQ(finding.places.size(), kMaxExamples);
+  EXPECT_EQ(dataset_->document(finding.places[0].line - 1).num_tokens, 102);
+  EXPECT_EQ(dataset_->document(finding.places[19].line - 1).num_tokens, 83);
 }
 
 }  // namespace
