@@ -49,17 +49,19 @@ void ReadSizes(ConfigReader& reader, const DefaultSizes& defaults, ModelConfig& 
 void ReadActivation(ConfigReader& reader, const char* field, const char* missing,
                     ModelConfig& config);
 
-// Both spellings: rope_theta with rope_scaling, or rope_parameters. One RoPE for all layers.
-void ReadRope(ConfigReader& reader, bool partial, ModelConfig& config);
-
-// One RoPE from its own object: {"rope_type", "rope_theta", "factor", …}.
 struct RopeDefaults {
   double theta = 10000.0;
   double partial_rotary_factor = 1.0;
-  int64_t original_max_position_embeddings = 0;  // beats the object's own; 0: none
+  int64_t original_max_position_embeddings = 0;  // beats the RoPE object's own; 0: none
   bool longrope_aliases = false;                 // "su" and "yarn" mean longrope (Phi-3)
   bool partial = false;                          // partial_rotary_factor is supported
 };
+
+// Both spellings: rope_theta with rope_scaling, or rope_parameters; one RoPE for all layers. Fields
+// beside the RoPE object beat `defaults`.
+void ReadRope(ConfigReader& reader, RopeDefaults defaults, ModelConfig& config);
+
+// One RoPE from its own object: {"rope_type", "rope_theta", "factor", …}.
 RopeConfig ReadRopeObject(ConfigReader& reader, const RopeDefaults& defaults,
                           const ModelConfig& config);
 

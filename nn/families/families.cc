@@ -161,13 +161,12 @@ RopeConfig ReadRopeObject(ConfigReader& reader, const RopeDefaults& defaults,
   return rope;
 }
 
-void ReadRope(ConfigReader& reader, bool partial, ModelConfig& config) {
-  RopeDefaults defaults;
-  defaults.partial = partial;
-  defaults.longrope_aliases = partial;
-  defaults.theta = reader.Positive("rope_theta", 10000.0);
-  defaults.partial_rotary_factor = reader.Positive("partial_rotary_factor", 1.0);
-  defaults.original_max_position_embeddings = reader.Int("original_max_position_embeddings", 0);
+void ReadRope(ConfigReader& reader, RopeDefaults defaults, ModelConfig& config) {
+  defaults.theta = reader.Positive("rope_theta", defaults.theta);
+  defaults.partial_rotary_factor =
+      reader.Positive("partial_rotary_factor", defaults.partial_rotary_factor);
+  defaults.original_max_position_embeddings =
+      reader.Int("original_max_position_embeddings", defaults.original_max_position_embeddings);
   // An older file's rope_scaling beats the newer spelling where both are there.
   const nlohmann::json* scaling = reader.Object("rope_scaling");
   const nlohmann::json* parameters = reader.Object("rope_parameters");

@@ -23,7 +23,7 @@ void Read(ConfigReader& reader, ModelConfig& config) {
   // hidden_act is an older field that transformers passes over for hidden_activation.
   reader.Ignore({"hidden_act"});
   ReadActivation(reader, "hidden_activation", "gelu_pytorch_tanh", config);
-  ReadRope(reader, /*partial=*/false, config);
+  ReadRope(reader, {}, config);
   config.qkv_bias = config.o_bias = reader.Bool("attention_bias", false);
   config.tie_word_embeddings = reader.Bool("tie_word_embeddings", true);
   config.norm_adds_one = true;

@@ -15,7 +15,7 @@ void Read(ConfigReader& reader, ModelConfig& config) {
              .max_position_embeddings = 2048},
             config);
   ReadActivation(reader, "hidden_act", "silu", config);
-  ReadRope(reader, /*partial=*/false, config);
+  ReadRope(reader, {}, config);
   config.qkv_bias = config.o_bias = reader.Bool("attention_bias", false);
   config.mlp_bias = reader.Bool("mlp_bias", false);
   config.tie_word_embeddings = reader.Bool("tie_word_embeddings", false);

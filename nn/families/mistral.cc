@@ -15,7 +15,7 @@ void Read(ConfigReader& reader, ModelConfig& config) {
              .max_position_embeddings = 131072},
             config);
   ReadActivation(reader, "hidden_act", "silu", config);
-  ReadRope(reader, /*partial=*/false, config);
+  ReadRope(reader, {}, config);
   config.tie_word_embeddings = reader.Bool("tie_word_embeddings", false);
   // null means none; a missing field does not.
   const int64_t missing = reader.HasKey("sliding_window") ? 0 : 4096;

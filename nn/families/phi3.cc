@@ -16,7 +16,9 @@ void Read(ConfigReader& reader, ModelConfig& config) {
              .rms_norm_eps = 1e-5},
             config);
   ReadActivation(reader, "hidden_act", "silu", config);
-  ReadRope(reader, /*partial=*/true, config);
+  ReadRope(reader,
+           {.original_max_position_embeddings = 4096, .longrope_aliases = true, .partial = true},
+           config);
   config.fused_projections = true;
   config.tie_word_embeddings = reader.Bool("tie_word_embeddings", false);
   const int64_t window = reader.Int("sliding_window", 0);

@@ -18,7 +18,7 @@ void Read(ConfigReader& reader, ModelConfig& config) {
              .max_position_embeddings = 32768},
             config);
   ReadActivation(reader, "hidden_act", "silu", config);
-  ReadRope(reader, /*partial=*/false, config);
+  ReadRope(reader, {}, config);
   config.qkv_bias = true;
   config.tie_word_embeddings = reader.Bool("tie_word_embeddings", false);
   const bool use = reader.Bool("use_sliding_window", false);
