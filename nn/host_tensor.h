@@ -15,7 +15,7 @@ template <typename T>
 Tensor FromHost(const Context& context, absl::Span<const T> values) {
   Tensor out =
       Tensor::Empty(*context.allocator, DTypeOf<T>::value, {static_cast<int64_t>(values.size())});
-  CopyToDevice(context.stream, values.data(), out.Mutable("from_host"));
+  if (!values.empty()) CopyToDevice(context.stream, values.data(), out.Mutable("from_host"));
   return out;
 }
 
@@ -23,7 +23,7 @@ Tensor FromHost(const Context& context, absl::Span<const T> values) {
 template <typename T>
 std::vector<T> ToHost(const Context& context, const Tensor& tensor) {
   std::vector<T> out(tensor.numel());
-  CopyToHost(context.stream, tensor, out.data());
+  if (!out.empty()) CopyToHost(context.stream, tensor, out.data());
   return out;
 }
 
