@@ -60,35 +60,6 @@ absl::StatusOr<Documents> LoadAll(const DataOptions& options, const nn::ModelCon
   return rest.ok() ? std::move(rest) : std::move(documents);
 }
 
-data::DoctorInput InputOf(const Documents& documents, const DataOptions& options,
-                          const nn::ModelConfig& model) {
-  data::DoctorInput input;
-  input.dataset = documents.train.get();
-  input.validation = documents.validation.get();
-  input.length = options.length;
-  if (model.max_position_embeddings > 0) {
-    input.length.max_seq_length =
-        std::min(input.length.max_seq_length, model.max_position_embeddings);
-  }
-  input.vocab_size = model.vocab_size;
-  input.may_skip = options.skip_bad_documents;
-  const auto id_of = [&](const std::optional<std::string>& token) -> std::optional<int32_t> {
-    if (!token || documents.tokenizer == nullptr) return std::nullopt;
-    return documents.tokenizer->TokenToId(*token);
-  };
-  input.bos = id_of(documents.tokenizer_config.bos_token);
-  if (!input.bos && model.bos_token_id >= 0) input.bos = static_cast<int32_t>(model.bos_token_id);
-  for (const int64_t id : model.eos_token_ids)
-    input.stop_tokens.push_back(static_cast<int32_t>(id));
-  const auto eos = id_of(documents.tokenizer_config.eos_token);
-  if (eos) input.stop_tokens.push_back(*eos);
-  // A start token that also ends texts says nothing about either.
-  if (input.bos && std::count(input.stop_tokens.begin(), input.stop_tokens.end(), *input.bos) > 0) {
-    input.bos.reset();
-  }
-  return input;
-}
-
 void PrintJson(const data::Diagnosis& diagnosis) {
   nlohmann::ordered_json out = {{"documents", diagnosis.documents},
                                 {"tokens", diagnosis.tokens},
@@ -163,7 +134,7 @@ absl::Status Run(const std::vector<std::string>& arguments) {
   ASSIGN_OR_RETURN(const DataOptions options, ReadDataFlags());
   ASSIGN_OR_RETURN(const nn::ModelConfig model, nn::ReadModelConfig(options.model));
   ASSIGN_OR_RETURN(const Documents documents, LoadAll(options, model));
-  const data::Diagnosis diagnosis = data::Examine(InputOf(documents, options, model));
+  const data::Diagnosis diagnosis = data::Examine(DoctorInputOf(documents, options, model));
   if (!FLAGS_html.empty()) {
     const std::string page = DoctorPage(diagnosis, *documents.train, documents.tokenizer.get());
     RETURN_IF_ERROR(WriteFileAtomically(UserPath(FLAGS_html), page));

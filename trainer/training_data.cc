@@ -1,6 +1,7 @@
 #include "trainer/training_data.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -68,16 +69,46 @@ absl::StatusOr<Documents> LoadDocuments(const DataOptions& options, const nn::Mo
   return documents;
 }
 
+data::DoctorInput DoctorInputOf(const Documents& documents, const DataOptions& options,
+                                const nn::ModelConfig& model) {
+  data::DoctorInput input;
+  input.dataset = documents.train.get();
+  input.validation = documents.validation.get();
+  input.length = options.length;
+  if (model.max_position_embeddings > 0) {
+    input.length.max_seq_length =
+        std::min(input.length.max_seq_length, model.max_position_embeddings);
+  }
+  input.vocab_size = model.vocab_size;
+  input.may_skip = options.skip_bad_documents;
+  const auto id_of = [&](const std::optional<std::string>& token) -> std::optional<int32_t> {
+    if (!token || documents.tokenizer == nullptr) return std::nullopt;
+    return documents.tokenizer->TokenToId(*token);
+  };
+  input.bos = id_of(documents.tokenizer_config.bos_token);
+  if (!input.bos && model.bos_token_id >= 0) input.bos = static_cast<int32_t>(model.bos_token_id);
+  for (const int64_t id : model.eos_token_ids) {
+    input.stop_tokens.push_back(static_cast<int32_t>(id));
+  }
+  const auto eos = id_of(documents.tokenizer_config.eos_token);
+  if (eos) input.stop_tokens.push_back(*eos);
+  // A start token that also ends texts says nothing about either.
+  if (input.bos && std::count(input.stop_tokens.begin(), input.stop_tokens.end(), *input.bos) > 0) {
+    input.bos.reset();
+  }
+  return input;
+}
+
 absl::StatusOr<std::unique_ptr<TrainingData>> PlanTraining(Documents documents,
                                                            const DataOptions& options,
                                                            const nn::ModelConfig& model,
                                                            uint64_t seed) {
   auto data = std::make_unique<TrainingData>();
   data->documents = std::move(documents);
-  data::LengthPolicy length = options.length;
-  if (model.max_position_embeddings > 0) {
-    length.max_seq_length = std::min(length.max_seq_length, model.max_position_embeddings);
-  }
+  const data::DoctorInput doctor = DoctorInputOf(data->documents, options, model);
+  data->diagnosis = data::Examine(doctor);
+  RETURN_IF_ERROR(data::ErrorsOf(data->diagnosis));
+  const data::LengthPolicy& length = doctor.length;
   const data::Split split = data::SplitByContent(*data->documents.train, options.validation_split);
   ASSIGN_OR_RETURN(data->train, data::SelectPieces(*data->documents.train, length, &split.train));
   if (data->documents.validation) {
@@ -142,7 +173,13 @@ std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& d
             absl::StrCat(", ", HumanCount(train.tokens_lost), " tokens lost"));
   add_count("left out: nothing to learn", train.num_unsupervised, "");
   add_count("skipped as bad", set.num_skipped(), "");
-  add_count("duplicates", train.num_duplicates, "");
+  for (const data::Finding& finding : data.diagnosis.findings) {
+    const bool has_row = finding.code == "too_long" || finding.code == "bad_document" ||
+                         finding.code == "no_supervised_tokens";
+    if (finding.severity != data::Severity::kWarning || has_row) continue;
+    rows.push_back({absl::StrCat("warning: ", finding.code),
+                    absl::StrCat(finding.count, "; ", finding.message)});
+  }
   for (const std::string& remark : set.remarks()) rows.push_back({"remark", remark});
   return rows;
 }

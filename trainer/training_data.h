@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "data/dataset.h"
+#include "data/doctor.h"
 #include "data/encode.h"
 #include "data/selection.h"
 #include "data/step_plan.h"
@@ -32,19 +33,24 @@ struct Documents {
 absl::StatusOr<Documents> LoadDocuments(const DataOptions& options, const nn::ModelConfig& model,
                                         const data::ProgressFn& progress);
 
+// What the doctor wants to know of them (data/doctor.h).
+data::DoctorInput DoctorInputOf(const Documents& documents, const DataOptions& options,
+                                const nn::ModelConfig& model);
+
 struct TrainingData {
   Documents documents;
   data::Selection train, validation;
   data::PlanOptions plan_options;
   std::unique_ptr<data::StepPlan> plan;
   std::vector<data::PackPlan> evaluation;  // packs of `validation`
+  data::Diagnosis diagnosis;               // of the documents
 
   const data::Dataset& validation_set() const {
     return documents.validation ? *documents.validation : *documents.train;
   }
 };
 // `options.tokens_per_pack` is what the flag or the checkpoint says. Not movable from where it is:
-// the plan points into it.
+// the plan points into it. What the doctor calls an error is one.
 absl::StatusOr<std::unique_ptr<TrainingData>> PlanTraining(Documents documents,
                                                            const DataOptions& options,
                                                            const nn::ModelConfig& model,
