@@ -23,8 +23,10 @@ TEST(FileTest, AFailedWriteLeavesNothingBehind) {
 
 TEST(FileTest, ErrorsNameThePath) {
   const auto missing = ReadFile("/nonexistent/file");
-  EXPECT_EQ(std::string(missing.status().message()),
-            "[/nonexistent/file] cannot open: No such file or directory");
+  EXPECT_EQ(
+      std::string(missing.status().message()),
+      "[/nonexistent/file] cannot open: No such file or directory\n"
+      "HINT: check the path; a relative one starts in the folder where the command was typed");
 }
 
 TEST(FileTest, MapsAFileAndAnEmptyOne) {

@@ -24,9 +24,13 @@ namespace lockstep {
 absl::Status UserError(absl::string_view where, absl::string_view problem,
                        absl::string_view hint = "");
 
-// "cannot open": strerror(error_number), e.g. for the last failed system call.
+// "cannot open": strerror(error_number), e.g. for the last failed system call. Without a `hint`,
+// the usual way out of that error is given, if there is one.
 absl::Status SystemError(absl::string_view where, absl::string_view action, int error_number,
                          absl::string_view hint = "");
+
+// `status` with "HINT: hint" below its message unless it has a hint; an OK status stays as it is.
+absl::Status WithHint(const absl::Status& status, absl::string_view hint);
 
 // `status` with "[where] " put before its message; an OK status stays as it is.
 absl::Status Annotate(const absl::Status& status, absl::string_view where);

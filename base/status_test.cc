@@ -16,9 +16,21 @@ TEST(UserErrorTest, LeavesOutAnEmptyHint) {
   EXPECT_EQ(std::string(UserError("a", "b").message()), "[a] b");
 }
 
-TEST(SystemErrorTest, SaysWhatTheSystemSaid) {
-  EXPECT_EQ(std::string(SystemError("x.json", "cannot open", ENOENT).message()),
-            "[x.json] cannot open: No such file or directory");
+TEST(SystemErrorTest, SaysWhatTheSystemSaidAndTheUsualWayOut) {
+  EXPECT_EQ(std::string(SystemError("x.json", "cannot write", ENOSPC).message()),
+            "[x.json] cannot write: No space left on device\n"
+            "HINT: make room there, or choose a folder on another disk");
+  EXPECT_EQ(std::string(SystemError("x.json", "cannot write", ENOSPC, "wait").message()),
+            "[x.json] cannot write: No space left on device\nHINT: wait");
+  EXPECT_EQ(std::string(SystemError("x.json", "cannot read", EIO).message()),
+            "[x.json] cannot read: Input/output error");
+}
+
+TEST(WithHintTest, AddsOneWhereThereIsNone) {
+  EXPECT_EQ(std::string(WithHint(UserError("a", "b"), "c").message()), "[a] b\nHINT: c");
+  EXPECT_EQ(std::string(WithHint(UserError("a", "b", "first"), "c").message()),
+            "[a] b\nHINT: first");
+  EXPECT_TRUE(WithHint(absl::OkStatus(), "c").ok());
 }
 
 absl::StatusOr<int> Half(int x) {

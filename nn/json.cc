@@ -32,17 +32,20 @@ bool TooDeep(absl::string_view text) {
 
 absl::StatusOr<nlohmann::json> ParseJsonObject(absl::string_view text, absl::string_view where) {
   if (TooDeep(text)) {
-    return UserError(where, absl::StrCat("nested deeper than ", kMaxDepth, " levels"));
+    return UserError(where, absl::StrCat("nested deeper than ", kMaxDepth, " levels"),
+                     "the file is damaged: fetch it again");
   }
   try {
     nlohmann::json value = nlohmann::json::parse(text.begin(), text.end());
     if (value.is_object()) return value;
-    return UserError(where, absl::StrCat("want a JSON object, got ", value.type_name()));
+    return UserError(where, absl::StrCat("want a JSON object, got ", value.type_name()),
+                     "the file is damaged: fetch it again");
   } catch (const nlohmann::json::parse_error& error) {
     return UserError(where, absl::StrCat("not JSON at byte ", error.byte, " of ", text.size()),
                      "the file is damaged or incomplete: fetch it again");
   } catch (const nlohmann::json::exception& error) {
-    return UserError(where, absl::StrCat("not JSON: ", error.what()));
+    return UserError(where, absl::StrCat("not JSON: ", error.what()),
+                     "the file is damaged: fetch it again");
   }
 }
 

@@ -31,9 +31,10 @@ class Regex {
     if (regex.code_ != nullptr) return regex;
     PCRE2_UCHAR message[256] = {};
     pcre2_get_error_message(error, message, sizeof(message));
-    return UserError(
-        where, absl::StrCat("\"", pattern, "\" is not a regular expression: ",
-                            reinterpret_cast<const char*>(message), " at character ", offset));
+    return UserError(where,
+                     absl::StrCat("\"", pattern, "\" is not a regular expression: ",
+                                  reinterpret_cast<const char*>(message), " at character ", offset),
+                     "names separated by commas, or an expression for the whole module path");
   }
 
   // The groups' texts of a match that covers the whole of `text`; empty: none.
@@ -173,7 +174,8 @@ absl::StatusOr<std::vector<std::optional<LoraTarget>>> ResolveTargets(
     target.r = Pick(ranks, path, config.r);
     const double alpha = Pick(alphas, path, config.alpha);
     if (target.r < 1) {
-      return UserError("r", absl::StrCat(path, ": want a rank of at least 1, got ", target.r));
+      return UserError("r", absl::StrCat(path, ": want a rank of at least 1, got ", target.r),
+                       "raise --lora_r, or the rank_pattern of the adapter");
     }
     const double rank = static_cast<double>(target.r);
     target.scale = alpha / (config.use_rslora ? std::sqrt(rank) : rank);

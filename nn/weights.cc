@@ -51,13 +51,14 @@ absl::StatusOr<std::vector<std::string>> ShardNames(const std::string& directory
   ASSIGN_OR_RETURN(const nlohmann::json object, ParseJsonObject(text, index));
   const auto map = object.find("weight_map");
   if (map == object.end() || !map->is_object()) {
-    return UserError(index, "weight_map: want an object");
+    return UserError(index, "weight_map: want an object", "fetch the file again");
   }
   std::set<std::string> names;
   for (const auto& [tensor, file] : map->items()) {
     const std::string name = file.is_string() ? file.get<std::string>() : "";
     if (name.empty() || name.find('/') != std::string::npos) {
-      return UserError(index, absl::StrCat("weight_map: \"", tensor, "\": want a file's name"));
+      return UserError(index, absl::StrCat("weight_map: \"", tensor, "\": want a file's name"),
+                       "fetch the file again");
     }
     names.insert(name);
   }
