@@ -28,7 +28,9 @@ double Difference(const std::vector<double>& got, const std::vector<double>& wan
     if (!(difference <= worst)) worst = difference;  // NaN counts
     largest = std::max(largest, std::abs(want[i]));
   }
-  return relative ? worst / largest : worst;
+  // A gradient that is zero everywhere (a window of one key has none for q and k) is compared as it
+  // is.
+  return relative && largest > 0 ? worst / largest : worst;
 }
 
 class Run {
