@@ -15,6 +15,7 @@
 #include "tools/tool_main.h"
 #include "trainer/flag_table.h"
 #include "trainer/flag_values.h"
+#include "trainer/variant_flags.h"
 
 DEFINE_string(train, "lora", "lora trains an adapter, full every weight.");
 DEFINE_string(init, "pretrained",
@@ -152,7 +153,9 @@ absl::Status ReadAdapterFlags(TrainOptions* options) {
     FLAGS_init_adapter = UserPath(FLAGS_init_adapter);
     model.adapter = FLAGS_init_adapter;
     RETURN_IF_ERROR(CheckAgainstAdapter(model.adapter));
+    RETURN_IF_ERROR(RefuseVariantFlags("--init_adapter brings its own"));
   }
+  if (model.full) RETURN_IF_ERROR(RefuseVariantFlags("--train=full trains no adapter"));
   if (!model.full) {
     nn::LoraConfig lora;
     lora.r = FLAGS_lora_r;
@@ -163,6 +166,7 @@ absl::Status ReadAdapterFlags(TrainOptions* options) {
     if (lora.target_modules.empty()) {
       return UserError("--lora_target_modules", "want at least one module", "all-linear");
     }
+    RETURN_IF_ERROR(ReadVariantFlags(&lora));
     if (model.adapter.empty()) model.lora = lora;
   }
   return absl::OkStatus();

@@ -109,6 +109,23 @@ TEST(OptionsTest, RelativePathsStartWhereTheUserIs) {
   EXPECT_EQ(options->output_dir, "/home/someone/out");
 }
 
+TEST(OptionsTest, VariantsOfLora) {
+  const auto options = Read({"--use_dora", "--init_lora_weights=pissa", "--layers_to_transform=0,2",
+                             "--rank_pattern={\"q_proj\": 4, \".*\": 2}",
+                             "--modules_to_save=lm_head", "--loraplus_lr_ratio=16"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  const nn::LoraConfig& lora = *options->model.lora;
+  EXPECT_TRUE(lora.use_dora);
+  EXPECT_EQ(lora.init, nn::LoraInit::kPissa);
+  EXPECT_THAT(lora.layers_to_transform, ::testing::ElementsAre(0, 2));
+  EXPECT_EQ(lora.rank_pattern[0], (std::pair<std::string, int64_t>("q_proj", 4)));
+  EXPECT_THAT(lora.modules_to_save, ::testing::ElementsAre("lm_head"));
+  EXPECT_EQ(lora.loraplus_lr_ratio, 16);
+  EXPECT_THAT(Read({"--rank_pattern=q_proj:4"}).status().message(),
+              HasSubstr("[--rank_pattern] want a JSON object of numbers"));
+  EXPECT_THAT(Read({"--train=full", "--use_dora"}).status().message(), HasSubstr("--use_dora"));
+}
+
 TEST(OptionsTest, WrongValuesAreNamed) {
   EXPECT_THAT(Read({"--lora_dropout=1"}).status().message(),
               HasSubstr("[--lora_dropout] want 0 to 0.99, got 1"));
