@@ -16,8 +16,11 @@
 #include "tensor/runtime.h"
 #include "tools/gguf/export.h"
 #include "tools/tool_main.h"
+#include "trainer/model_folder.h"
 
-DEFINE_string(model, "", "Folder with config.json, *.safetensors and tokenizer.json.");
+DEFINE_string(model, "",
+              "Folder with config.json, *.safetensors and tokenizer.json, or a hub id that lies in "
+              "the local cache.");
 DEFINE_string(adapter, "", "A PEFT adapter's folder: it is merged into the weights first.");
 DEFINE_string(output, "", "The file to write, e.g. model.gguf.");
 DEFINE_string(type, "f16", "Of the matrices: f32, f16, bf16 or q8_0. Norms and biases stay f32.");
@@ -67,7 +70,8 @@ absl::Status Run(const std::vector<std::string>& arguments) {
   if (FLAGS_model.empty()) return UserError("--model", "want a model's folder, got nothing");
   if (FLAGS_output.empty()) return UserError("--output", "want a file to write, got nothing");
   ASSIGN_OR_RETURN(const GgufType type, TypeFlag());
-  const std::string model = UserPath(FLAGS_model), output = UserPath(FLAGS_output);
+  ASSIGN_OR_RETURN(const std::string model, FindModelFolder(FLAGS_model));
+  const std::string output = UserPath(FLAGS_output);
 
   // An adapter's merged folder lies beside the output only for as long as it is read.
   const std::string merged = absl::StrCat(output, ".merged-", getpid());
@@ -76,8 +80,8 @@ absl::Status Run(const std::vector<std::string>& arguments) {
     std::filesystem::remove_all(merged, ignored);
   };
   if (!FLAGS_adapter.empty()) RETURN_IF_ERROR(Merge(model, merged));
-  ASSIGN_OR_RETURN(const ExportReport report,
-                   ExportGguf(FLAGS_adapter.empty() ? model : merged, NameOf(model), output, type));
+  ASSIGN_OR_RETURN(const ExportReport report, ExportGguf(FLAGS_adapter.empty() ? model : merged,
+                                                         NameOf(FLAGS_model), output, type));
   for (const std::string& warning : report.warnings) {
     absl::FPrintF(stderr, "warning: %s\n", warning);
   }

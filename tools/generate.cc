@@ -22,8 +22,11 @@
 #include "data/tokenizer/stream_decoder.h"
 #include "tools/model_flags.h"
 #include "tools/tool_main.h"
+#include "trainer/model_folder.h"
 
-DEFINE_string(model, "", "Folder with config.json, *.safetensors and tokenizer.json.");
+DEFINE_string(model, "",
+              "Folder with config.json, *.safetensors and tokenizer.json, or a hub id that lies in "
+              "the local cache.");
 DEFINE_string(prompt, "", "A text to go on from; empty: from the model's start of a text.");
 DEFINE_string(chat, "", "What a user says; the model answers in its chat template.");
 DEFINE_string(system_prompt, "", "With --chat: the system message before it.");
@@ -173,7 +176,7 @@ absl::Status Run(const std::vector<std::string>& arguments) {
                      "put a prompt of several words in quotes");
   }
   RETURN_IF_ERROR(CheckFlags());
-  const std::string folder = UserPath(FLAGS_model);
+  ASSIGN_OR_RETURN(const std::string folder, FindModelFolder(FLAGS_model));
   ASSIGN_OR_RETURN(const ReadyTokenizer tokenizer, LoadTokenizer(folder));
   ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, PromptIds(tokenizer));
   ASSIGN_OR_RETURN(const ReadyModel model, LoadModel(folder));

@@ -8,8 +8,9 @@
 #include "gflags/gflags.h"
 #include "tensor/runtime.h"
 #include "tools/tool_main.h"
+#include "trainer/model_folder.h"
 
-DEFINE_string(model, "", "folder of the base model, as Hugging Face lays it out");
+DEFINE_string(model, "", "folder of the base model, or a hub id that lies in the local cache");
 DEFINE_string(adapter, "", "folder of the PEFT adapter");
 DEFINE_string(output_dir, "", "folder to write; must not hold a model yet");
 DEFINE_string(dtype, "", "of the merged weights: fp32, bf16 or fp16; default: as the base files");
@@ -43,7 +44,7 @@ absl::Status Run(const std::vector<std::string>& arguments) {
   }
   if (FLAGS_max_shard_gb <= 0) return UserError("--max_shard_gb", "want a size above 0");
   nn::MergeOptions options;
-  options.model = UserPath(FLAGS_model);
+  ASSIGN_OR_RETURN(options.model, FindModelFolder(FLAGS_model));
   options.adapter = UserPath(FLAGS_adapter);
   options.output = UserPath(FLAGS_output_dir);
   ASSIGN_OR_RETURN(options.dtype, ParseDType(FLAGS_dtype));
