@@ -18,6 +18,7 @@ namespace lockstep::data {
 namespace {
 
 constexpr size_t kBufferBytes = 1 << 20;
+constexpr absl::string_view kGzip = "\x1f\x8b", kZstd = "\x28\xb5\x2f\xfd";
 
 class PlainStream : public ByteStream {
  public:
@@ -132,10 +133,7 @@ class ZstdStream : public CompressedStream {
 
   absl::StatusOr<bool> Read(std::string& out) override {
     ASSIGN_OR_RETURN(const bool more, Fill());
-    if (!more) {
-      if (wanted_ != 0) return Broken("the zstd data ends too early");
-      return false;
-    }
+    if (!more && wanted_ == 0) return false;
     const size_t size = out.size();
     out.resize(size + kBufferBytes);
     ZSTD_inBuffer in = {input().data(), input().size(), 0};
@@ -146,6 +144,8 @@ class ZstdStream : public CompressedStream {
     if (ZSTD_isError(wanted_)) {
       return Broken(absl::StrCat("broken zstd data: ", ZSTD_getErrorName(wanted_)));
     }
+    // Behind the last of the input there may still be output that found no room.
+    if (!more && result.pos == 0) return Broken("the zstd data ends too early");
     return true;
   }
 
@@ -157,11 +157,12 @@ class ZstdStream : public CompressedStream {
 absl::StatusOr<std::unique_ptr<PlainStream>> OpenPlain(absl::string_view path) {
   std::string name(path);
   const int fd = open(name.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return SystemError(path, "cannot open", errno);
+  constexpr char kWanted[] = "want a file of documents: JSONL, a JSON array or .txt";
+  if (fd < 0) return SystemError(path, "cannot open", errno, kWanted);
   struct stat info;
   if (fstat(fd, &info) != 0 || S_ISDIR(info.st_mode)) {
     close(fd);
-    return UserError(path, "want a file, got a folder");
+    return UserError(path, "want a file, got a folder", kWanted);
   }
   return std::make_unique<PlainStream>(std::move(name), fd, info.st_size);
 }
@@ -176,13 +177,17 @@ absl::StatusOr<std::unique_ptr<ByteStream>> ByteStream::Open(absl::string_view p
   }
   if (start.empty()) return UserError(path, "the file is empty", "want at least one document");
   ASSIGN_OR_RETURN(auto file, OpenPlain(path));
-  if (absl::StartsWith(start, "\x1f\x8b")) {
+  if (absl::StartsWith(start, kGzip)) {
     return std::unique_ptr<ByteStream>(new GzipStream(std::move(file)));
   }
-  if (absl::StartsWith(start, "\x28\xb5\x2f\xfd")) {
+  if (absl::StartsWith(start, kZstd)) {
     return std::unique_ptr<ByteStream>(new ZstdStream(std::move(file)));
   }
   return std::unique_ptr<ByteStream>(std::move(file));
+}
+
+bool IsCompressed(absl::string_view start) {
+  return absl::StartsWith(start, kGzip) || absl::StartsWith(start, kZstd);
 }
 
 absl::StatusOr<std::string> HashFile(absl::string_view path) {

@@ -27,6 +27,9 @@ class ByteStream {
   virtual std::string ContentHash() const = 0;  // HashHex of the bytes read so far
 };
 
+// True of the first bytes of a gzip or zstd file.
+bool IsCompressed(absl::string_view start);
+
 // HashHex of a file's bytes, read in parts.
 absl::StatusOr<std::string> HashFile(absl::string_view path);
 

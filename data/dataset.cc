@@ -73,6 +73,23 @@ std::string CacheKey(const DatasetSpec& spec, const std::vector<std::string>& fi
   return HashHex(text);
 }
 
+// An error about one document: not longer than a paragraph, whatever the document holds.
+absl::Status BadDocument(const absl::Status& error) {
+  constexpr size_t kMost = 800;
+  absl::string_view text = error.message();
+  std::string message(text);
+  if (text.size() > kMost) {
+    const auto boundary = [&](size_t at) {  // of a UTF-8 character
+      while (at < text.size() && (text[at] & 0xC0) == 0x80) ++at;
+      return at;
+    };
+    const size_t end = boundary(kMost / 2), begin = boundary(text.size() - kMost / 2);
+    message = absl::StrCat(text.substr(0, end), " … ", text.substr(begin));
+  }
+  return WithHint(absl::Status(error.code(), message),
+                  "mend this document; --skip_bad_documents leaves out all that are broken");
+}
+
 // Builds one data set's cache file.
 class Builder {
  public:
@@ -87,10 +104,7 @@ class Builder {
     while (true) {
       ASSIGN_OR_RETURN(const std::vector<RawDocument> batch, source->NextBatch(kBatchBytes));
       if (batch.empty()) break;
-      if (!format && !source->is_text()) {
-        ASSIGN_OR_RETURN(
-            format, RecognizeFormat(batch[0].text, {path, batch[0].line}, spec_.example_options));
-      }
+      if (!format && !source->is_text()) format = Recognize(path, batch);
       RETURN_IF_ERROR(AddBatch(index, *source, format, batch));
       if (progress_) {
         progress_(absl::StrCat("tokenizing ", path), source->stream().bytes_read(),
@@ -121,15 +135,31 @@ class Builder {
     std::vector<std::string> ignored_keys;
   };
 
+  // The format of the first document that has one.
+  std::optional<Format> Recognize(const std::string& path,
+                                  const std::vector<RawDocument>& batch) const {
+    for (const RawDocument& raw : batch) {
+      const absl::StatusOr<Format> format =
+          RecognizeFormat(raw.text, {path, raw.line}, spec_.example_options);
+      if (format.ok()) return *format;
+    }
+    return std::nullopt;
+  }
+
+  absl::StatusOr<Example> Parse(const DocumentSource& source, const SourcePosition& position,
+                                std::optional<Format> format, const RawDocument& raw) const {
+    if (source.is_text()) return TextDocument(raw.text, position);
+    if (format) return ParseExample(raw.text, *format, position, spec_.example_options);
+    return RecognizeFormat(raw.text, position, spec_.example_options).status();
+  }
+
   Parsed Encode(const DocumentSource& source, const std::string& path, std::optional<Format> format,
                 const RawDocument& raw) const {
     const SourcePosition position = {path, raw.line};
     Parsed parsed;
-    absl::StatusOr<Example> example =
-        source.is_text() ? TextDocument(raw.text, position)
-                         : ParseExample(raw.text, *format, position, spec_.example_options);
+    absl::StatusOr<Example> example = Parse(source, position, format, raw);
     if (!example.ok()) {
-      parsed.status = example.status();
+      parsed.status = BadDocument(example.status());
       return parsed;
     }
     parsed.ignored_keys = std::move(example->ignored_keys);
@@ -137,7 +167,7 @@ class Builder {
     if (documents.ok()) {
       parsed.documents = *std::move(documents);
     } else {
-      parsed.status = documents.status();
+      parsed.status = BadDocument(documents.status());
     }
     return parsed;
   }
@@ -153,7 +183,9 @@ class Builder {
         if (!spec_.skip_bad_documents) return parsed[i].status;
         ++num_skipped_;
         if (remarks_.size() < kMaxRemarks) {
-          remarks_.push_back(absl::StrCat("skipped: ", parsed[i].status.message()));
+          const absl::string_view message = parsed[i].status.message();
+          remarks_.push_back(
+              absl::StrCat("skipped: ", message.substr(0, message.find("\nHINT: "))));
         }
         continue;
       }
@@ -183,9 +215,10 @@ absl::Status Build(const DatasetSpec& spec, const DocumentEncoder& encoder,
     RETURN_IF_ERROR(builder.AddFile(i, file_hashes[i]));
   }
   if (cache->num_documents() == 0) {
-    return UserError(
-        absl::StrJoin(spec.files, ","),
-        absl::StrCat("no documents; ", builder.num_skipped(), " bad ones were skipped"));
+    return UserError(absl::StrJoin(spec.files, ","),
+                     absl::StrCat("want at least one document, got none; ", builder.num_skipped(),
+                                  " bad ones were skipped"),
+                     "each line is a JSON object, or the file is one array of them");
   }
   return cache->Finish(key, spec.files, builder.remarks(), builder.num_skipped());
 }
@@ -194,6 +227,22 @@ absl::Status Build(const DatasetSpec& spec, const DocumentEncoder& encoder,
 
 std::string Dataset::Position(int64_t i) const {
   return absl::StrCat(files_[documents_[i].file], ":", documents_[i].line);
+}
+
+void Dataset::ForEach(const std::vector<int64_t>* documents,
+                      absl::FunctionRef<void(int64_t document)> look) const {
+  constexpr uint64_t kTokens = 4 << 20;
+  const int64_t count = documents != nullptr ? documents->size() : num_documents();
+  uint64_t kept = 0;  // tokens before this one are not needed any more
+  for (int64_t n = 0; n < count; ++n) {
+    const int64_t document = documents != nullptr ? (*documents)[n] : n;
+    look(document);
+    const uint64_t end = documents_[document].first_token + documents_[document].num_tokens;
+    if (end < kept + kTokens) continue;
+    const uint8_t* const begin = reinterpret_cast<const uint8_t*>(tokens_ + kept);
+    file_->Release(begin - file_->data(), (end - kept) * sizeof(CachedToken));
+    kept = end;
+  }
 }
 
 absl::StatusOr<std::shared_ptr<const Dataset>> OpenOrBuildDataset(const DatasetSpec& spec,

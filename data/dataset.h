@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -36,7 +37,7 @@ struct DocumentInfo {
   uint32_t file;          // index into Dataset::files()
   uint32_t notes;         // bits of Note (data/encode.h)
   uint32_t num_tokens;
-  uint32_t num_supervised;
+  uint32_t num_supervised;  // but for the first token, which nothing predicts
 };
 
 class Dataset {
@@ -47,6 +48,11 @@ class Dataset {
     return {tokens_ + documents_[i].first_token, documents_[i].num_tokens};
   }
   int64_t num_tokens() const { return num_tokens_; }
+
+  // Calls `look` with every one of `documents` (all if null), in their order, and keeps no more
+  // than some megabytes of their tokens in memory.
+  void ForEach(const std::vector<int64_t>* documents,
+               absl::FunctionRef<void(int64_t document)> look) const;
 
   const std::vector<std::string>& files() const { return files_; }  // as the user named them
   // "data.jsonl:17" of document i.
@@ -69,7 +75,7 @@ class Dataset {
 };
 
 struct DatasetSpec {
-  std::vector<std::string> files;  // "-" is standard input
+  std::vector<std::string> files;  // standard input: see SpoolStandardInput
   ExampleOptions example_options;
   bool skip_bad_documents = false;
   std::string cache_dir;

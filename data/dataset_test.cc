@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/thread_pool.h"
@@ -68,6 +69,33 @@ class DatasetTest : public ::testing::Test {
   DatasetSpec spec_;
   int num_progress_ = 0;
 };
+
+TEST_F(DatasetTest, TheFirstDocumentMayBeTheBadOne) {
+  spec_.files = {Write("a.jsonl", "{broken\n{\"text\":\"a>b\"}\n")};
+  const auto refused = Open();
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.status().message().find("a.jsonl:1] "), absl::string_view::npos);
+  EXPECT_NE(refused.status().message().find("HINT: "), absl::string_view::npos);
+  spec_.skip_bad_documents = true;
+  const auto dataset = Open();
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ((*dataset)->num_documents(), 1);
+  EXPECT_EQ((*dataset)->num_skipped(), 1);
+}
+
+TEST_F(DatasetTest, AnErrorIsAParagraphWhateverTheDocumentHolds) {
+  const std::string huge(1 << 20, 'x');
+  spec_.files = {Write("a.jsonl", "{\"text\":\"" + huge + "\xff\"}\n")};
+  const auto bad_utf8 = Open();
+  ASSERT_FALSE(bad_utf8.ok());
+  EXPECT_LT(bad_utf8.status().message().size(), 1000u);
+  EXPECT_NE(bad_utf8.status().message().find("byte 1048586"), absl::string_view::npos)
+      << bad_utf8.status();
+  spec_.files = {Write("b.jsonl", "{\"input_ids\":[\"" + huge + "\"]}\n")};
+  const auto bad_type = Open();
+  ASSERT_FALSE(bad_type.ok());
+  EXPECT_LT(bad_type.status().message().size(), 1000u + spec_.files[0].size());
+}
 
 TEST_F(DatasetTest, HoldsEveryDocumentInOrderForAnyNumberOfThreads) {
   std::string text;
@@ -146,13 +174,14 @@ TEST_F(DatasetTest, ProcessesThatStartAtOnceBuildOnce) {
 TEST_F(DatasetTest, BadDocumentsStopOrAreCounted) {
   spec_.files = {Write("a.txt", "x>y\n\nbad\n\nz>w\n\nbad")};
   const auto refused = Open();
-  EXPECT_EQ(std::string(refused.status().message()), spec_.files[0] + ":3 is bad");
+  EXPECT_TRUE(absl::StartsWith(refused.status().message(), spec_.files[0] + ":3 is bad\nHINT: "));
   spec_.skip_bad_documents = true;
   const auto dataset = Open();
   ASSERT_TRUE(dataset.ok());
   EXPECT_EQ((*dataset)->num_documents(), 2);
   EXPECT_EQ((*dataset)->num_skipped(), 2);
-  EXPECT_EQ((*dataset)->remarks().size(), 2u);
+  ASSERT_EQ((*dataset)->remarks().size(), 2u);
+  EXPECT_EQ((*dataset)->remarks()[0], "skipped: " + spec_.files[0] + ":3 is bad");
 }
 
 TEST_F(DatasetTest, LongDocumentsFollowThePolicy) {

@@ -311,7 +311,7 @@ Diagnosis Examine(const DoctorInput& input) {
   Diagnosis out;
   out.documents = dataset.num_documents();
   Examiner examiner(input);
-  for (int64_t i = 0; i < out.documents; ++i) examiner.Look(i);
+  dataset.ForEach(nullptr, [&](int64_t i) { examiner.Look(i); });
   examiner.LookForOverlap();
   Describe(examiner.cases(), input, out);
   if (input.validation != nullptr) DescribeOverlap(examiner.cases(), *input.validation, out);

@@ -1,14 +1,17 @@
 #include "data/document_source.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/status.h"
@@ -20,6 +23,9 @@ bool IsTextName(absl::string_view path) {
   return absl::EndsWith(path, ".txt") || absl::EndsWith(path, ".txt.gz") ||
          absl::EndsWith(path, ".txt.zst");
 }
+
+constexpr char kArrays[] = "a file that begins with '[' is one array, else each line is an object";
+constexpr absl::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 bool IsBlank(absl::string_view line) { return absl::StripAsciiWhitespace(line).empty(); }
 
@@ -37,7 +43,7 @@ absl::Status DocumentSource::Start() {
     ASSIGN_OR_RETURN(const bool more, More());
     if (!more) break;
   }
-  if (absl::StartsWith(buffer_, "\xEF\xBB\xBF")) at_ = 3;
+  if (absl::StartsWith(buffer_, kByteOrderMark)) at_ = kByteOrderMark.size();
   if (IsTextName(path_)) {
     layout_ = Layout::kParagraphs;
     return absl::OkStatus();
@@ -138,7 +144,7 @@ absl::StatusOr<bool> DocumentSource::NextElement(RawDocument& document) {
   ASSIGN_OR_RETURN(char next, SkipSpace());
   if (array_ended_) {
     if (next == '\0') return false;
-    return UserError(where(), "want nothing behind the JSON array's ']'");
+    return UserError(where(), "want nothing behind the JSON array's ']'", kArrays);
   }
   if (next == ']') {
     array_ended_ = true;
@@ -147,7 +153,7 @@ absl::StatusOr<bool> DocumentSource::NextElement(RawDocument& document) {
   }
   if (!first_element_) {
     if (next != ',')
-      return UserError(where(), "want ',' or ']' behind an element of the JSON array");
+      return UserError(where(), "want ',' or ']' behind an element of the JSON array", kArrays);
     Advance(1);
     ASSIGN_OR_RETURN(next, SkipSpace());
   }
@@ -192,23 +198,70 @@ absl::StatusOr<bool> DocumentSource::NextElement(RawDocument& document) {
   }
 }
 
-absl::StatusOr<std::string> SpoolStandardInput(absl::string_view directory) {
-  std::string content;
-  char buffer[1 << 16];
-  while (true) {
-    const ssize_t got = read(STDIN_FILENO, buffer, sizeof(buffer));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return SystemError("standard input", "cannot read", errno);
-    if (got == 0) break;
-    content.append(buffer, got);
+namespace {
+
+// A file under a passing name until it is renamed; without that nothing remains.
+class PassingFile {
+ public:
+  static absl::StatusOr<std::unique_ptr<PassingFile>> Create(absl::string_view directory) {
+    std::string path = JoinPath(directory, "stdin-XXXXXX.tmp");
+    const int fd = mkostemps(path.data(), 4, O_CLOEXEC);
+    if (fd < 0) return SystemError(directory, "cannot write to it", errno, "see --cache_dir");
+    return std::unique_ptr<PassingFile>(new PassingFile(std::move(path), fd));
   }
-  if (content.empty()) return UserError("standard input", "nothing came", "want documents");
-  const absl::string_view start = absl::StripLeadingAsciiWhitespace(content);
-  const bool json = absl::StartsWith(start, "{") || absl::StartsWith(start, "[");
+  ~PassingFile() {
+    close(fd_);
+    unlink(path_.c_str());
+  }
+
+  absl::Status Append(absl::string_view bytes) {
+    while (!bytes.empty()) {
+      const ssize_t written = write(fd_, bytes.data(), bytes.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) return SystemError(path_, "cannot write", errno, "see --cache_dir");
+      bytes.remove_prefix(written);
+    }
+    return absl::OkStatus();
+  }
+  absl::Status Rename(const std::string& path) {
+    if (fsync(fd_) == 0 && rename(path_.c_str(), path.c_str()) == 0) return absl::OkStatus();
+    return SystemError(path, "cannot write", errno, "see --cache_dir");
+  }
+
+ private:
+  PassingFile(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  std::string path_;
+  int fd_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::string> SpoolStandardInput(absl::string_view directory) {
   RETURN_IF_ERROR(MakeDirectories(directory));
+  ASSIGN_OR_RETURN(const auto file, PassingFile::Create(directory));
+  Hasher hasher;
+  std::string start;  // from what is neither a mark of the byte order nor white space
+  std::string buffer(1 << 20, '\0');
+  for (ssize_t got; (got = read(STDIN_FILENO, buffer.data(), buffer.size())) != 0;) {
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return SystemError("standard input", "cannot read", errno, "give a file");
+    const absl::string_view part(buffer.data(), got);
+    hasher.Update(part);
+    RETURN_IF_ERROR(file->Append(part));
+    if (start.empty()) {
+      start = std::string(
+          absl::StripLeadingAsciiWhitespace(absl::StripPrefix(part, kByteOrderMark)).substr(0, 8));
+    }
+  }
+  if (start.empty()) {
+    return UserError("standard input", "want documents, got nothing",
+                     "every rank of another launcher than our own needs a file that it can read");
+  }
+  const bool json = absl::StartsWith(start, "{") || absl::StartsWith(start, "[");
+  const bool text = !json && !IsCompressed(start);
   const std::string path =
-      JoinPath(directory, absl::StrCat("stdin-", HashHex(content), json ? ".jsonl" : ".txt"));
-  RETURN_IF_ERROR(WriteFileAtomically(path, content));
+      JoinPath(directory, absl::StrCat("stdin-", hasher.Hex(), text ? ".txt" : ".jsonl"));
+  RETURN_IF_ERROR(file->Rename(path));
   return path;
 }
 

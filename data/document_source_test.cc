@@ -3,8 +3,11 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include <cstdio>
 #include <cstdlib>
 
+#include "absl/strings/match.h"
+#include "base/check.h"
 #include "base/file.h"
 #include "gtest/gtest.h"
 
@@ -98,6 +101,36 @@ TEST(DocumentSourceTest, BadFilesAreErrorsWithTheirPlace) {
   const std::string zstd = Zstd(std::string(1000, 'x'));
   EXPECT_NE(message(ReadAll(Write("z", zstd.substr(0, zstd.size() - 4)))).find("too early"),
             std::string::npos);
+}
+
+// One block of output may be left when all of the input has been taken.
+TEST(DocumentSource, ZstdWithoutAChecksumBehindIt) {
+  for (const size_t size : {size_t{1} << 20, (size_t{1} << 20) + 1, (size_t{1} << 20) + 100'000}) {
+    const std::string text(size, 'x');
+    std::string packed(ZSTD_compressBound(size), '\0');
+    packed.resize(ZSTD_compress(packed.data(), packed.size(), text.data(), text.size(), 3));
+    const auto documents = ReadAll(Write("a.txt", packed));
+    ASSERT_TRUE(documents.ok()) << size << ": " << documents.status();
+    EXPECT_EQ((*documents)[0].second.size(), size);
+    EXPECT_FALSE(ReadAll(Write("a.txt", packed.substr(0, packed.size() - 1))).ok());
+  }
+}
+
+// Standard input as `content`; the path of its copy.
+std::string Spool(absl::string_view content) {
+  const std::string path = Write("input", content);
+  CHECK(std::freopen(path.c_str(), "r", stdin) != nullptr);
+  const auto copy = SpoolStandardInput(std::string(getenv("TEST_TMPDIR")) + "/spool");
+  return copy.ok() ? *copy : std::string(copy.status().message());
+}
+
+TEST(DocumentSource, StandardInputIsNamedByWhatItIs) {
+  EXPECT_TRUE(absl::EndsWith(Spool(" \n{\"text\":\"a\"}"), ".jsonl"));
+  EXPECT_TRUE(absl::EndsWith(Spool("\xEF\xBB\xBF[1]"), ".jsonl"));
+  EXPECT_TRUE(absl::EndsWith(Spool("(words)\n\nothers"), ".txt"));
+  EXPECT_EQ(ReadFile(Spool("words")).value_or(""), "words");
+  EXPECT_EQ(Spool("words"), Spool("words"));
+  EXPECT_NE(Spool("").find("HINT"), std::string::npos);
 }
 
 }  // namespace

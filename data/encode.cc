@@ -76,10 +76,13 @@ class Encoder : public DocumentEncoder {
   bool has_chat_template() const override { return template_.has_value(); }
 
   std::string Fingerprint() const override {
-    return HashHex(absl::StrCat(
-        template_source_, "\n", options_.pair_template, "\n", static_cast<int>(options_.loss_on),
-        static_cast<int>(options_.history), options_.append_eos, "\n", options_.template_date, "\n",
-        jinja::Repr(Value::Dict(variables_)), "\n", options_.vocab_size));
+    // The date counts where it is seen, so that tokens of other templates last longer than a day.
+    const bool sees_date = absl::StrContains(template_source_, "strftime_now");
+    return HashHex(absl::StrCat(template_source_, "\n", options_.pair_template, "\n",
+                                static_cast<int>(options_.loss_on),
+                                static_cast<int>(options_.history), options_.append_eos, "\n",
+                                sees_date ? options_.template_date : "", "\n",
+                                jinja::Repr(Value::Dict(variables_)), "\n", options_.vocab_size));
   }
 
  private:
@@ -283,7 +286,10 @@ class Encoder : public DocumentEncoder {
 absl::StatusOr<std::unique_ptr<const DocumentEncoder>> DocumentEncoder::Create(
     const Tokenizer* tokenizer, const TokenizerConfig& config, EncodeOptions options) {
   if (!absl::EndsWith(options.pair_template, "{completion}")) {
-    return UserError("--pair_template", "want a text that ends with {completion}");
+    return UserError("--pair_template",
+                     absl::StrCat("want a text that ends with {completion}, got \"",
+                                  options.pair_template, "\""),
+                     "for example \"Q: {prompt} A: {completion}\"");
   }
   std::string source = options.chat_template;
   if (source == "chatml") {

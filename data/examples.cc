@@ -64,7 +64,10 @@ const FormatKeys* FirstFit(const Value& document) {
 
 std::string KeyList(const Value& document) {
   std::vector<std::string> names;
-  for (const auto& [name, value] : document.dict().items) names.push_back(name.str());
+  for (const auto& [name, value] : document.dict().items) {
+    names.push_back(names.size() < 10 ? name.str() : "…");
+    if (names.size() > 10) break;
+  }
   return names.empty() ? "no key at all" : absl::StrJoin(names, ", ");
 }
 
@@ -99,10 +102,18 @@ absl::StatusOr<Value> ReadDocument(absl::string_view json, const SourcePosition&
 
 absl::StatusOr<std::string> ReadString(const Value& document, absl::string_view key,
                                        const std::string& where) {
+  const Value& value = *document.Find(key);
+  if (value.is_string()) return value.str();
+  return UserError(where, absl::StrCat(key, ": want a string, got ",
+                                       value.is_none() ? "null" : jinja::TypeName(value)));
+}
+
+// Missing or null: "".
+absl::StatusOr<std::string> ReadOptionalString(const Value& document, absl::string_view key,
+                                               const std::string& where) {
   const Value* value = document.Find(key);
   if (value == nullptr || value->is_none()) return std::string();
-  if (value->is_string()) return value->str();
-  return UserError(where, absl::StrCat(key, ": want a string, got ", jinja::TypeName(*value)));
+  return ReadString(document, key, where);
 }
 
 absl::Status ReadChatOptions(const Value& document, const std::string& where, ChatExample* chat) {
@@ -140,9 +151,9 @@ TurnExample MakeTurn(std::vector<std::pair<std::string, std::string>> before, st
 
 absl::StatusOr<TurnExample> ReadAlpaca(const Value& document, const std::string& where) {
   ASSIGN_OR_RETURN(std::string prompt, ReadString(document, "instruction", where));
-  ASSIGN_OR_RETURN(const std::string input, ReadString(document, "input", where));
+  ASSIGN_OR_RETURN(const std::string input, ReadOptionalString(document, "input", where));
   ASSIGN_OR_RETURN(std::string output, ReadString(document, "output", where));
-  ASSIGN_OR_RETURN(const std::string system, ReadString(document, "system", where));
+  ASSIGN_OR_RETURN(const std::string system, ReadOptionalString(document, "system", where));
   if (!input.empty()) absl::StrAppend(&prompt, prompt.empty() ? "" : "\n\n", input);
   std::vector<std::pair<std::string, std::string>> before;
   if (!system.empty()) before.emplace_back("system", system);
@@ -209,14 +220,18 @@ absl::Status ReadContent(const Value& document, Format format, const std::string
     case Format::kShareGpt: {
       ASSIGN_OR_RETURN(ChatExample chat, ReadShareGpt(*document.Find("conversations"), where));
       ASSIGN_OR_RETURN(chat.tools, ReadTools(document.Find("tools"), where));
-      ASSIGN_OR_RETURN(const std::string system, ReadString(document, "system", where));
+      ASSIGN_OR_RETURN(const std::string system, ReadOptionalString(document, "system", where));
       AddSystemPrompt(system, &chat);
       AddSystemPrompt(options.system_prompt, &chat);
       out->content = std::move(chat);
       return absl::OkStatus();
     }
     case Format::kPromptCompletion: {
-      if (document.Find("prompt")->is_list() && document.Find("completion")->is_list()) {
+      const bool lists = document.Find("prompt")->is_list();
+      if (lists != document.Find("completion")->is_list()) {
+        return UserError(where, "prompt and completion: want two strings or two lists of messages");
+      }
+      if (lists) {
         ASSIGN_OR_RETURN(ChatExample chat, ReadPromptMessages(document, where));
         AddSystemPrompt(options.system_prompt, &chat);
         out->content = std::move(chat);
@@ -266,7 +281,8 @@ absl::StatusOr<Format> FormatFromName(absl::string_view name) {
     names.push_back(keys.name);
   }
   return UserError("--format",
-                   absl::StrCat("want one of ", absl::StrJoin(names, ", "), ", got ", name));
+                   absl::StrCat("want one of ", absl::StrJoin(names, ", "), ", got ", name),
+                   "without it the format is recognized by the keys");
 }
 
 absl::StatusOr<std::vector<std::pair<std::string, std::string>>> ParseColumns(

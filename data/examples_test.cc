@@ -114,5 +114,20 @@ TEST(Examples, MixedFilesAndBadLinesAreRefusedByLine) {
   EXPECT_THAT(ErrorOf(R"({"text": "\ud800"})"), HasSubstr("byte"));
 }
 
+TEST(Examples, NullIsNoText) {
+  const char* refused[] = {R"({"prompt":"x","completion":null})", R"({"text":null})",
+                           R"({"question":null,"answer":"x"})",
+                           R"({"instruction":"x","output":null})",
+                           R"({"prompt":[{"role":"user","content":"x"}],"completion":"y"})"};
+  for (const char* json : refused) {
+    const auto format = RecognizeFormat(json, {"a.jsonl", 1}, {});
+    ASSERT_TRUE(format.ok()) << json;
+    EXPECT_FALSE(ParseExample(json, *format, {"a.jsonl", 1}, {}).ok()) << json;
+  }
+  EXPECT_TRUE(ParseExample(R"({"instruction":"x","input":null,"output":"y"})", Format::kAlpaca,
+                           {"a.jsonl", 1}, {})
+                  .ok());
+}
+
 }  // namespace
 }  // namespace lockstep::data

@@ -11,8 +11,13 @@
 namespace lockstep::data {
 namespace {
 
-// Targets of [begin, end): supervised tokens but for the first, which nothing predicts.
-uint32_t CountTargets(absl::Span<const CachedToken> tokens, uint32_t begin, uint32_t end) {
+// Targets of [begin, end): supervised tokens but for the first, which nothing predicts. Of a whole
+// document the cache has their number, so that its tokens need not be read.
+uint32_t CountTargets(const Dataset& dataset, int64_t document, uint32_t begin, uint32_t end) {
+  const absl::Span<const CachedToken> tokens = dataset.tokens(document);
+  if (begin == 0 && end == tokens.size()) {
+    return dataset.document(document).num_supervised;
+  }
   uint32_t count = 0;
   for (uint32_t i = begin + 1; i < end; ++i) count += tokens[i].supervised();
   return count;
@@ -21,8 +26,7 @@ uint32_t CountTargets(absl::Span<const CachedToken> tokens, uint32_t begin, uint
 // Adds the pieces of one document.
 void Cut(const Dataset& dataset, int64_t document, uint32_t limit, LongDocuments policy,
          Selection& selection) {
-  const absl::Span<const CachedToken> tokens = dataset.tokens(document);
-  const uint32_t length = static_cast<uint32_t>(tokens.size());
+  const uint32_t length = dataset.document(document).num_tokens;
   const bool too_long = length > limit;
   if (too_long && policy == LongDocuments::kDrop) {
     ++selection.num_dropped;
@@ -37,7 +41,7 @@ void Cut(const Dataset& dataset, int64_t document, uint32_t limit, LongDocuments
   const uint32_t end = too_long && policy == LongDocuments::kTruncate ? limit : length;
   for (uint32_t begin = 0; begin < end; begin += limit) {
     const Piece piece = {document, begin, std::min(end, begin + limit),
-                         CountTargets(tokens, begin, std::min(end, begin + limit))};
+                         CountTargets(dataset, document, begin, std::min(end, begin + limit))};
     if (piece.num_supervised == 0) {
       ++selection.num_unsupervised;
     } else {
@@ -53,10 +57,9 @@ absl::StatusOr<Selection> SelectPieces(const Dataset& dataset, const LengthPolic
   const uint32_t limit = static_cast<uint32_t>(policy.max_seq_length);
   Selection selection;
   absl::flat_hash_set<uint64_t> seen;
-  const int64_t count =
-      documents != nullptr ? static_cast<int64_t>(documents->size()) : dataset.num_documents();
-  for (int64_t n = 0; n < count; ++n) {
-    const int64_t document = documents != nullptr ? (*documents)[n] : n;
+  selection.pieces.reserve(documents != nullptr ? documents->size() : dataset.num_documents());
+  int64_t refused = -1;  // the first document that is
+  dataset.ForEach(documents, [&](int64_t document) {
     const DocumentInfo& info = dataset.document(document);
     ++selection.num_documents;
     selection.num_duplicates += !seen.insert(info.content_hash).second;
@@ -64,13 +67,17 @@ absl::StatusOr<Selection> SelectPieces(const Dataset& dataset, const LengthPolic
         info.num_tokens > dataset.document(selection.longest_document).num_tokens) {
       selection.longest_document = document;
     }
-    if (info.num_tokens > limit && policy.long_documents == LongDocuments::kRefuse) {
-      return UserError(
-          dataset.Position(document),
-          absl::StrCat("want at most ", limit, " tokens, got ", info.num_tokens),
-          "raise --max_seq_length, or choose --long_documents=truncate, split or drop");
+    const bool too_long = info.num_tokens > limit;
+    if (too_long && policy.long_documents == LongDocuments::kRefuse && refused < 0) {
+      refused = document;
     }
     Cut(dataset, document, limit, policy.long_documents, selection);
+  });
+  if (refused >= 0) {
+    return UserError(
+        dataset.Position(refused),
+        absl::StrCat("want at most ", limit, " tokens, got ", dataset.document(refused).num_tokens),
+        "raise --max_seq_length, or choose --long_documents=truncate, split or drop");
   }
   if (selection.pieces.empty()) {
     return UserError(

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -39,6 +40,22 @@ absl::string_view Bytes(const T* data, size_t count) {
   return {reinterpret_cast<const char*>(data), count * sizeof(T)};
 }
 
+absl::Status CannotWrite(absl::string_view path) {
+  return SystemError(path, "cannot write the token cache", errno, "see --cache_dir");
+}
+
+// HashHex of the bytes behind the header; of what is read nothing stays in memory.
+std::string BodyHash(const MappedFile& file) {
+  constexpr size_t kPart = size_t{16} << 20;
+  Hasher hasher;
+  for (size_t at = kHeaderBytes; at < file.size(); at += kPart) {
+    const size_t size = std::min(kPart, file.size() - at);
+    hasher.Update(file.view().substr(at, size));
+    file.Release(at, size);
+  }
+  return hasher.Hex();
+}
+
 absl::Status NotWhole(absl::string_view path) {
   return absl::NotFoundError(absl::StrCat("[", path, "] not a whole token cache"));
 }
@@ -59,7 +76,7 @@ absl::StatusOr<std::shared_ptr<const Dataset>> TokenCache::Open(absl::string_vie
   const size_t tokens_bytes = header.num_tokens * sizeof(CachedToken);
   const size_t documents_bytes = header.num_documents * sizeof(DocumentInfo);
   if (body.size() != tokens_bytes + documents_bytes + header.num_note_bytes ||
-      HashHex(body) != absl::string_view(header.body_hash, 32)) {
+      BodyHash(**file) != absl::string_view(header.body_hash, 32)) {
     return NotWhole(path);
   }
   auto dataset = std::make_shared<Dataset>();
@@ -81,15 +98,20 @@ absl::StatusOr<std::shared_ptr<const Dataset>> TokenCache::Open(absl::string_vie
 
 absl::StatusOr<std::unique_ptr<TokenCache>> TokenCache::Create(absl::string_view path) {
   std::string temporary = absl::StrCat(path, ".tmp-XXXXXX");
-  const int fd = mkostemp(temporary.data(), O_CLOEXEC);
-  if (fd < 0) return SystemError(path, "cannot create the token cache", errno, "see --cache_dir");
-  std::unique_ptr<TokenCache> cache(new TokenCache(std::string(path), std::move(temporary), fd));
-  if (lseek(fd, kHeaderBytes, SEEK_SET) < 0) return SystemError(path, "cannot seek", errno);
+  std::string nameless = temporary;
+  const int tokens = mkostemp(temporary.data(), O_CLOEXEC);
+  if (tokens < 0) return CannotWrite(path);
+  const int documents = mkostemp(nameless.data(), O_CLOEXEC);
+  std::unique_ptr<TokenCache> cache(
+      new TokenCache(std::string(path), std::move(temporary), tokens, documents));
+  if (documents < 0 || unlink(nameless.c_str()) != 0) return CannotWrite(path);
+  if (lseek(tokens, kHeaderBytes, SEEK_SET) < 0) return CannotWrite(path);
   return cache;
 }
 
 TokenCache::~TokenCache() {
-  close(fd_);
+  close(body_.fd);
+  if (documents_.fd >= 0) close(documents_.fd);
   if (!temporary_.empty()) unlink(temporary_.c_str());
 }
 
@@ -104,12 +126,13 @@ absl::Status TokenCache::Add(const EncodedDocument& document, uint32_t file, int
   for (size_t i = 0; i < tokens.size(); ++i) {
     tokens[i].bits = static_cast<uint32_t>(document.input_ids[i]) |
                      (static_cast<uint32_t>(document.supervised[i] != 0) << 31);
-    info.num_supervised += document.supervised[i] != 0;
+    info.num_supervised += i > 0 && document.supervised[i] != 0;
   }
   info.content_hash = Hash64(Bytes(tokens.data(), tokens.size()));
   num_tokens_ += tokens.size();
-  documents_.push_back(info);
-  return Write(Bytes(tokens.data(), tokens.size()));
+  ++num_documents_;
+  RETURN_IF_ERROR(Append(documents_, Bytes(&info, 1)));
+  return WriteBody(Bytes(tokens.data(), tokens.size()));
 }
 
 absl::Status TokenCache::Finish(absl::string_view key, const std::vector<std::string>& files,
@@ -117,49 +140,62 @@ absl::Status TokenCache::Finish(absl::string_view key, const std::vector<std::st
   if (num_tokens_ % 2 != 0) {
     const CachedToken filler = {0};
     ++num_tokens_;
-    RETURN_IF_ERROR(Write(Bytes(&filler, 1)));
+    RETURN_IF_ERROR(WriteBody(Bytes(&filler, 1)));
   }
   const nlohmann::json notes = {{"files", files}, {"remarks", remarks}, {"skipped", num_skipped}};
   const std::string text = notes.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  RETURN_IF_ERROR(Write(Bytes(documents_.data(), documents_.size())));
-  RETURN_IF_ERROR(Write(text));
-  RETURN_IF_ERROR(Flush());
+  RETURN_IF_ERROR(WriteDocuments());
+  RETURN_IF_ERROR(WriteBody(text));
+  RETURN_IF_ERROR(Flush(body_));
 
   Header header = {};
   std::memcpy(header.magic, kMagic, sizeof(kMagic));
   header.version = kVersion;
   header.num_tokens = num_tokens_;
-  header.num_documents = documents_.size();
+  header.num_documents = static_cast<uint64_t>(num_documents_);
   header.num_note_bytes = text.size();
   std::memcpy(header.key, key.data(), sizeof(header.key));
   std::memcpy(header.body_hash, hasher_.Hex().data(), sizeof(header.body_hash));
   header.header_hash = HeaderHash(header);
-  if (pwrite(fd_, &header, sizeof(header), 0) != sizeof(header)) {
-    return SystemError(path_, "cannot write", errno);
-  }
-  if (fsync(fd_) != 0) return SystemError(path_, "cannot fsync", errno);
-  if (rename(temporary_.c_str(), path_.c_str()) != 0) {
-    return SystemError(path_, "cannot rename", errno);
+  if (pwrite(body_.fd, &header, sizeof(header), 0) != sizeof(header) || fsync(body_.fd) != 0 ||
+      rename(temporary_.c_str(), path_.c_str()) != 0) {
+    return CannotWrite(path_);
   }
   temporary_.clear();
   return absl::OkStatus();
 }
 
-absl::Status TokenCache::Write(absl::string_view bytes) {
+absl::Status TokenCache::WriteBody(absl::string_view bytes) {
   hasher_.Update(bytes);
-  absl::StrAppend(&buffer_, bytes);
-  return buffer_.size() < kBufferBytes ? absl::OkStatus() : Flush();
+  return Append(body_, bytes);
 }
 
-absl::Status TokenCache::Flush() {
-  for (size_t at = 0; at < buffer_.size();) {
-    const ssize_t written = write(fd_, buffer_.data() + at, buffer_.size() - at);
+absl::Status TokenCache::WriteDocuments() {
+  RETURN_IF_ERROR(Flush(documents_));
+  std::string part(kBufferBytes, '\0');
+  for (off_t at = 0;;) {
+    const ssize_t got = pread(documents_.fd, part.data(), part.size(), at);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return SystemError(path_, "cannot read back", errno, "see --cache_dir");
+    if (got == 0) return absl::OkStatus();
+    RETURN_IF_ERROR(WriteBody(absl::string_view(part).substr(0, got)));
+    at += got;
+  }
+}
+
+absl::Status TokenCache::Append(Output& output, absl::string_view bytes) {
+  absl::StrAppend(&output.buffer, bytes);
+  return output.buffer.size() < kBufferBytes ? absl::OkStatus() : Flush(output);
+}
+
+absl::Status TokenCache::Flush(Output& output) {
+  for (size_t at = 0; at < output.buffer.size();) {
+    const ssize_t written = write(output.fd, output.buffer.data() + at, output.buffer.size() - at);
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0)
-      return SystemError(path_, "cannot write the token cache", errno, "see --cache_dir");
+    if (written < 0) return CannotWrite(path_);
     at += written;
   }
-  buffer_.clear();
+  output.buffer.clear();
   return absl::OkStatus();
 }
 

@@ -28,8 +28,9 @@ class TokenCache {
   static absl::StatusOr<std::shared_ptr<const Dataset>> Open(absl::string_view path,
                                                              absl::string_view key);
 
-  // Writes a cache part by part under a temporary name; the file appears under its own name, whole,
-  // with Finish(). Dropped before that, it leaves nothing.
+  // Writes a cache part by part, with memory that does not grow with it, under a temporary name;
+  // the file appears under its own name, whole, with Finish(). Dropped before that, it leaves
+  // nothing.
   static absl::StatusOr<std::unique_ptr<TokenCache>> Create(absl::string_view path);
   ~TokenCache();
 
@@ -37,20 +38,31 @@ class TokenCache {
   absl::Status Finish(absl::string_view key, const std::vector<std::string>& files,
                       const std::vector<std::string>& remarks, int64_t num_skipped);
 
-  int64_t num_documents() const { return static_cast<int64_t>(documents_.size()); }
+  int64_t num_documents() const { return num_documents_; }
 
  private:
-  TokenCache(std::string path, std::string temporary, int fd)
-      : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd) {}
-  absl::Status Write(absl::string_view bytes);
-  absl::Status Flush();
+  // A file that bytes are appended to through a buffer.
+  struct Output {
+    int fd;
+    std::string buffer = {};
+  };
+
+  TokenCache(std::string path, std::string temporary, int tokens_fd, int documents_fd)
+      : path_(std::move(path)),
+        temporary_(std::move(temporary)),
+        body_{tokens_fd},
+        documents_{documents_fd} {}
+  absl::Status Append(Output& output, absl::string_view bytes);
+  absl::Status Flush(Output& output);
+  absl::Status WriteBody(absl::string_view bytes);  // hashed
+  absl::Status WriteDocuments();                    // behind the tokens
 
   std::string path_, temporary_;
-  int fd_;
-  std::string buffer_;
+  Output body_;       // the cache itself
+  Output documents_;  // DocumentInfo, until all tokens are known; a file without a name
   Hasher hasher_;
   uint64_t num_tokens_ = 0;
-  std::vector<DocumentInfo> documents_;
+  int64_t num_documents_ = 0;
 };
 
 }  // namespace lockstep::data

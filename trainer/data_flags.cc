@@ -12,9 +12,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "base/file.h"
-#include "base/hash.h"
 #include "base/status.h"
+#include "data/document_source.h"
 #include "data/jinja/json.h"
 #include "tools/tool_main.h"
 #include "trainer/flag_values.h"
@@ -54,7 +56,8 @@ DEFINE_string(
 DEFINE_string(chat_template, "", "A .jinja file, or chatml. Default: the model's.");
 DEFINE_string(chat_template_kwargs, "", "Variables for the chat template, a JSON object.");
 DEFINE_string(template_date, "",
-              "The date that templates see, YYYY-MM-DD, so that a run means the same tomorrow.");
+              "The date that templates see, YYYY-MM-DD, so that a run means the same tomorrow. "
+              "Default: the day of the run's start.");
 DEFINE_string(system_prompt, "", "Put before chats that have no system message.");
 DEFINE_string(pair_template, "{prompt}\n{completion}",
               "How question and answer are joined where the model has no chat template.");
@@ -73,24 +76,6 @@ namespace {
 std::string DefaultCacheDir() {
   const std::string home = EnvironmentOr("HOME", "/tmp");
   return JoinPath(EnvironmentOr("XDG_CACHE_HOME", JoinPath(home, ".cache")), "lockstep");
-}
-
-// All of standard input as a file of `cache_dir`, named by its content.
-absl::StatusOr<std::string> SpoolStandardInput(const std::string& cache_dir) {
-  std::string content;
-  char buffer[1 << 16];
-  for (ssize_t got; (got = read(STDIN_FILENO, buffer, sizeof(buffer))) != 0;) {
-    if (got < 0) return SystemError("standard input", "cannot read", errno);
-    content.append(buffer, static_cast<size_t>(got));
-  }
-  if (content.empty()) {
-    return UserError("--train_file=-", "standard input is empty",
-                     "under another launcher than our own, ranks need a file that all can read");
-  }
-  RETURN_IF_ERROR(MakeDirectories(cache_dir));
-  const std::string path = JoinPath(cache_dir, absl::StrCat("stdin-", HashHex(content), ".jsonl"));
-  if (!FileExists(path)) RETURN_IF_ERROR(WriteFileAtomically(path, content));
-  return path;
 }
 
 absl::Status ReadFilesFlags(DataOptions* options) {
@@ -116,7 +101,7 @@ absl::Status ReadFilesFlags(DataOptions* options) {
   options->cache_dir = FLAGS_cache_dir.empty() ? DefaultCacheDir() : UserPath(FLAGS_cache_dir);
   for (std::string& file : options->train_files) {
     if (file != "-") continue;
-    ASSIGN_OR_RETURN(file, SpoolStandardInput(options->cache_dir));
+    ASSIGN_OR_RETURN(file, data::SpoolStandardInput(options->cache_dir));
     options->read_standard_input = true;
   }
 
@@ -126,6 +111,24 @@ absl::Status ReadFilesFlags(DataOptions* options) {
   FLAGS_train_file = absl::StrJoin(options->train_files, ",");
   FLAGS_validation_file = absl::StrJoin(options->validation_files, ",");
   FLAGS_cache_dir = options->cache_dir;
+  return absl::OkStatus();
+}
+
+// Resolved here once: other processes of the run, and its resumption, are told.
+absl::Status ReadTemplateDate(DataOptions* options) {
+  if (FLAGS_template_date.empty()) {
+    FLAGS_template_date = absl::FormatTime("%Y-%m-%d", absl::Now(), absl::LocalTimeZone());
+  }
+  absl::Time time;
+  std::string error;
+  if (!absl::ParseTime("%Y-%m-%d", FLAGS_template_date, &time, &error) &&
+      !absl::ParseTime("%Y-%m-%dT%H:%M:%S", FLAGS_template_date, &time, &error)) {
+    return UserError(
+        "--template_date",
+        absl::StrCat("want YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS, got \"", FLAGS_template_date, "\""),
+        "it is the day that a chat template's strftime_now sees");
+  }
+  options->encode.template_date = FLAGS_template_date;
   return absl::OkStatus();
 }
 
@@ -152,19 +155,33 @@ absl::Status ReadEncodeFlags(DataOptions* options) {
                                                     {"strict", History::kStrict}}));
   if (!FLAGS_chat_template.empty() && FLAGS_chat_template != "chatml") {
     FLAGS_chat_template = UserPath(FLAGS_chat_template);
-    ASSIGN_OR_RETURN(encode.chat_template, ReadFile(FLAGS_chat_template));
+    absl::StatusOr<std::string> source = ReadFile(FLAGS_chat_template);
+    if (!source.ok()) {
+      return WithHint(Annotate(source.status(), "--chat_template"),
+                      "want a .jinja file, or chatml, which is built in");
+    }
+    encode.chat_template = *std::move(source);
   } else {
     encode.chat_template = FLAGS_chat_template;
   }
   if (!FLAGS_chat_template_kwargs.empty()) {
     const auto variables = data::jinja::ParseJson(FLAGS_chat_template_kwargs);
-    if (!variables.ok()) return Annotate(variables.status(), "--chat_template_kwargs");
+    if (!variables.ok()) {
+      return UserError("--chat_template_kwargs",
+                       absl::StrCat("want a JSON object, got ", FLAGS_chat_template_kwargs, ": ",
+                                    variables.status().message()),
+                       "for example {\"enable_thinking\": false}");
+    }
+    if (!variables->is_dict()) {
+      return UserError("--chat_template_kwargs",
+                       absl::StrCat("want a JSON object, got ", FLAGS_chat_template_kwargs),
+                       "for example {\"enable_thinking\": false}");
+    }
     encode.template_variables = *variables;
   }
   encode.pair_template = FLAGS_pair_template;
   encode.append_eos = FLAGS_append_eos;
-  encode.template_date = FLAGS_template_date;
-  return absl::OkStatus();
+  return ReadTemplateDate(options);
 }
 
 absl::Status ReadLengthFlags(DataOptions* options) {

@@ -13,11 +13,15 @@ namespace {
 
 absl::Status WrongValue(absl::string_view flag, absl::string_view wanted,
                         const std::string& value) {
-  return UserError(absl::StrCat("--", flag),
-                   absl::StrCat("want ", wanted, ", got \"", value, "\""));
+  return UserError(absl::StrCat("--", flag), absl::StrCat("want ", wanted, ", got \"", value, "\""),
+                   SeeHelp(flag));
 }
 
 }  // namespace
+
+std::string SeeHelp(absl::string_view flag) {
+  return absl::StrCat("--help says what --", flag, " means");
+}
 
 absl::StatusOr<std::optional<int64_t>> OptionalInteger(absl::string_view flag,
                                                        const std::string& value) {
@@ -46,7 +50,7 @@ absl::Status CheckRange(absl::string_view flag, double value, double low, double
   return UserError(absl::StrCat("--", flag),
                    absl::StrCat("want ", wanted, ", got ",
                                 std::isfinite(value) ? ShortestNumber(value) : "no number"),
-                   hint);
+                   hint.empty() ? SeeHelp(flag) : std::string(hint));
 }
 
 std::vector<std::string> UserPaths(const std::string& comma_separated) {

@@ -15,6 +15,9 @@
 
 namespace lockstep {
 
+// The HINT where there is nothing better to say.
+std::string SeeHelp(absl::string_view flag);
+
 // nullopt for "".
 absl::StatusOr<std::optional<int64_t>> OptionalInteger(absl::string_view flag,
                                                        const std::string& value);
@@ -34,7 +37,8 @@ absl::StatusOr<T> Choice(absl::string_view flag, const std::string& value,
     if (name == value) return choice;
     names += (names.empty() ? "" : ", ") + name;
   }
-  return UserError("--" + std::string(flag), "want one of " + names + "; got \"" + value + "\"");
+  return UserError("--" + std::string(flag), "want one of " + names + "; got \"" + value + "\"",
+                   SeeHelp(flag));
 }
 
 // "a,b" → each as the user means it (tools/tool_main.h: UserPath).

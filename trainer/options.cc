@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "nn/adapter.h"
@@ -85,6 +86,7 @@ DEFINE_bool(dry_run, false, "Print the plans of data, steps, buckets and memory;
 DEFINE_bool(verify, false,
             "First run a step on one rank and on all: they must agree bit for bit. Then train.");
 
+DECLARE_string(template_date);  // data_flags
 DECLARE_bool(help);
 DECLARE_bool(helpfull);
 DECLARE_bool(helpshort);
@@ -232,6 +234,21 @@ absl::Status ReadOutputFlags(TrainOptions* options) {
   return absl::OkStatus();
 }
 
+// A run that goes on keeps the date with which it began, as its run.flags say.
+void KeepTemplateDate() {
+  if (!FLAGS_template_date.empty()) return;
+  const bool has_name =
+      FLAGS_resume_from_checkpoint != "auto" && FLAGS_resume_from_checkpoint != "none";
+  const std::string folder =
+      has_name ? JoinPath(FLAGS_resume_from_checkpoint, "../..") : FLAGS_output_dir;
+  if (folder.empty()) return;
+  const absl::StatusOr<std::string> flags = ReadFile(JoinPath(folder, "run.flags"));
+  if (!flags.ok()) return;  // a new run
+  for (absl::string_view line : absl::StrSplit(*flags, '\n')) {
+    if (absl::ConsumePrefix(&line, "--template_date=")) FLAGS_template_date = std::string(line);
+  }
+}
+
 absl::Status ReadArithmeticFlags(TrainOptions* options) {
   ASSIGN_OR_RETURN(options->device,
                    Choice<std::string>("device", FLAGS_device, {{"auto", "cpu"}, {"cpu", "cpu"}}));
@@ -314,6 +331,7 @@ absl::StatusOr<TrainOptions> ReadTrainFlags() {
   RETURN_IF_ERROR(ReadOutputFlags(&options));
   RETURN_IF_ERROR(ReadArithmeticFlags(&options));
   RETURN_IF_ERROR(ReadLaunchFlags(&options));
+  KeepTemplateDate();
   ASSIGN_OR_RETURN(options.data, ReadDataFlags());
   options.model.directory = options.data.model;
   if (options.verify && !options.exact_sums) {

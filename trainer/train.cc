@@ -33,8 +33,9 @@ absl::StatusOr<int> RunParent(const TrainOptions& options, const dist::LaunchEnv
     std::printf("%s holds this run, finished; nothing is done\n", folder.c_str());
     return dist::kExitDone;
   }
-  // The folder's default has the time in it: from here on it is fixed.
+  // The defaults of folder and date have the time in them: from here on they are fixed.
   argv.push_back(absl::StrCat("--output_dir=", folder));
+  argv.push_back(absl::StrCat("--template_date=", options.data.encode.template_date));
   if (options.data.read_standard_input) {
     argv.push_back(absl::StrCat("--train_file=", absl::StrJoin(options.data.train_files, ",")));
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -9,17 +10,51 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "data/jinja/repr.h"
+#include "absl/strings/string_view.h"
 
 namespace lockstep::data::jinja {
 
 namespace {
 
+// Goes over the text and tells how far the parser has read.
+class Cursor {
+ public:
+  using iterator_category = std::forward_iterator_tag;
+  using value_type = char;
+  using difference_type = ptrdiff_t;
+  using pointer = const char*;
+  using reference = const char&;
+
+  Cursor(const char* at, const char** furthest) : at_(at), furthest_(furthest) {}
+  const char& operator*() const { return *at_; }
+  Cursor& operator++() {
+    *furthest_ = ++at_;
+    return *this;
+  }
+  bool operator==(const Cursor& other) const { return at_ == other.at_; }
+  bool operator!=(const Cursor& other) const { return at_ != other.at_; }
+
+ private:
+  const char* at_;
+  const char** furthest_;
+};
+
+// The end of what was read, where the error is, fit for a terminal.
+std::string Near(absl::string_view read) {
+  constexpr size_t kBytes = 24;
+  const size_t size = std::min(read.size(), kBytes);
+  return absl::StrCat(" near \"", absl::CHexEscape(read.substr(read.size() - size)), "\"");
+}
+
 // What nlohmann's parser reports, event by event, put together as Values.
 class Builder : public nlohmann::json_sax<nlohmann::json> {
  public:
-  explicit Builder(const JsonReadOptions& options) : options_(options) {}
+  Builder(absl::string_view text, const JsonReadOptions& options)
+      : text_(text), options_(options) {}
+
+  const char** furthest() { return &furthest_; }
 
   bool null() override { return Add(Value()); }
   bool boolean(bool value) override { return Add(Value::Bool(value)); }
@@ -27,7 +62,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   bool number_unsigned(uint64_t value) override { return Add(Value::Integer(value)); }
   bool number_float(double value, const std::string& text) override {
     if (text.find_first_of(".eE") == std::string::npos) return AddBigInteger(text);
-    if (!std::isfinite(value)) return Fail(absl::StrCat("the number ", text, " is out of range"));
+    if (!std::isfinite(value)) return Fail("the number is out of range");
     return Add(Value::Float(value));
   }
   bool string(std::string& value) override { return Add(Value::String(std::move(value))); }
@@ -38,7 +73,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   bool key(std::string& key) override {
     Level& level = levels_.back();
     if (options_.refuse_duplicate_keys && !level.seen.insert(key).second) {
-      return Fail(absl::StrCat("the key ", QuoteString(key), " is there twice"));
+      return Fail("this key is there twice");
     }
     level.keys.push_back(std::move(key));
     return true;
@@ -55,10 +90,21 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   bool end_array() override { return Add(Value::List(Close().values)); }
   bool parse_error(size_t position, const std::string&,
                    const nlohmann::json::exception& error) override {
-    const std::string text = error.what();
-    const size_t colon = text.find("syntax error");
-    message = absl::StrCat("byte ", position, ": ",
-                           colon == std::string::npos ? text : text.substr(colon));
+    // The parser's own quotation of the text may be as long as the text.
+    const absl::string_view text = error.what();
+    const size_t quoted = text.find("; last read: '"), expected = text.rfind("; expected ");
+    const size_t begin = text.find(" - ");
+    std::string what = "a number is out of range";
+    if (begin != absl::string_view::npos) {
+      what = std::string(text.substr(begin + 3, quoted == absl::string_view::npos
+                                                    ? absl::string_view::npos
+                                                    : quoted - begin - 3));
+      if (quoted != absl::string_view::npos && expected != absl::string_view::npos &&
+          expected > quoted) {
+        absl::StrAppend(&what, text.substr(expected));
+      }
+    }
+    message = absl::StrCat("byte ", position, Near(text_.substr(0, position)), ": ", what);
     return false;
   }
 
@@ -97,26 +143,31 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
       if (c == '-') continue;
       if (__builtin_mul_overflow(value, Int{10}, &value) ||
           __builtin_add_overflow(value, Int{c - '0'}, &value)) {
-        return Fail(absl::StrCat("the number ", text, " is out of range"));
+        return Fail("the number is out of range");
       }
     }
     return Add(Value::Integer(text[0] == '-' ? -value : value));
   }
   bool Fail(std::string why) {
-    message = std::move(why);
+    const size_t byte = furthest_ == nullptr ? 0 : furthest_ - text_.data();
+    message = absl::StrCat("byte ", byte, Near(text_.substr(0, byte)), ": ", why);
     return false;
   }
 
+  const absl::string_view text_;
   const JsonReadOptions options_;
+  const char* furthest_ = nullptr;
   std::vector<Level> levels_;
 };
 
 }  // namespace
 
 absl::StatusOr<Value> ParseJson(absl::string_view text, const JsonReadOptions& options) {
-  Builder builder(options);
+  Builder builder(text, options);
   try {
-    if (!nlohmann::json::sax_parse(text.begin(), text.end(), &builder)) {
+    if (!nlohmann::json::sax_parse(Cursor(text.data(), builder.furthest()),
+                                   Cursor(text.data() + text.size(), builder.furthest()),
+                                   &builder)) {
       return absl::InvalidArgumentError(builder.message);
     }
   } catch (const TemplateError& error) {  // the bounds of values
