@@ -203,29 +203,30 @@ void QueryTask(const BackwardProblem<T>& b, const Task& task) {
   Scatter(dq.as<T>(), part, problem.group(), queries, b.dq);
 }
 
-// The gradients of a block of keys and values: over the queries that see them, block by block. If
-// it is the document's only block, the gradients of those queries are complete here too.
+// The gradients of a block of keys and values: over the queries that see them, block by block, each
+// with the keys that it sees alone. If it is the document's only block, the gradients of those
+// queries are complete here too.
 template <typename T>
 void KeyTask(const BackwardProblem<T>& b, const Task& task) {
   const auto& [part, keys] = task;
   const Problem& problem = b.problem;
+  const double scale = problem.options.scale;
   const int64_t dim = problem.dim();
-  const View dk = KeyRows(b.dk, part, keys), dv = KeyRows(b.dv, part, keys);
+  Fill(Stream{}, KeyRows(b.dk, part, keys), 0.0);
+  Fill(Stream{}, KeyRows(b.dv, part, keys), 0.0);
   const Range all = part.QueriesOf(keys, problem.options.window);
-  if (all.size() == 0) {  // a cache's keys that nobody asks for
-    Fill(Stream{}, dk, 0.0);
-    Fill(Stream{}, dv, 0.0);
-  }
   for (Range queries = all; queries.begin < all.end; queries.begin = queries.end) {
     queries.end = std::min(all.end, queries.begin + QueryBlock(problem.group()));
+    const Range seen = Intersection(keys, part.KeysOf(queries, problem.options.window));
     const QueryRows<T> rows(problem, b.dout, b.lse, b.delta, part, queries);
-    const Probabilities<T> block(problem, part, rows, queries, keys);
-    const double beta = queries.begin == all.begin ? 0 : 1;
-    Product(1, Transposed(block.p), Matrix(rows.dout, rows.rows, dim), beta, dv);
-    Product(problem.options.scale, Transposed(block.ds), Matrix(rows.q, rows.rows, dim), beta, dk);
+    const Probabilities<T> block(problem, part, rows, queries, seen);
+    Product(1, Transposed(block.p), Matrix(rows.dout, rows.rows, dim), 1,
+            KeyRows(b.dv, part, seen));
+    Product(scale, Transposed(block.ds), Matrix(rows.q, rows.rows, dim), 1,
+            KeyRows(b.dk, part, seen));
     if (!part.has_one_key_block()) continue;
     const View dq = Matrix(Scratch<T>(6, rows.rows * dim), rows.rows, dim);
-    Product(problem.options.scale, block.ds, KeyRows(problem.k, part, keys), 0, dq);
+    Product(scale, block.ds, KeyRows(problem.k, part, seen), 0, dq);
     Scatter(dq.as<T>(), part, problem.group(), queries, b.dq);
   }
 }

@@ -19,6 +19,10 @@ struct Range {
   int64_t size() const { return end - begin; }
 };
 
+inline Range Intersection(const Range& a, const Range& b) {
+  return {std::max(a.begin, b.begin), std::min(a.end, b.end)};
+}
+
 // Queries in a block: enough rows for a product to be fast.
 inline int64_t QueryBlock(int64_t group) { return std::max<int64_t>(16, 192 / group); }
 
