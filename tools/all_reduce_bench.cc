@@ -1,0 +1,188 @@
+// Measures what the sum of a step's gradients over the GPUs costs: alone, and beside products.
+//
+//   bazel run //tools:all_reduce_bench -- --nproc_per_node=2 --max_channels=4
+//
+// One line for each dtype and number of buckets:
+//   alone    from the first bucket's call to the last one's end, nothing else running
+//   beside   what the same sums add to a row of products that hides them: SMs and memory taken away
+// as the median of the rounds, [least .. most]; of every round the slowest rank counts. Rounds of
+// all measurements alternate, as the GPU's clock depends on what ran before.
+#include <gflags/gflags.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "dist/nccl_communicator.h"
+#include "dist/supervisor.h"
+#include "dist/world.h"
+#include "tensor/kernels/fill.h"
+#include "tensor/kernels/gemm.h"
+#include "tensor/runtime.h"
+#include "tensor/tensor.h"
+#include "tools/tool_main.h"
+
+DEFINE_int32(nproc_per_node, 0, "ranks; 0: all GPUs");
+DEFINE_int32(max_channels, 0, "thread blocks of NCCL; 0: the trainer's");
+DEFINE_int64(numel, 42 << 20, "gradients; rank 16 on all linear layers of an 8B model has 42 M");
+DEFINE_int32(products, 24, "products of [8192, 4096] by [4096, 4096] in bf16, beside the sums");
+DEFINE_int32(rounds, 7, "measurements of each figure");
+
+namespace lockstep {
+namespace {
+
+double Now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+class Bench {
+ public:
+  Bench(const Context& context, dist::Communicator& communicator)
+      : context_(context),
+        communicator_(communicator),
+        x_(RandomBf16({8192, 4096})),
+        w_(RandomBf16({4096, 4096})),
+        y_(Tensor::Empty(*context.allocator, DType::kBF16, {8192, 4096})) {}
+
+  void Run() {
+    struct Line {
+      DType dtype;
+      int64_t buckets;
+      std::vector<double> alone, beside;
+    };
+    std::vector<Line> lines;
+    for (const DType dtype : {DType::kI64, DType::kF32}) {
+      for (const int64_t buckets : {1, 4, 32}) lines.push_back({dtype, buckets, {}, {}});
+    }
+    const Tensor values = Tensor::Empty(*context_.allocator, DType::kI64, {FLAGS_numel});
+    kernels::Fill(context_.stream, values.Mutable("bench"), 0.0);
+    for (int round = -1; round < FLAGS_rounds; ++round) {
+      for (Line& line : lines) {
+        const View data =
+            MakeView(values.view().data, line.dtype, context_.stream.device, {FLAGS_numel});
+        const double alone = Milliseconds([&] { Sum(data, line.buckets, [] {}); });
+        const double products = Milliseconds([&] { Multiply(); });
+        const double both = Milliseconds([&] { Sum(data, line.buckets, [&] { Multiply(); }); });
+        if (round < 0) continue;  // warms up
+        line.alone.push_back(alone);
+        line.beside.push_back(both - products);
+        products_.push_back(products);
+      }
+    }
+    if (communicator_.rank() != 0) return;
+    std::printf("%d products: %s ms\n", FLAGS_products, Spread(products_).c_str());
+    for (const Line& line : lines) {
+      std::printf("%-4s %3d buckets  alone %s ms  beside %s ms\n", NameOf(line.dtype),
+                  static_cast<int>(line.buckets), Spread(line.alone).c_str(),
+                  Spread(line.beside).c_str());
+    }
+  }
+
+ private:
+  Tensor RandomBf16(const std::vector<int64_t>& shape) const {
+    const Tensor tensor = Tensor::Empty(*context_.allocator, DType::kBF16, shape);
+    std::vector<uint16_t> bits(static_cast<size_t>(tensor.numel()));
+    uint64_t state = 1;
+    for (uint16_t& b : bits) {  // ±[0.5, 2): power, hence the clock, depends on the bits
+      state = state * 6364136223846793005u + 1442695040888963407u;
+      b = static_cast<uint16_t>((state >> 48) & 0x80ffu) | 0x3f00u;
+    }
+    CopyToDevice(context_.stream, bits.data(), tensor.Mutable("bench"));
+    return tensor;
+  }
+
+  void Multiply() const {
+    for (int i = 0; i < FLAGS_products; ++i) {
+      kernels::Gemm(context_.stream, x_, kernels::Transposed(w_.view()), y_.Mutable("bench"));
+    }
+  }
+
+  // Calls for the sums, then `meanwhile`, then has the stream wait for them.
+  void Sum(const View& data, int64_t buckets, const std::function<void()>& meanwhile) {
+    std::vector<dist::Communicator::Work> works;
+    for (int64_t b = 0; b < buckets; ++b) {
+      works.push_back(communicator_.AllReduce(
+          data.Slice(0, FLAGS_numel * b / buckets, FLAGS_numel * (b + 1) / buckets),
+          dist::ReduceOp::kSum, context_.stream, "bench"));
+    }
+    meanwhile();
+    for (const auto work : works) communicator_.Wait(work, context_.stream);
+  }
+
+  // Of the slowest rank.
+  double Milliseconds(const std::function<void()>& body) {
+    constexpr int kRepeat = 3;
+    communicator_.Wait(communicator_.Barrier(Stream(), "bench"), Stream());
+    const double start = Now();
+    for (int i = 0; i < kRepeat; ++i) body();
+    Synchronize(context_.stream);
+    const double mine = (Now() - start) / kRepeat * 1e3;
+    return dist::AllReduceValue(communicator_, mine, dist::ReduceOp::kMax, "bench");
+  }
+
+  static std::string Spread(std::vector<double> values) {
+    std::sort(values.begin(), values.end());
+    char text[64];
+    std::snprintf(text, sizeof(text), "%6.3f [%6.3f .. %6.3f]", values[values.size() / 2],
+                  values.front(), values.back());
+    return text;
+  }
+
+  const Context context_;
+  dist::Communicator& communicator_;
+  const Tensor x_, w_, y_;
+  std::vector<double> products_;
+};
+
+absl::Status RunRank(const dist::LaunchEnv& env) {
+  ASSIGN_OR_RETURN(const auto runtime,
+                   Runtime::Open({DeviceType::kCUDA, static_cast<int8_t>(env.local_rank)}));
+  dist::NcclOptions nccl;
+  nccl.device = runtime->context().stream.device;
+  if (FLAGS_max_channels > 0) nccl.max_channels = FLAGS_max_channels;
+  dist::WorldOptions options;
+  options.device = runtime->Describe();
+  const double start = Now();
+  options.make_communicator = [&](int rank, int size, dist::StoreClient& store,
+                                  dist::Communicator::FailureHandler on_failure) {
+    nccl.on_failure = std::move(on_failure);
+    return dist::MakeNcclCommunicator(rank, size, store, nccl);
+  };
+  ASSIGN_OR_RETURN(const auto world, dist::JoinWorld(env, options));
+  if (env.rank == 0) {
+    std::printf("%d ranks, %s, at most %d channels, %lld values; joined in %.1f s\n",
+                env.world_size, options.device.c_str(), nccl.max_channels,
+                static_cast<long long>(FLAGS_numel), Now() - start);
+  }
+  world->heartbeat().Report({"bench"});
+  Bench(runtime->context(), world->communicator()).Run();
+  world->Leave();
+  return absl::OkStatus();
+}
+
+absl::Status Launch(const std::vector<std::string>& argv) {
+  dist::LaunchFlags flags;
+  flags.nproc_per_node =
+      FLAGS_nproc_per_node > 0 ? FLAGS_nproc_per_node : std::max(1, CudaDeviceCount());
+  ASSIGN_OR_RETURN(const auto env, dist::ResolveLaunch(dist::ReadEnvironment(), flags));
+  if (env.role == dist::Role::kRank) return RunRank(env);
+  const int code = dist::Supervise(env, dist::SuperviseOptions(), argv);
+  if (code == 0) return absl::OkStatus();
+  return absl::AbortedError(absl::StrCat("the ranks ended with exit code ", code));
+}
+
+}  // namespace
+}  // namespace lockstep
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> all(argv, argv + argc);
+  return lockstep::ToolMain(argc, argv,
+                            "Measures sums of gradients over GPUs.\n  all_reduce_bench "
+                            "--nproc_per_node=2",
+                            [&](const std::vector<std::string>&) { return lockstep::Launch(all); });
+}
