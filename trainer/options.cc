@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <limits>
 
@@ -13,6 +14,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "nn/adapter.h"
+#include "tensor/runtime.h"
 #include "tools/tool_main.h"
 #include "trainer/flag_table.h"
 #include "trainer/flag_values.h"
@@ -62,14 +64,14 @@ DEFINE_string(
 DEFINE_string(on_nonfinite, "stop",
               "When a loss or gradient is not finite: stop, or skip the step and go on.");
 
-DEFINE_string(device, "auto", "auto or cpu.");
+DEFINE_string(device, "auto", "cuda, cpu, or auto: cuda where there is a GPU.");
 DEFINE_string(dtype, "", "Compute type. fp32 is what the CPU has, and the default there.");
 DEFINE_string(base_dtype, "", "How frozen weights are stored. Default: as --dtype.");
 DEFINE_string(gradient_checkpointing, "auto",
               "What backward computes again: none, cheap (norms and activations), layer. All give "
               "the same bits.");
 
-DEFINE_string(nproc_per_node, "", "Ranks on this machine. Default: 1 on a CPU.");
+DEFINE_string(nproc_per_node, "", "Ranks on this machine. Default: all GPUs; 1 on a CPU.");
 DEFINE_string(nnodes, "", "Machines. Default: 1.");
 DEFINE_string(node_rank, "", "Number of this machine, from 0.");
 DEFINE_string(master_addr, "", "Address of machine 0.");
@@ -250,8 +252,11 @@ void KeepTemplateDate() {
 }
 
 absl::Status ReadArithmeticFlags(TrainOptions* options) {
-  ASSIGN_OR_RETURN(options->device,
-                   Choice<std::string>("device", FLAGS_device, {{"auto", "cpu"}, {"cpu", "cpu"}}));
+  ASSIGN_OR_RETURN(
+      options->device,
+      Choice<std::string>(
+          "device", FLAGS_device,
+          {{"auto", CudaDeviceCount() > 0 ? "cuda" : "cpu"}, {"cuda", "cuda"}, {"cpu", "cpu"}}));
   const std::vector<std::pair<std::string, DType>> types = {{"", DType::kF32},
                                                             {"fp32", DType::kF32}};
   ASSIGN_OR_RETURN(options->model.compute_dtype, Choice("dtype", FLAGS_dtype, types));
@@ -290,6 +295,7 @@ absl::Status ReadLaunchFlags(TrainOptions* options) {
   RETURN_IF_ERROR(read("node_rank", FLAGS_node_rank, 0, 65535, &launch.node_rank));
   RETURN_IF_ERROR(read("master_port", FLAGS_master_port, 1, 65535, &launch.master_port));
   launch.master_addr = FLAGS_master_addr;
+  if (options->device == "cuda") launch.default_nproc_per_node = std::max(1, CudaDeviceCount());
   ASSIGN_OR_RETURN(options->num_threads, OptionalInteger("num_threads", FLAGS_num_threads));
   RETURN_IF_ERROR(CheckRange("num_threads", options->num_threads.value_or(1), 1, 4096));
   RETURN_IF_ERROR(CheckRange("bucket_cap_mb", FLAGS_bucket_cap_mb, 1e-6, 1e6));

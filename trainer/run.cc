@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -15,6 +16,7 @@
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "dist/exit_code.h"
+#include "dist/nccl_communicator.h"
 #include "dist/world.h"
 #include "nn/model.h"
 #include "tensor/runtime.h"
@@ -78,6 +80,28 @@ int NumCores() {
   cpu_set_t cores;
   CPU_ZERO(&cores);
   return sched_getaffinity(0, sizeof(cores), &cores) == 0 ? CPU_COUNT(&cores) : 1;
+}
+
+// A GPU for each local rank; NCCL refuses two ranks on one.
+Device DeviceOf(const TrainOptions& options, const dist::LaunchEnv& env) {
+  if (options.device != "cuda") return Device();
+  return {DeviceType::kCUDA, static_cast<int8_t>(env.local_rank % std::max(1, CudaDeviceCount()))};
+}
+
+dist::WorldOptions WorldOptionsFor(const TrainOptions& options, const Runtime& runtime) {
+  dist::WorldOptions world;
+  world.stall_timeout_seconds = options.stall_timeout_s;
+  const Device device = runtime.context().stream.device;
+  if (device.type == DeviceType::kCPU) return world;
+  world.device = absl::StrCat("cuda:", device.index, " ", runtime.Describe());
+  world.make_communicator = [device](int rank, int size, dist::StoreClient& store,
+                                     dist::Communicator::FailureHandler on_failure) {
+    dist::NcclOptions nccl;
+    nccl.device = device;
+    nccl.on_failure = std::move(on_failure);
+    return dist::MakeNcclCommunicator(rank, size, store, std::move(nccl));
+  };
+  return world;
 }
 
 // Rank 0 looks at the output folder, the others are told what it found.
@@ -152,9 +176,9 @@ absl::Status PrintPlans(const TrainOptions& options, int ranks) {
 absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& env) {
   SetNumThreads(static_cast<int>(
       options.num_threads.value_or(std::max(1, NumCores() / env.local_world_size))));
-  dist::WorldOptions world_options;
-  world_options.stall_timeout_seconds = options.stall_timeout_s;
-  ASSIGN_OR_RETURN(const auto world, dist::JoinWorld(env, world_options));
+  ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(DeviceOf(options, env)));
+  const Context& context = runtime->context();
+  ASSIGN_OR_RETURN(const auto world, dist::JoinWorld(env, WorldOptionsFor(options, *runtime)));
 
   // What is trained on, and from where: the same on every rank, proven.
   world->heartbeat().Report({"load"});
@@ -171,8 +195,6 @@ absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& 
   RETURN_IF_ERROR(world->Agree(FactsThatRanksShare(prepared)));
 
   // A frozen base model with small trainable adapters, or every weight.
-  ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(Device{DeviceType::kCPU}));
-  const Context& context = runtime->context();
   nn::ModelOptions model_options = options.model;
   model_options.num_slots = dist::kNumStepSlots;
   ASSIGN_OR_RETURN(const auto model, nn::Model::Load(context, model_options));
