@@ -177,6 +177,10 @@ class NcclCommunicator final : public Communicator {
   }
 
   void RunOnHost(const Call& call, Work work) {
+    if (call.kind == Call::Kind::kBarrier) {
+      Launch(call);
+      return Wait(work, Stream());
+    }
     CHECK_LE(std::max(call.input.num_bytes(), call.output.num_bytes()), kMaxHostBytes)
         << "[nccl] " << call.name << ": host memory";
     Call staged = call;
@@ -215,9 +219,9 @@ class NcclCommunicator final : public Communicator {
     std::unique_lock<std::mutex> lock(comm_mutex_);
     if (comm_ == nullptr) return false;
     ncclResult_t result = Invoke(call);
-    while (result == ncclInProgress) {
+    while (result == ncclInProgress) {  // for tens of microseconds: too short to sleep
       lock.unlock();
-      std::this_thread::sleep_for(kHostWaitInterval);
+      std::this_thread::yield();
       lock.lock();
       if (comm_ == nullptr) return false;
       ncclCommGetAsyncError(comm_, &result);

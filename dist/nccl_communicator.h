@@ -31,7 +31,7 @@ inline constexpr size_t kMaxHostBytes = size_t{64} << 10;
 
 struct NcclOptions {
   Device device{DeviceType::kCUDA};  // this rank's GPU; no other rank's
-  int max_channels = 8;
+  int max_channels = 16;             // docs/scaling.md has the measurement
   // From the exchange of NCCL's id to the first collective. Collectives have none: the watchdog
   // sees what stands still.
   std::chrono::milliseconds timeout = std::chrono::seconds(60);

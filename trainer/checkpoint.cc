@@ -18,6 +18,7 @@
 #include "base/hash.h"
 #include "base/status.h"
 #include "nn/safetensors.h"
+#include "tensor/runtime.h"
 
 namespace lockstep {
 namespace {
@@ -47,7 +48,8 @@ absl::Status ForEachTensor(const nn::FlatParameters& parameters, const Body& bod
   return absl::OkStatus();
 }
 
-absl::Status WriteTensors(const std::string& path, const nn::FlatParameters& parameters) {
+absl::Status WriteTensors(const Context& context, const std::string& path,
+                          const nn::FlatParameters& parameters) {
   nn::SafetensorsWriter writer(path);
   std::map<std::string, Tensor> by_name;
   RETURN_IF_ERROR(ForEachTensor(
@@ -58,8 +60,9 @@ absl::Status WriteTensors(const std::string& path, const nn::FlatParameters& par
       }));
   RETURN_IF_ERROR(writer.Begin({}));
   for (const nn::StoredTensor& stored : writer.tensors()) {
-    const View& view = by_name.at(stored.name).view();
-    RETURN_IF_ERROR(writer.Append({static_cast<const char*>(view.data), view.num_bytes()}));
+    std::vector<char> bytes(stored.bytes);
+    CopyToHost(context.stream, by_name.at(stored.name), bytes.data());
+    RETURN_IF_ERROR(writer.Append({bytes.data(), bytes.size()}));
   }
   return writer.Finish();
 }
@@ -86,8 +89,8 @@ absl::Status Damaged(const std::string& path, absl::string_view what) {
 
 std::string CheckpointName(int64_t step) { return absl::StrFormat("step-%08d", step); }
 
-absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
-                             const nn::FlatParameters& parameters) {
+absl::Status WriteCheckpoint(const Context& context, const std::string& folder,
+                             const CheckpointState& state, const nn::FlatParameters& parameters) {
   const std::string final_name = JoinPath(folder, CheckpointName(state.step));
   if (FileExists(final_name)) return absl::OkStatus();
   if (!FileExists(folder)) {
@@ -104,7 +107,7 @@ absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& s
   };
 
   const std::string tensors = JoinPath(unfinished, kTensorFile);
-  RETURN_IF_ERROR(WriteTensors(tensors, parameters));
+  RETURN_IF_ERROR(WriteTensors(context, tensors, parameters));
   Json json = {{"step", state.step},
                {"tokens_per_pack", state.tokens_per_pack},
                {"identity", state.identity},
@@ -146,16 +149,22 @@ absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint) {
   return state;
 }
 
-absl::Status RestoreParameters(const std::string& checkpoint, nn::FlatParameters* parameters) {
+absl::Status RestoreParameters(const Context& context, const std::string& checkpoint,
+                               nn::FlatParameters* parameters) {
   ASSIGN_OR_RETURN(const auto file, nn::SafetensorsFile::Open(JoinPath(checkpoint, kTensorFile)));
   return ForEachTensor(
-      *parameters, [&](const std::string& name, const Tensor& part, const nn::ParameterSpec& spec) {
+      *parameters,
+      [&](const std::string& name, const Tensor& part,
+          const nn::ParameterSpec& spec) -> absl::Status {
         const nn::StoredTensor* stored = file->Find(name);
         if (stored == nullptr) return Damaged(file->path(), absl::StrCat("no tensor ", name));
         if (stored->shape != spec.shape) {
           return Damaged(file->path(), absl::StrCat(name, " has another shape"));
         }
-        return file->Read(*stored, 0, stored->numel(), part.dtype(), part.Mutable("restore").data);
+        std::vector<char> bytes(part.view().num_bytes());
+        RETURN_IF_ERROR(file->Read(*stored, 0, stored->numel(), part.dtype(), bytes.data()));
+        CopyToDevice(context.stream, bytes.data(), part.Mutable("restore"));
+        return absl::OkStatus();
       });
 }
 

@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "nn/flat_parameters.h"
+#include "tensor/context.h"
 #include "trainer/run_identity.h"
 
 namespace lockstep {
@@ -31,14 +32,15 @@ struct CheckpointState {
 };
 
 // Writes folder/step-NNNNNNNN; where it is there already it is left alone. `folder` exists.
-absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
-                             const nn::FlatParameters& parameters);
+absl::Status WriteCheckpoint(const Context& context, const std::string& folder,
+                             const CheckpointState& state, const nn::FlatParameters& parameters);
 
 // One checkpoint's state, its tensors verified by hash.
 absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint);
 
 // Its tensors into values and moments. Errors: a name or shape that does not fit.
-absl::Status RestoreParameters(const std::string& checkpoint, nn::FlatParameters* parameters);
+absl::Status RestoreParameters(const Context& context, const std::string& checkpoint,
+                               nn::FlatParameters* parameters);
 
 // The checkpoints of `folder`, oldest first; none if it does not exist.
 std::vector<std::string> ListCheckpoints(const std::string& folder);

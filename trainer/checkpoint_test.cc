@@ -49,7 +49,7 @@ TEST_F(CheckpointTest, GoesByNameNotByOffset) {
   state.step = 12;
   state.tokens_per_pack = 640;
   state.identity = {{"lora_r", "3"}};
-  ASSERT_TRUE(WriteCheckpoint(Folder(), state, saved).ok());
+  ASSERT_TRUE(WriteCheckpoint(context_, Folder(), state, saved).ok());
 
   const std::vector<std::string> found = ListCheckpoints(Folder());
   ASSERT_THAT(found, ElementsAre(EndsWith("/step-00000012")));
@@ -60,7 +60,7 @@ TEST_F(CheckpointTest, GoesByNameNotByOffset) {
   EXPECT_EQ(read->identity, state.identity);
 
   nn::FlatParameters other = Parameters({Specs()[1], Specs()[0]});  // another order
-  ASSERT_TRUE(RestoreParameters(found[0], &other).ok());
+  ASSERT_TRUE(RestoreParameters(context_, found[0], &other).ok());
   EXPECT_EQ(Values(other.Part(other.values(), 1)), Values(saved.Part(saved.values(), 0)));
   EXPECT_EQ(Values(other.Part(other.exp_avg(), 0)), Values(saved.Part(saved.exp_avg(), 1)));
   EXPECT_EQ(Values(other.Part(other.exp_avg_sq(), 0)), Values(saved.Part(saved.exp_avg_sq(), 1)));
@@ -70,7 +70,7 @@ TEST_F(CheckpointTest, DamageIsNoticed) {
   const nn::FlatParameters parameters = Parameters(Specs());
   CheckpointState state;
   state.step = 1;
-  ASSERT_TRUE(WriteCheckpoint(Folder(), state, parameters).ok());
+  ASSERT_TRUE(WriteCheckpoint(context_, Folder(), state, parameters).ok());
   const std::string path = ListCheckpoints(Folder())[0] + "/state.safetensors";
   std::string bytes = *ReadFile(path);
   bytes[bytes.size() - 3] ^= 4;
@@ -82,12 +82,12 @@ TEST_F(CheckpointTest, DamageIsNoticed) {
 TEST_F(CheckpointTest, AnotherModelsParametersAreNamed) {
   const nn::FlatParameters saved = Parameters(Specs());
   CheckpointState state;
-  ASSERT_TRUE(WriteCheckpoint(Folder(), state, saved).ok());
+  ASSERT_TRUE(WriteCheckpoint(context_, Folder(), state, saved).ok());
   nn::FlatParameters wider = Parameters({{"layer.0.lora_A", {4, 5}}});
-  EXPECT_THAT(RestoreParameters(ListCheckpoints(Folder())[0], &wider).message(),
+  EXPECT_THAT(RestoreParameters(context_, ListCheckpoints(Folder())[0], &wider).message(),
               HasSubstr("layer.0.lora_A has another shape"));
   nn::FlatParameters more = Parameters({{"layer.1.lora_A", {3, 5}}});
-  EXPECT_THAT(RestoreParameters(ListCheckpoints(Folder())[0], &more).message(),
+  EXPECT_THAT(RestoreParameters(context_, ListCheckpoints(Folder())[0], &more).message(),
               HasSubstr("no tensor values.layer.1.lora_A"));
 }
 
@@ -96,7 +96,7 @@ TEST_F(CheckpointTest, RotationKeepsTheNewestAndTheBest) {
   for (int step = 1; step <= 5; ++step) {
     CheckpointState state;
     state.step = step;
-    ASSERT_TRUE(WriteCheckpoint(Folder(), state, parameters).ok());
+    ASSERT_TRUE(WriteCheckpoint(context_, Folder(), state, parameters).ok());
   }
   ASSERT_TRUE(MakeDirectories(Folder() + "/.unfinished-step-00000006-123").ok());
   ASSERT_TRUE(RotateCheckpoints(Folder(), 2, 1).ok());

@@ -121,7 +121,7 @@ absl::StatusOr<RunStart> AgreeOnStart(dist::World& world, const TrainOptions& op
 // Rank 0 reads the checkpoint; all have its values and moments afterwards.
 absl::Status RestoreOnAllRanks(dist::World& world, const Context& context,
                                const std::string& checkpoint, nn::FlatParameters* parameters) {
-  if (world.rank() == 0) RETURN_IF_ERROR(RestoreParameters(checkpoint, parameters));
+  if (world.rank() == 0) RETURN_IF_ERROR(RestoreParameters(context, checkpoint, parameters));
   for (const Tensor& buffer :
        {parameters->values(), parameters->exp_avg(), parameters->exp_avg_sq()}) {
     dist::Communicator& communicator = world.communicator();
