@@ -2,6 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <filesystem>
 
 #include "base/file.h"
 #include "tensor/allocator.h"
@@ -9,6 +13,7 @@
 namespace lockstep {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
@@ -77,6 +82,22 @@ TEST_F(CheckpointTest, DamageIsNoticed) {
   ASSERT_TRUE(WriteFileAtomically(path, bytes).ok());
   EXPECT_THAT(ReadCheckpoint(ListCheckpoints(Folder())[0]).status().message(),
               HasSubstr("not a whole checkpoint"));
+}
+
+// A disk that fills up, by the limit of what this process may write to a file.
+TEST_F(CheckpointTest, WhatDoesNotFitLeavesNothingBehind) {
+  const nn::FlatParameters parameters = Parameters({{"layer.0.lora_A", {100, 100}}});
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit small = {10'000, before.rlim_max};
+  const auto handler = signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const absl::Status status = WriteCheckpoint(Folder(), {}, parameters);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  signal(SIGXFSZ, handler);
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("cannot write"), HasSubstr("HINT: make room")));
+  EXPECT_TRUE(std::filesystem::is_empty(Folder()));
+  EXPECT_TRUE(WriteCheckpoint(Folder(), {}, parameters).ok());
 }
 
 TEST_F(CheckpointTest, AnotherModelsParametersAreNamed) {

@@ -166,7 +166,7 @@ absl::Status PrintPlans(const TrainOptions& options, int ranks) {
                      return absl::StatusOr<RunStart>(RunStart{});
                    }));
   PrintRows("data", DataTable(*prepared.data));
-  PrintRows("steps", PlanTable(*prepared.data, NumSteps(options, *prepared.data->plan), ranks));
+  PrintRows("steps", PlanTable(*prepared.data, NumSteps(options, *prepared.data->plan)));
   ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(options, *prepared.data));
   std::printf("buckets\n%s", memory.buckets.c_str());
   PrintRows("memory", MemoryTable(memory));

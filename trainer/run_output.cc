@@ -102,7 +102,7 @@ absl::Status RunOutput::Begin() {
   for (const auto& [name, value] : DataTable(data_)) {
     log_->Say(absl::StrFormat("  %-26s %s", name, value));
   }
-  for (const auto& [name, value] : PlanTable(data_, num_steps_, world_.size())) {
+  for (const auto& [name, value] : PlanTable(data_, num_steps_)) {
     log_->Say(absl::StrFormat("  %-26s %s", name, value));
   }
   log_->Say(absl::StrFormat(
@@ -143,7 +143,7 @@ absl::Status RunOutput::Show(const std::string& state) {
   Rows environment = Hardware();
   for (auto& row : Versions()) environment.push_back(std::move(row));
   report.tables = {{"Data", DataTable(data_)},
-                   {"Plan", PlanTable(data_, num_steps_, world_.size())},
+                   {"Plan", PlanTable(data_, num_steps_)},
                    {"Options", OptionRows(options_), /*folded=*/true},
                    {"Environment", environment, /*folded=*/true}};
   return WriteFileAtomically(JoinPath(start_.folder, "report.html"),

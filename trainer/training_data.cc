@@ -185,7 +185,7 @@ std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& d
 }
 
 std::vector<std::pair<std::string, std::string>> PlanTable(const TrainingData& data,
-                                                           int64_t num_steps, int world_size) {
+                                                           int64_t num_steps) {
   const data::StepPlan::Summary summary = data.plan->Summarize();
   std::vector<std::pair<std::string, std::string>> rows = {
       {"steps", absl::StrFormat("%d (%d an epoch)", num_steps, data.plan->steps_per_epoch())},
@@ -198,11 +198,11 @@ std::vector<std::pair<std::string, std::string>> PlanTable(const TrainingData& d
                        summary.max_pack_tokens)},
       {"imbalance of packs", absl::StrFormat("%.1f %%", 100 * summary.mean_imbalance)},
   };
-  if (summary.max_packs < world_size) {
-    rows.push_back(
-        {"HINT", absl::StrFormat("a step has %d packs for %d ranks; --global_batch_size=%d feeds 8",
-                                 summary.max_packs, world_size,
-                                 data::BatchSizeForEightPacks(data.train.pieces))});
+  if (summary.max_packs < 8) {
+    rows.push_back({"HINT", absl::StrFormat("a step is too small for 8 packs, so at most %d ranks "
+                                            "have work; --global_batch_size=%d feeds 8",
+                                            summary.max_packs,
+                                            data::BatchSizeForEightPacks(data.train.pieces))});
   }
   return rows;
 }

@@ -58,8 +58,8 @@ absl::StatusOr<std::unique_ptr<TrainingData>> PlanTraining(Documents documents,
 
 // What a person wants to know of the data before training: label, value.
 std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& data);
-// And of the step plan.
+// And of the step plan. The same on any number of ranks.
 std::vector<std::pair<std::string, std::string>> PlanTable(const TrainingData& data,
-                                                           int64_t num_steps, int world_size);
+                                                           int64_t num_steps);
 
 }  // namespace lockstep
