@@ -44,7 +44,8 @@ class Cases {
 
 struct AllCases {
   Cases unsupervised, double_bos, untrained_stop, no_end_of_turn, outside_vocabulary, rewritten,
-      special_in_content, empty_answer, empty, duplicate, too_long, cut_off, boundary, overlap;
+      special_in_content, role_order, empty_answer, empty, duplicate, too_long, cut_off, boundary,
+      overlap;
   int64_t teach_stop = 0;   // documents whose stop token is learned
   int64_t tokens_lost = 0;  // by the length limit
   int32_t largest_id = 0;
@@ -82,6 +83,7 @@ class Examiner {
     if (notes & kBoundaryMerged) cases_.boundary.Add(index);
     if (notes & kNoEndOfTurn) cases_.no_end_of_turn.Add(index);
     if (notes & kSpecialInContent) cases_.special_in_content.Add(index);
+    if (notes & kRoleOrder) cases_.role_order.Add(index);
     if (notes & kEmptyAnswer) cases_.empty_answer.Add(index);
   }
 
@@ -183,6 +185,9 @@ void Describe(const AllCases& cases, const DoctorInput& input, Diagnosis& out) {
   add(kWarning, "special_in_content", cases.special_in_content,
       "text of a special token is typed in a message: it would act as that token",
       "remove it, or check that whoever wrote it may speak for the assistant");
+  add(kWarning, "unusual_role_order", cases.role_order,
+      "user and assistant do not take turns, or a role is unknown",
+      "join what one of them says in a row, and check where conversations were cut");
   add(kWarning, "empty_answer", cases.empty_answer, "a trained answer has no text",
       "remove these documents, or the model learns to say nothing");
   add(kWarning, "empty_document", cases.empty, "there is at most one token", "remove them");

@@ -6,28 +6,26 @@
 // The doctor looks at the documents as training would: tokens, supervision and the encoder's notes,
 // from the token cache. One pass; the doctor tool and the start of training share it.
 //
-// | code                     | severity        | counts documents that … |
-// |--------------------------|-----------------|---------------------------------------------------|
-// | no_supervised_tokens     | error¹, warning | have nothing to learn | | double_bos | error |
-// begin with two start tokens                       | | untrained_stop_token     | error², warning
-// | have a stop token right behind the last learned   | |                          | | token,
-// itself not learned: the model never stops  | | no_end_of_turn           | warning         | have
-// a trained turn without a token that ends it  | | token_outside_vocabulary | error           |
-// have ids that the model does not know             | | unstable_template        | warning | have a
-// template that rewrites earlier turns       | | special_in_content       | warning         | hold
-// a special token's text in what a user wrote  | | empty_answer             | warning         |
-// have a trained answer without text                | | empty_document           | warning | have
-// at most one token                            | | duplicate_document       | warning         | are
-// equal to an earlier one                       | | too_long                 | warning         |
-// are longer than max_seq_length; see LongDocuments | | answer_cut_off           | warning | lose
-// all that is learned by being cut             | | validation_overlap       | warning         | of
-// validation are equal to one of training        | | skipped_document         | warning         |
-// are broken and were left out                      | | few_supervised_tokens    | info | of a file
-// learn less than 1 % of its tokens       | | boundary_merged          | info            | have a
-// token across the start of what is learned  | | long_tail                | info            | are
-// longer than 8 times the median                |
-//
-// ¹ if they are more than nine in ten. ² if no document teaches a stop token. ³ unless may_skip.
+//   code                      severity        documents that …
+//   no_supervised_tokens      error, warning  have nothing to learn; error: more than nine in ten
+//   double_bos                error           begin with two start tokens
+//   untrained_stop_token      error, warning  have a stop token behind what is learned, itself not
+//                                             learned; error: no document teaches a stop token
+//   no_end_of_turn            warning         have a trained turn without a token that ends it
+//   token_outside_vocabulary  error           have ids that the model does not know
+//   bad_document              error, warning  are broken; warning: they may be skipped
+//   unstable_template         warning         have a template that rewrites earlier turns
+//   special_in_content        warning         hold a special token's text in a message
+//   unusual_role_order        warning         do not have user and assistant in turn
+//   empty_answer              warning         have a trained answer without text
+//   empty_document            warning         have at most one token
+//   duplicate_document        warning         are equal to an earlier one
+//   too_long                  warning         are longer than max_seq_length (LongDocuments)
+//   answer_cut_off            warning         lose all that is learned by being cut
+//   validation_overlap        warning         of validation are equal to one of training
+//   few_supervised_tokens     info            of a file learn less than 1 % of its tokens
+//   boundary_merged           info            have a token across the start of what is learned
+//   long_tail                 info            are longer than 8 times the median
 #pragma once
 
 #include <cstdint>

@@ -24,6 +24,23 @@ namespace {
 
 using jinja::Value;
 
+// System messages, then user and assistant in turn; tools' results behind an assistant's call.
+bool TakesTurns(const std::vector<Value>& messages) {
+  absl::string_view before = "system";
+  for (const Value& message : messages) {
+    const absl::string_view role = message.Find("role")->str();
+    const bool is_system = role == "system" || role == "developer";
+    const bool fits = is_system        ? before == "system"
+                      : role == "user" ? before == "system" || before == "assistant"
+                      : role == "assistant"
+                          ? before == "user" || before == "tool"
+                          : role == "tool" && (before == "assistant" || before == "tool");
+    if (!fits) return false;
+    before = is_system ? "system" : role;
+  }
+  return true;
+}
+
 class Encoder : public DocumentEncoder {
  public:
   Encoder(const Tokenizer* tokenizer, const TokenizerConfig& config, EncodeOptions options)
@@ -147,8 +164,9 @@ class Encoder : public DocumentEncoder {
   }
 
   uint32_t ContentNotes(const ChatExample& chat) const {
-    uint32_t notes = 0;
     const std::vector<Value>& messages = chat.messages.items();
+    uint32_t notes = 0;
+    if (!TakesTurns(messages)) notes |= kRoleOrder;
     for (size_t i = 0; i < messages.size(); ++i) {
       const Value* content = messages[i].Find("content");
       const bool has_text = content != nullptr && content->is_string();

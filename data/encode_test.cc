@@ -170,6 +170,18 @@ TEST_F(EncodeTest, NotesForTheDoctor) {
       ChatMl());
   EXPECT_TRUE((*documents)[0].notes & kSpecialInContent);
   EXPECT_TRUE((*documents)[0].notes & kEmptyAnswer);
+  EXPECT_FALSE((*documents)[0].notes & kRoleOrder);
+  const auto twice = Encode(
+      R"({"messages": [{"role": "user", "content": "x"}, {"role": "user", "content": "y"},
+          {"role": "assistant", "content": "z"}]})",
+      ChatMl());
+  EXPECT_TRUE((*twice)[0].notes & kRoleOrder);
+  const auto tools = Encode(
+      R"({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "x"},
+          {"role": "assistant", "content": "a"}, {"role": "tool", "content": "1"},
+          {"role": "tool", "content": "2"}, {"role": "assistant", "content": "z"}]})",
+      ChatMl());
+  EXPECT_FALSE((*tools)[0].notes & kRoleOrder);
   const auto silent = Encode(R"({"messages": [{"role": "user", "content": "x"}]})", ChatMl());
   EXPECT_TRUE((*silent)[0].notes & kNothingSupervised);
 }

@@ -29,7 +29,7 @@ struct Header {
   uint64_t header_hash;         // Hash64 of what stands above
 };
 constexpr char kMagic[8] = {'L', 'S', 'T', 'O', 'K', 'E', 'N', 'S'};
-constexpr uint64_t kVersion = 1;
+constexpr uint64_t kVersion = 2;
 
 uint64_t HeaderHash(const Header& header) {
   return Hash64({reinterpret_cast<const char*>(&header), offsetof(Header, header_hash)});
