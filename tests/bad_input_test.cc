@@ -146,6 +146,19 @@ TEST_F(BadInputTest, TargetModulesThatMatchNothing) {
   ExpectRefused({"--lora_target_modules=qq_proj"}, {"target_modules", "q_proj", "HINT"});
 }
 
+// Flags may repeat what the initial adapter says, in other words too; they may not contradict it.
+TEST_F(BadInputTest, FlagsBesideAnInitialAdapter) {
+  ASSERT_EQ(Run({"--lora_r=4", "--lora_target_modules=q_proj,v_proj"}).exit_code, 0);
+  const std::string adapter = std::move(folder_);
+  folder_ = FreshPath("second");
+  const std::string init = "--init_adapter=" + adapter;
+  ExpectRefused({init, "--lora_r=8"}, {"[--lora_r]", "says something else"});
+  ExpectRefused({init, "--lora_target_modules=all-linear"}, {"[--lora_target_modules]"});
+  ExpectRefused({"--init_adapter=/nowhere"}, {"/nowhere/adapter_config.json"});
+  const Outcome same = Run({init, "--lora_r=4", "--lora_target_modules=v_proj,q_proj"});
+  EXPECT_EQ(same.exit_code, 0) << same.err;
+}
+
 TEST_F(BadInputTest, OutputFolders) {
   // A folder of something else is left as it is.
   ASSERT_TRUE(MakeDirectories(folder_).ok());

@@ -14,6 +14,9 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "nn/adapter.h"
+#include "nn/config.h"
+#include "nn/modules.h"
+#include "nn/trainable.h"
 #include "tensor/runtime.h"
 #include "tools/tool_main.h"
 #include "trainer/flag_table.h"
@@ -117,8 +120,19 @@ absl::Status ReadExampleFlags() {
   return absl::OkStatus();
 }
 
+// Whether two configurations have adapters at the same layers of the model, in whatever words.
+absl::StatusOr<bool> SameTargets(const std::string& model, const nn::LoraConfig& a,
+                                 const nn::LoraConfig& b) {
+  ASSIGN_OR_RETURN(const nn::ModelConfig config, nn::ReadModelConfig(model));
+  const std::vector<std::string> layers = nn::LinearPaths(nn::ModulesOf(config));
+  ASSIGN_OR_RETURN(const auto of_a, nn::ResolveTargets(a, layers));
+  ASSIGN_OR_RETURN(const auto of_b, nn::ResolveTargets(b, layers));
+  return std::equal(of_a.begin(), of_a.end(), of_b.begin(),
+                    [](const auto& x, const auto& y) { return x.has_value() == y.has_value(); });
+}
+
 // With --init_adapter the adapter's own options hold; a flag that says something else is an error.
-absl::Status CheckAgainstAdapter(const std::string& folder) {
+absl::Status CheckAgainstAdapter(const std::string& model, const std::string& folder) {
   std::vector<std::string> warnings;
   ASSIGN_OR_RETURN(const nn::LoraConfig adapter, nn::ReadAdapterConfig(folder, &warnings));
   const auto check = [&](const char* flag, bool same) {
@@ -131,10 +145,10 @@ absl::Status CheckAgainstAdapter(const std::string& folder) {
   RETURN_IF_ERROR(check("lora_alpha", adapter.alpha == FLAGS_lora_alpha));
   RETURN_IF_ERROR(check("lora_dropout", adapter.dropout == FLAGS_lora_dropout));
   RETURN_IF_ERROR(check("use_rslora", adapter.use_rslora == FLAGS_use_rslora));
-  const nn::ModuleSelector targets = nn::ParseModuleSelector(FLAGS_lora_target_modules);
-  return check("lora_target_modules", targets.names == adapter.target_modules.names &&
-                                          targets.regex == adapter.target_modules.regex &&
-                                          targets.all_linear == adapter.target_modules.all_linear);
+  nn::LoraConfig asked = adapter;
+  asked.target_modules = nn::ParseModuleSelector(FLAGS_lora_target_modules);
+  ASSIGN_OR_RETURN(const bool same_targets, SameTargets(model, adapter, asked));
+  return check("lora_target_modules", same_targets);
 }
 
 absl::Status ReadAdapterFlags(TrainOptions* options) {
@@ -156,7 +170,6 @@ absl::Status ReadAdapterFlags(TrainOptions* options) {
     }
     FLAGS_init_adapter = UserPath(FLAGS_init_adapter);
     model.adapter = FLAGS_init_adapter;
-    RETURN_IF_ERROR(CheckAgainstAdapter(model.adapter));
     RETURN_IF_ERROR(RefuseVariantFlags("--init_adapter brings its own"));
   }
   if (model.full) RETURN_IF_ERROR(RefuseVariantFlags("--train=full trains no adapter"));
@@ -340,6 +353,9 @@ absl::StatusOr<TrainOptions> ReadTrainFlags() {
   KeepTemplateDate();
   ASSIGN_OR_RETURN(options.data, ReadDataFlags());
   options.model.directory = options.data.model;
+  if (!options.model.adapter.empty()) {
+    RETURN_IF_ERROR(CheckAgainstAdapter(options.model.directory, options.model.adapter));
+  }
   if (options.verify && !options.exact_sums) {
     return UserError("--verify", "sums in floating point depend on the number of ranks",
                      "--gradient_sum=exact");
