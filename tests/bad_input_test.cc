@@ -37,11 +37,12 @@ class BadInputTest : public ::testing::Test {
     return Train(flags);
   }
 
-  // Exit code 1, one short paragraph that has all of `parts`, and no output folder.
+  // Exit code 1, one short paragraph that has all of `parts` and a HINT, and no output folder.
   void ExpectRefused(const Flags& more, const std::vector<std::string>& parts) {
     const Outcome outcome = Run(more);
     EXPECT_EQ(outcome.exit_code, 1) << outcome.out << outcome.err;
     for (const std::string& part : parts) EXPECT_THAT(outcome.err, HasSubstr(part));
+    EXPECT_THAT(outcome.err, HasSubstr("\nHINT: "));
     EXPECT_LE(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 15) << outcome.err;
     EXPECT_FALSE(FileExists(folder_)) << "a refused run has made its output folder";
   }
@@ -124,15 +125,27 @@ TEST_F(BadInputTest, Model) {
   ExpectRefused({}, {"config.json", "bloom"});
   WriteModelFile("config.json", replaced("\"hidden_size\":32", "\"hidden_size\":64"));
   ExpectRefused({}, {"config.json", "[97, 64]", "[97, 32]", "HINT"});
+  WriteModelFile("config.json",
+                 replaced("{", "{\"rope_scaling\":{\"rope_type\":\"spiral\",\"factor\":2},"));
+  ExpectRefused({}, {"config.json", "rope_type", "\"spiral\" is not supported"});
   WriteModelFile("config.json", config);
 
   const std::string weights = ReadFile(model_ + "/model.safetensors").value_or("");
   WriteModelFile("model.safetensors", weights.substr(0, weights.size() - 7));
   ExpectRefused({}, {"model.safetensors"});
   WriteModelFile("model.safetensors", weights.substr(0, 5));
-  ExpectRefused({}, {"model.safetensors"});
+  ExpectRefused({}, {"model.safetensors", "want at least 8 bytes, got 5"});
   WriteModelFile("model.safetensors", std::string("\xff\xff\xff\xff\xff\xff\xff\x7f", 8) + weights);
-  ExpectRefused({}, {"model.safetensors"});
+  ExpectRefused({}, {"model.safetensors", "9223372036854775807"});
+  // A header that says more, or something else, than the file holds.
+  std::string lying = weights;
+  lying.replace(lying.find("[97,32]"), 7, "[97,33]");
+  WriteModelFile("model.safetensors", lying);
+  ExpectRefused({}, {"model.safetensors", "[97, 33]", "bytes"});
+  lying = weights;
+  lying.replace(lying.find("\"F32\""), 5, "\"F16\"");
+  WriteModelFile("model.safetensors", lying);
+  ExpectRefused({}, {"model.safetensors", "F16", "bytes"});
 }
 
 TEST_F(BadInputTest, AMissingShardIsNamed) {
