@@ -16,7 +16,6 @@
 #include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "base/status.h"
-#include "base/thread_pool.h"
 #include "benchmark/benchmark.h"
 #include "data/loader.h"
 #include "dist/bucket_plan.h"
@@ -27,6 +26,7 @@
 #include "tensor/kernels/gemm.h"
 #include "tensor/runtime.h"
 #include "tools/bench_shapes.h"
+#include "tools/compute_flags.h"
 #include "tools/tool_main.h"
 #include "trainer/data_parallel.h"
 #include "trainer/step_gradient.h"
@@ -37,9 +37,7 @@ DEFINE_int64(tokens, 1024, "Tokens of a step.");
 DEFINE_int64(documents, 1, "Documents that these tokens are, of equal length; all is supervised.");
 DEFINE_int64(steps, 5, "Measured steps, behind one that is not.");
 DEFINE_int64(lora_r, 16, "Rank of the adapter, on all linear layers.");
-DEFINE_string(dtype, "fp32", "Type of computation: fp32 or bf16.");
 DEFINE_string(gradient_checkpointing, "none", "none, cheap or layer.");
-DEFINE_int32(num_threads, 0, "CPU threads. Default: all cores.");
 DEFINE_string(kernels, "", "Instead of steps: benchmarks of kernels whose name matches this.");
 
 namespace lockstep {
@@ -64,10 +62,6 @@ absl::Status CheckFlags() {
   }
   if (FLAGS_steps < 1) return UserError("--steps", "want at least 1");
   if (FLAGS_lora_r < 1) return UserError("--lora_r", "want at least 1");
-  if (FLAGS_num_threads < 0) return UserError("--num_threads", "want at least 1");
-  if (FLAGS_dtype != "fp32" && FLAGS_dtype != "bf16") {
-    return UserError("--dtype", "want one of fp32, bf16");
-  }
   return absl::OkStatus();
 }
 
@@ -78,9 +72,7 @@ absl::StatusOr<nn::Checkpointing> CheckpointingFlag() {
   return UserError("--gradient_checkpointing", "want one of none, cheap, layer");
 }
 
-DType ComputeType() { return FLAGS_dtype == "bf16" ? DType::kBF16 : DType::kF32; }
-
-absl::StatusOr<std::unique_ptr<nn::Model>> MakeModel(const Context& context) {
+absl::StatusOr<std::unique_ptr<nn::Model>> MakeModel(const Context& context, DType dtype) {
   std::string folder = UserPath(FLAGS_model);
   absl::Cleanup remove = [&] {
     std::error_code ignored;
@@ -95,7 +87,7 @@ absl::StatusOr<std::unique_ptr<nn::Model>> MakeModel(const Context& context) {
   nn::ModelOptions options;
   options.directory = folder;
   options.random_init = true;
-  options.compute_dtype = options.base_dtype = ComputeType();
+  options.compute_dtype = options.base_dtype = dtype;
   options.num_slots = dist::kNumStepSlots;
   options.lora = nn::LoraConfig();
   options.lora->r = FLAGS_lora_r;
@@ -131,11 +123,11 @@ data::RankStep MakeStep(int64_t vocab_size) {
 }
 
 // The rate of a large matrix product, the ceiling of what a step can reach: operations a second.
-double MeasureCeiling(const Context& context) {
+double MeasureCeiling(const Context& context, DType dtype) {
   constexpr int64_t kSize = 2048;
   std::vector<Tensor> matrices;
   for (int i = 0; i < 3; ++i) {
-    matrices.push_back(Tensor::Empty(*context.allocator, ComputeType(), {kSize, kSize}));
+    matrices.push_back(Tensor::Empty(*context.allocator, dtype, {kSize, kSize}));
     std::vector<char> zeros(matrices[i].view().num_bytes());
     CopyToDevice(context.stream, zeros.data(), matrices[i].Mutable("bench"));
   }
@@ -155,12 +147,12 @@ double PeakGib() {
   return static_cast<double>(usage.ru_maxrss) / (1 << 20);
 }
 
-absl::Status BenchSteps() {
-  ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(Device{DeviceType::kCPU, 0}));
+absl::Status BenchSteps(const ComputeOptions& compute) {
+  ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(compute.device));
   const Context& context = runtime->context();
   nn::ForwardOptions forward;
   ASSIGN_OR_RETURN(forward.checkpointing, CheckpointingFlag());
-  ASSIGN_OR_RETURN(const std::unique_ptr<nn::Model> model, MakeModel(context));
+  ASSIGN_OR_RETURN(const std::unique_ptr<nn::Model> model, MakeModel(context, compute.dtype));
   nn::FlatParameters& parameters = model->parameters();
   const auto communicator = dist::MakeSoloCommunicator();
   DataParallel parallel(context, &parameters, communicator.get(), /*bucket_cap_mb=*/25);
@@ -180,16 +172,16 @@ absl::Status BenchSteps() {
   const double median = seconds[seconds.size() / 2];
   const double flops = StepFlops(model->config(), parameters.num_trainable(), FLAGS_documents,
                                  FLAGS_tokens / FLAGS_documents);
-  const double peak = PeakGib(), ceiling = MeasureCeiling(context);
+  const double peak = PeakGib(), ceiling = MeasureCeiling(context, compute.dtype);
   absl::PrintF("%s\n%d tokens in %d documents, LoRA rank %d, %s, %s\n", runtime->Describe(),
-               FLAGS_tokens, FLAGS_documents, FLAGS_lora_r, FLAGS_dtype,
+               FLAGS_tokens, FLAGS_documents, FLAGS_lora_r, NameOf(compute.dtype),
                FLAGS_model.empty() ? FLAGS_shape : FLAGS_model);
   absl::PrintF("%-22s %.1f (fastest %.1f, slowest %.1f of %d)\n", "ms per step", 1e3 * median,
                1e3 * seconds.front(), 1e3 * seconds.back(), seconds.size());
   absl::PrintF("%-22s %.0f\n", "tokens/s", FLAGS_tokens / median);
   absl::PrintF("%-22s %.3f, %.0f %% of a large product's %.3f\n", "TFLOP/s", 1e-12 * flops / median,
                100 * flops / median / ceiling, 1e-12 * ceiling);
-  absl::PrintF("%-22s %.2f GiB\n", "peak memory", peak);
+  absl::PrintF("%-22s %.2f GiB\n", "peak host memory", peak);
   return absl::OkStatus();
 }
 
@@ -208,8 +200,8 @@ absl::Status Run(const std::vector<std::string>& arguments) {
     return UserError("arguments", absl::StrCat("want none, got ", arguments[0]));
   }
   RETURN_IF_ERROR(CheckFlags());
-  if (FLAGS_num_threads > 0) SetNumThreads(FLAGS_num_threads);
-  return FLAGS_kernels.empty() ? BenchSteps() : BenchKernels();
+  ASSIGN_OR_RETURN(const ComputeOptions compute, ReadComputeFlags());
+  return FLAGS_kernels.empty() ? BenchSteps(compute) : BenchKernels();
 }
 
 }  // namespace

@@ -184,7 +184,8 @@ absl::Status SetSpecialTokens(const std::string& folder, const nn::ModelConfig& 
   // What the post-processor puts around a text.
   ASSIGN_OR_RETURN(const std::vector<int32_t> around, tokenizer->EncodeIds("", true));
   writer.Set("tokenizer.ggml.add_bos_token", !around.empty() && around.front() == bos);
-  writer.Set("tokenizer.ggml.add_eos_token", around.size() > 1 && around.back() == eos);
+  writer.Set("tokenizer.ggml.add_eos_token",
+             !around.empty() && around.back() == eos && (around.size() > 1 || eos != bos));
   if (names.ChatTemplate() != nullptr) {
     writer.Set("tokenizer.chat_template", *names.ChatTemplate());
   }
