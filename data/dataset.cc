@@ -255,12 +255,12 @@ absl::StatusOr<std::shared_ptr<const Dataset>> OpenOrBuildDataset(const DatasetS
   const std::string key = CacheKey(spec, file_hashes);
   RETURN_IF_ERROR(MakeDirectories(spec.cache_dir));
   const std::string path = JoinPath(spec.cache_dir, absl::StrCat(key, ".tokens"));
-  if (auto dataset = TokenCache::Open(path, key); dataset.ok()) return dataset;
+  if (auto dataset = TokenCache::Open(path, key, spec.files); dataset.ok()) return dataset;
   ASSIGN_OR_RETURN(const FileLock lock,
                    FileLock::Acquire(absl::StrCat(path, ".lock"), spec.lock_timeout_s, progress));
-  if (auto dataset = TokenCache::Open(path, key); dataset.ok()) return dataset;
+  if (auto dataset = TokenCache::Open(path, key, spec.files); dataset.ok()) return dataset;
   RETURN_IF_ERROR(Build(spec, encoder, progress, path, key, file_hashes));
-  return TokenCache::Open(path, key);
+  return TokenCache::Open(path, key, spec.files);
 }
 
 }  // namespace lockstep::data

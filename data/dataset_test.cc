@@ -83,6 +83,19 @@ TEST_F(DatasetTest, TheFirstDocumentMayBeTheBadOne) {
   EXPECT_EQ((*dataset)->num_skipped(), 1);
 }
 
+TEST_F(DatasetTest, ACacheSpeaksOfTodaysFiles) {
+  spec_.skip_bad_documents = true;
+  spec_.files = {Write("then.jsonl", "{\"text\":\"a>b\"}\n{broken\n")};
+  ASSERT_TRUE(Open().ok());
+  spec_.files = {Write("now.jsonl", "{\"text\":\"a>b\"}\n{broken\n")};
+  const auto dataset = Open();
+  ASSERT_TRUE(dataset.ok());
+  EXPECT_EQ(num_progress_, 0) << "it was built again";
+  EXPECT_EQ((*dataset)->Position(0), spec_.files[0] + ":1");
+  EXPECT_EQ((*dataset)->remarks()[0].find("then.jsonl"), std::string::npos);
+  EXPECT_NE((*dataset)->remarks()[0].find("now.jsonl:2"), std::string::npos);
+}
+
 TEST_F(DatasetTest, AnErrorIsAParagraphWhateverTheDocumentHolds) {
   const std::string huge(1 << 20, 'x');
   spec_.files = {Write("a.jsonl", "{\"text\":\"" + huge + "\xff\"}\n")};

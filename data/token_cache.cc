@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "nlohmann/json.hpp"
@@ -62,8 +63,8 @@ absl::Status NotWhole(absl::string_view path) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const Dataset>> TokenCache::Open(absl::string_view path,
-                                                                absl::string_view key) {
+absl::StatusOr<std::shared_ptr<const Dataset>> TokenCache::Open(
+    absl::string_view path, absl::string_view key, const std::vector<std::string>& files) {
   const auto file = MappedFile::Open(path);
   if (!file.ok() || (*file)->size() < kHeaderBytes) return NotWhole(path);
   Header header;
@@ -91,6 +92,12 @@ absl::StatusOr<std::shared_ptr<const Dataset>> TokenCache::Open(absl::string_vie
   if (notes.is_discarded()) return NotWhole(path);
   dataset->files_ = notes.at("files").get<std::vector<std::string>>();
   dataset->remarks_ = notes.at("remarks").get<std::vector<std::string>>();
+  for (size_t i = 0; i < files.size(); ++i) {
+    for (std::string& remark : dataset->remarks_) {
+      remark = absl::StrReplaceAll(remark, {{dataset->files_[i], files[i]}});
+    }
+    dataset->files_[i] = files[i];
+  }
   dataset->num_skipped_ = notes.at("skipped").get<int64_t>();
   dataset->key_ = std::string(key);
   return dataset;

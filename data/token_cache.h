@@ -24,9 +24,10 @@ namespace lockstep::data {
 
 class TokenCache {
  public:
-  // The data set in the file at `path`; not found or not whole: a NotFound status.
-  static absl::StatusOr<std::shared_ptr<const Dataset>> Open(absl::string_view path,
-                                                             absl::string_view key);
+  // The data set in the file at `path`; not found or not whole: a NotFound status. The same content
+  // may have had other names when the cache was built: `files` are those of today (empty: as then).
+  static absl::StatusOr<std::shared_ptr<const Dataset>> Open(
+      absl::string_view path, absl::string_view key, const std::vector<std::string>& files = {});
 
   // Writes a cache part by part, with memory that does not grow with it, under a temporary name;
   // the file appears under its own name, whole, with Finish(). Dropped before that, it leaves

@@ -103,6 +103,70 @@ TEST_F(BadInputTest, Documents) {
   ExpectRefused({}, {"tokenizer"});
 }
 
+// Each bad document stands behind a good one of the same format.
+TEST_F(BadInputTest, EveryKindOfBadDocument) {
+  const std::pair<const char*, std::vector<std::string>> cases[] = {
+      {"{\"input_ids\":[1,2],}", {":2", "byte 20"}},
+      {"{\"input_ids\":[1,\"2\"]}", {":2", "input_ids[1]"}},
+      {"{\"input_ids\":{\"1\":2}}", {":2", "want lists of integers"}},
+      {"{\"input_ids\":[1,-2]}", {":2", "got -2"}},
+      {"{\"input_ids\":[1,1e999]}", {":2", "byte", "out of range"}},
+      {"{\"input_ids\":[1,99999999999999999999999999999999999999999]}", {":2", "out of range"}},
+      {"{\"input_ids\":[1,2],\"input_ids\":[3,4]}", {":2", "byte", "twice"}},
+      {"{\"input_ids\":[1,2],\"x\":\"\xff\"}", {":2", "byte", "UTF-8"}},
+      {"{\"input_ids\":[1,2],\"x\":\"\\ud800\"}", {":2", "byte", "surrogate"}},
+      {"{\"input_ids\":[1,2],\"x\":\"\t\"}", {":2", "byte", "control character"}},
+      {"[1,2]", {":2", "want a JSON object"}},
+  };
+  for (const auto& [line, parts] : cases) {
+    SCOPED_TRACE(line);
+    WriteDocuments(std::string("{\"input_ids\":[1,2,3]}\n") + line + "\n");
+    std::vector<std::string> all = parts;
+    all.push_back("HINT: ");
+    ExpectRefused({}, all);
+  }
+  WriteDocuments(std::string("{\"input_ids\":[1,2,3]}\n\0\0\n", 26));
+  ExpectRefused({}, {documents_ + ":2", "byte 1", "HINT: "});
+  WriteDocuments("{\"input_ids\":[1,2,3]}\n{\"x\":\"" + std::string(20 << 20, 'x') + "\xff\"}\n");
+  ExpectRefused({}, {documents_ + ":2", "byte 20971527", "HINT: "});
+  WriteDocuments("\n \n");
+  ExpectRefused({}, {documents_, "want at least one document", "HINT: "});
+  ExpectRefused({"--train_file=" + model_}, {model_, "got a folder", "HINT: "});
+}
+
+TEST_F(BadInputTest, MarksAndLineEndsOfOtherSystemsAreFine) {
+  const std::string line = "{\"input_ids\":[1,2,3]}\r\n";
+  WriteDocuments("\xEF\xBB\xBF" + line + line);
+  const Outcome outcome = Run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+}
+
+TEST_F(BadInputTest, DataFlags) {
+  ExpectRefused({"--template_date=tomorrow"}, {"--template_date", "YYYY-MM-DD", "HINT: "});
+  ExpectRefused({"--template_date=2026-02-30"}, {"--template_date", "2026-02-30", "HINT: "});
+  ExpectRefused({"--chat_template_kwargs=[1]"}, {"--chat_template_kwargs", "[1]", "HINT: "});
+  ExpectRefused({"--chat_template_kwargs={x"}, {"--chat_template_kwargs", "byte", "HINT: "});
+  ExpectRefused({"--chat_template=/nowhere.jinja"}, {"--chat_template", "/nowhere", "HINT: "});
+  ExpectRefused({"--pair_template=x"}, {"--pair_template", "{completion}", "HINT: "});
+  ExpectRefused({"--columns=prompt"}, {"--columns", "ours:theirs", "HINT: "});
+  ExpectRefused({"--format=csv"}, {"--format", "csv", "HINT: "});
+  ExpectRefused({"--history=never"}, {"--history", "per_turn", "HINT: "});
+  ExpectRefused({"--long_documents=burn"}, {"--long_documents", "truncate", "HINT: "});
+  ExpectRefused({"--long_documents=refuse", "--max_seq_length=10"},
+                {documents_, "want at most 10 tokens", "HINT: "});
+}
+
+// A run that goes on sees the day on which it began.
+TEST_F(BadInputTest, TheTemplateDateIsKept) {
+  const Outcome first = Run({"--template_date=2020-02-29", "--max_steps=2"});
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_THAT(ReadFile(folder_ + "/run.flags").value_or(""),
+              HasSubstr("--template_date=2020-02-29\n"));
+  const Outcome again = Run({"--max_steps=2"});
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_THAT(again.out, HasSubstr("finished"));
+}
+
 TEST_F(BadInputTest, BadDocumentsCanBeSkipped) {
   WriteDocuments("{\"input_ids\":[1,2,3]}\n{\"input_ids\":[1,\n{\"input_ids\":[4,5,6]}\n");
   const Outcome outcome = Run({"--skip_bad_documents"});

@@ -1,0 +1,118 @@
+// How equal the work of ranks is, by batch size and number of ranks, and how fast steps are
+// planned; docs/data.md has the figures.
+#include <gflags/gflags.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "base/hash.h"
+#include "base/status.h"
+#include "data/selection.h"
+#include "data/step_plan.h"
+#include "nn/config.h"
+#include "tools/tool_main.h"
+#include "trainer/data_flags.h"
+#include "trainer/training_data.h"
+
+DEFINE_int64(documents, 1000000, "Documents of made-up lengths whose planning is timed.");
+
+namespace lockstep {
+namespace {
+
+constexpr char kUsage[] =
+    "Prints how much more work the slowest rank of a step has than the mean of the ranks, and the\n"
+    "time to plan --documents documents.\n\n"
+    "  plan_bench --model=DIR --train_file=DATA.jsonl";
+
+struct Excess {
+  double mean = 0, worst = 0;  // over the steps of an epoch but for its last, which is short
+};
+Excess ExcessOfSlowest(const data::StepPlan& plan, int ranks) {
+  Excess excess;
+  const int64_t steps = std::max<int64_t>(1, plan.steps_per_epoch() - 1);
+  for (int64_t s = 0; s < steps; ++s) {
+    const data::StepPacks step = plan.Step(s);
+    double slowest = 0, all = 0;
+    for (const auto& packs : data::DealPacks(step.packs, ranks)) {
+      double cost = 0;
+      for (const int64_t pack : packs) cost += static_cast<double>(step.packs[pack].cost);
+      slowest = std::max(slowest, cost);
+      all += cost;
+    }
+    const double more = slowest * ranks / all - 1;
+    excess.mean += more / static_cast<double>(steps);
+    excess.worst = std::max(excess.worst, more);
+  }
+  return excess;
+}
+
+void PrintTable(const std::vector<data::Piece>& pieces) {
+  std::printf(
+      "| documents a step | packs | 2 ranks | 4 ranks | 8 ranks |\n|---|---|---|---|---|\n");
+  for (const int64_t batch : {16, 32, 64, 128, 256, 512, 1024, 2048}) {
+    data::PlanOptions options;
+    options.global_batch_size = batch;
+    options.tokens_per_pack = data::DefaultTokensPerPack(pieces, batch);
+    const data::StepPlan plan(pieces, options);
+    const data::StepPlan::Summary summary = plan.Summarize();
+    std::printf("| %ld | %ld to %ld |", long{batch}, long{summary.min_packs},
+                long{summary.max_packs});
+    for (const int ranks : {2, 4, 8}) {
+      const Excess excess = ExcessOfSlowest(plan, ranks);
+      std::printf(" %.2f %% (%.2f %%) |", 100 * excess.mean, 100 * excess.worst);
+    }
+    std::printf("\n");
+  }
+}
+
+double SecondsOf(absl::FunctionRef<void()> work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void TimePlanning(int64_t documents) {
+  std::vector<data::Piece> pieces;
+  for (int64_t i = 0; i < documents; ++i) {
+    const auto length = static_cast<uint32_t>(20 + MixKeys(1, i) % 400 + MixKeys(2, i) % 13 * 40);
+    pieces.push_back({i, 0, length, length / 2});
+  }
+  data::PlanOptions options;
+  const double plan_s = SecondsOf([&] {
+    options.tokens_per_pack = data::DefaultTokensPerPack(pieces, options.global_batch_size);
+    data::StepPlan(pieces, options).Hash();
+  });
+  const data::StepPlan plan(pieces, options);
+  const double epoch_s = SecondsOf([&] { plan.Summarize(); });
+  const double seek_s = SecondsOf([&] {
+    for (int64_t k = 0; k < 1000; ++k) plan.Step(MixKeys(3, k) % (int64_t{1} << 40));
+  });
+  std::printf(
+      "%ld documents: planned in %.3f s, every step of an epoch looked at in %.3f s, "
+      "any step in %.1f us\n",
+      long{documents}, plan_s, epoch_s, seek_s * 1e3);
+}
+
+absl::Status RunPlanBench() {
+  ASSIGN_OR_RETURN(const DataOptions options, ReadDataFlags());
+  ASSIGN_OR_RETURN(const nn::ModelConfig model, nn::ReadModelConfig(options.model));
+  ASSIGN_OR_RETURN(const Documents documents, LoadDocuments(options, model, nullptr));
+  ASSIGN_OR_RETURN(const data::Selection selection,
+                   data::SelectPieces(*documents.train, options.length));
+  PrintTable(selection.pieces);
+  TimePlanning(FLAGS_documents);
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace lockstep
+
+int main(int argc, char** argv) {
+  return lockstep::ToolMain(argc, argv, lockstep::kUsage, [](const std::vector<std::string>&) {
+    return lockstep::RunPlanBench();
+  });
+}
