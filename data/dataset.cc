@@ -259,6 +259,7 @@ absl::StatusOr<std::shared_ptr<const Dataset>> OpenOrBuildDataset(const DatasetS
   ASSIGN_OR_RETURN(const FileLock lock,
                    FileLock::Acquire(absl::StrCat(path, ".lock"), spec.lock_timeout_s, progress));
   if (auto dataset = TokenCache::Open(path, key, spec.files); dataset.ok()) return dataset;
+  TokenCache::RemoveRemains(path);
   RETURN_IF_ERROR(Build(spec, encoder, progress, path, key, file_hashes));
   return TokenCache::Open(path, key, spec.files);
 }

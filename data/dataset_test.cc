@@ -96,6 +96,18 @@ TEST_F(DatasetTest, ACacheSpeaksOfTodaysFiles) {
   EXPECT_NE((*dataset)->remarks()[0].find("now.jsonl:2"), std::string::npos);
 }
 
+TEST_F(DatasetTest, WhatAKilledProcessLeftIsRemoved) {
+  spec_.files = {Write("a.jsonl", "{\"text\":\"a>b\"}\n")};
+  const std::string cache = CachePath(**Open());
+  const std::string others = JoinPath(spec_.cache_dir, "other.tokens.tmp-abcdef");
+  for (const std::string& path : {cache, cache + ".tmp-abcdef", others}) {
+    ASSERT_TRUE(WriteFileAtomically(path, "half").ok());
+  }
+  ASSERT_TRUE(Open().ok());
+  EXPECT_FALSE(FileExists(cache + ".tmp-abcdef"));
+  EXPECT_TRUE(FileExists(others));
+}
+
 TEST_F(DatasetTest, AnErrorIsAParagraphWhateverTheDocumentHolds) {
   const std::string huge(1 << 20, 'x');
   spec_.files = {Write("a.jsonl", "{\"text\":\"" + huge + "\xff\"}\n")};

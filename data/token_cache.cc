@@ -8,8 +8,10 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "base/file.h"
@@ -20,6 +22,7 @@ namespace lockstep::data {
 namespace {
 
 constexpr size_t kHeaderBytes = 4096;
+constexpr char kPassing[] = ".tmp-";  // in the name until the cache is whole
 constexpr size_t kBufferBytes = 4 << 20;
 
 struct Header {
@@ -103,8 +106,19 @@ absl::StatusOr<std::shared_ptr<const Dataset>> TokenCache::Open(
   return dataset;
 }
 
+void TokenCache::RemoveRemains(absl::string_view path) {
+  const std::filesystem::path whole{std::string(path)};
+  const std::string start = absl::StrCat(whole.filename().string(), kPassing);
+  std::error_code error;  // what cannot be removed stays
+  for (const auto& entry : std::filesystem::directory_iterator(whole.parent_path(), error)) {
+    if (absl::StartsWith(entry.path().filename().string(), start)) {
+      std::filesystem::remove(entry.path(), error);
+    }
+  }
+}
+
 absl::StatusOr<std::unique_ptr<TokenCache>> TokenCache::Create(absl::string_view path) {
-  std::string temporary = absl::StrCat(path, ".tmp-XXXXXX");
+  std::string temporary = absl::StrCat(path, kPassing, "XXXXXX");
   std::string nameless = temporary;
   const int tokens = mkostemp(temporary.data(), O_CLOEXEC);
   if (tokens < 0) return CannotWrite(path);

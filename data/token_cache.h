@@ -35,6 +35,9 @@ class TokenCache {
   static absl::StatusOr<std::unique_ptr<TokenCache>> Create(absl::string_view path);
   ~TokenCache();
 
+  // Removes what killed processes have left of this cache. For who holds its lock.
+  static void RemoveRemains(absl::string_view path);
+
   absl::Status Add(const EncodedDocument& document, uint32_t file, int64_t line);
   absl::Status Finish(absl::string_view key, const std::vector<std::string>& files,
                       const std::vector<std::string>& remarks, int64_t num_skipped);
