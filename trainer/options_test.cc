@@ -146,6 +146,10 @@ TEST(FindModelFolderTest, HubIdsAreLookedUpInTheLocalCache) {
   ASSERT_TRUE(WriteFileAtomically(repository + "/refs/main", "abc").ok());
   setenv("HF_HUB_CACHE", hub.c_str(), 1);
   EXPECT_EQ(FindModelFolder("some/model").value_or(""), repository + "/snapshots/abc");
+  const auto options = Read({"--model=some/model"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->data.model, repository + "/snapshots/abc");
+  EXPECT_EQ(options->data.model_name, "some/model");
   EXPECT_THAT(FindModelFolder("some/other").status().message(),
               HasSubstr("hf download some/other"));
   EXPECT_THAT(FindModelFolder("./nowhere").status().message(), HasSubstr("no folder"));

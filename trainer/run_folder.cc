@@ -32,7 +32,7 @@ std::string FolderOf(const TrainOptions& options) {
   std::string name = options.run_name;
   if (name.empty()) {
     const std::string time = absl::FormatTime("%Y%m%d-%H%M%S", absl::Now(), absl::LocalTimeZone());
-    name = absl::StrCat(time, "-", fs::path(options.data.model).filename().string(), "-",
+    name = absl::StrCat(time, "-", fs::path(options.data.model_name).filename().string(), "-",
                         Stem(options.data.train_files[0]));
   }
   return fs::absolute(UserPath(JoinPath("runs", name))).lexically_normal();

@@ -175,7 +175,7 @@ absl::Status RunOutput::Finish(Ending ending, int64_t steps_done) {
                         "--output_dir=%s goes on from there",
                         steps_done, start_.folder));
   } else {
-    RETURN_IF_ERROR(model_.Save(start_.folder, options_.data.model));
+    RETURN_IF_ERROR(model_.Save(start_.folder, options_.data.model_name));
     for (size_t i = 0; i < prompts_.size(); ++i) {
       ASSIGN_OR_RETURN(samples_[i].after, Say(prompts_[i]));
     }

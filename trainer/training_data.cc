@@ -199,8 +199,8 @@ std::vector<std::pair<std::string, std::string>> PlanTable(const TrainingData& d
       {"imbalance of packs", absl::StrFormat("%.1f %%", 100 * summary.mean_imbalance)},
   };
   if (summary.max_packs < 8) {
-    rows.push_back({"HINT", absl::StrFormat("a step is too small for 8 packs, so at most %d ranks "
-                                            "have work; --global_batch_size=%d feeds 8",
+    rows.push_back({"HINT", absl::StrFormat("a step fills %d of 8 packs; --global_batch_size=%d "
+                                            "gives 8 ranks work",
                                             summary.max_packs,
                                             data::BatchSizeForEightPacks(data.train.pieces))});
   }

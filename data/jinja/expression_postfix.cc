@@ -3,7 +3,6 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "data/jinja/expression_parser.h"
 
 namespace lockstep::data::jinja {
