@@ -27,7 +27,11 @@ absl::Status Model::Read() {
   warnings_ = config_.warnings;
   modules_ = ModulesOf(config_);
   RETURN_IF_ERROR(DecideTrainable());
-  ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source, OpenSource());
+  std::unique_ptr<WeightSource> own_source;
+  if (options_.weights == nullptr) {
+    ASSIGN_OR_RETURN(own_source, OpenSource());
+  }
+  const WeightSource& source = own_source != nullptr ? *own_source : *options_.weights;
 
   FlatParameters::Options flat;
   flat.dtype = options_.compute_dtype == DType::kF64 ? DType::kF64 : DType::kF32;
@@ -43,7 +47,7 @@ absl::Status Model::Read() {
   assemble.seed = options_.seed;
   assemble.lora_dropout = lora_ ? lora_->dropout : 0;
   ASSIGN_OR_RETURN(DecoderWeights weights, Assemble(context_, config_, modules_, trainable_,
-                                                    *source, *parameters_, assemble));
+                                                    source, *parameters_, assemble));
   const bool saved = !options_.adapter.empty();
   // A saved PiSSA adapter belongs to base weights without their principal part.
   if (lora_ && (!saved || lora_->init == LoraInit::kPissa)) {

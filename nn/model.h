@@ -39,6 +39,7 @@ struct ModelOptions {
   bool training = true;      // false: no gradients, no moments
 
   bool random_init = false;  // weights from the seed instead of files: config.json suffices
+  const WeightSource* weights = nullptr;  // or from here; outlives Load
   uint64_t seed = 42;
 
   DType compute_dtype = DType::kF32;  // of activations and products: f32, f64, bf16
