@@ -3,15 +3,31 @@
 #include "nn/host_tensor.h"
 
 namespace lockstep::nn {
+namespace {
 
-PackedTokens ToDevice(const Context& context, const HostTokens& host) {
+// The elements and, behind them, zeros up to a multiple of `multiple`.
+template <typename T>
+Tensor Padded(const Context& context, absl::Span<const T> values, int64_t multiple) {
+  const auto size = static_cast<int64_t>(values.size());
+  const int64_t padded = (size + multiple - 1) / multiple * multiple;
+  if (padded == size) return FromHost(context, values);
+  std::vector<T> longer(values.begin(), values.end());
+  longer.resize(padded, T(0));
+  return FromHost<T>(context, longer);
+}
+
+}  // namespace
+
+PackedTokens ToDevice(const Context& context, const HostTokens& host, int64_t row_multiple) {
   PackedTokens pack;
-  pack.input_ids = FromHost(context, host.input_ids);
-  pack.positions = FromHost(context, host.positions);
+  pack.input_ids = Padded(context, host.input_ids, row_multiple);
+  pack.positions = Padded(context, host.positions, row_multiple);
   pack.cu_seqlens = FromHost(context, host.cu_seqlens);
   pack.target_rows = FromHost(context, host.target_rows);
   pack.targets = FromHost(context, host.targets);
-  if (!host.token_keys.empty()) pack.token_keys = FromHost(context, host.token_keys);
+  if (!host.token_keys.empty()) {
+    pack.token_keys = Padded(context, host.token_keys, row_multiple);
+  }
   pack.host_cu_seqlens.assign(host.cu_seqlens.begin(), host.cu_seqlens.end());
   return pack;
 }

@@ -44,7 +44,11 @@ struct HostTokens {
   absl::Span<const int64_t> token_keys;
 };
 
-// Copies to context's device, in the order of its stream; on return the host memory may go.
-PackedTokens ToDevice(const Context& context, const HostTokens& host);
+// T is rounded up to a multiple of this on GPUs, so that few sizes of products exist.
+inline constexpr int64_t kGpuRowMultiple = 64;
+
+// Copies to context's device, in the order of its stream; on return the host memory may go. Rows of
+// no document (token 0, position 0) are added until T is a multiple of `row_multiple`.
+PackedTokens ToDevice(const Context& context, const HostTokens& host, int64_t row_multiple = 1);
 
 }  // namespace lockstep::nn

@@ -17,8 +17,6 @@ using autograd::Variable;
 
 constexpr int kOverflowSlot = 0;
 
-std::vector<double> Values(const View& view) { return kernels::ToVector(view); }
-
 // max |got − want|, over the largest |want| if `relative`.
 double Difference(const std::vector<double>& got, const std::vector<double>& want, bool relative) {
   CHECK_EQ(got.size(), want.size());
@@ -36,7 +34,7 @@ double Difference(const std::vector<double>& got, const std::vector<double>& wan
 class Run {
  public:
   Run(const Golden& golden, const GoldenRunOptions& options)
-      : golden_(golden), options_(options), context_(TestContext()) {}
+      : golden_(golden), options_(options), context_(TestContext(options.device)) {}
 
   Differences Measure() {
     Load(/*adapter=*/"");
@@ -71,6 +69,8 @@ class Run {
     decoder_ = std::make_unique<nn::Decoder>(config, model_->decoder().weights(), options_.dtype);
   }
 
+  std::vector<double> Values(const Tensor& tensor) const { return ValuesOf(context_, tensor); }
+
   std::vector<double> Logits(const GoldenDocument& document) {
     const nn::PackedTokens pack = PackDocuments(context_, {document});
     Tape tape(context_, Tape::Mode::kForward);
@@ -88,10 +88,10 @@ class Run {
     nn::AdamW optimizer(context_, model_->parameters(), options, kOverflowSlot);
     std::vector<nn::PackedTokens> packs;
     if (options_.one_pack) {
-      packs.push_back(PackDocuments(context_, golden_.documents));
+      packs.push_back(PackDocuments(context_, golden_.documents, options_.row_multiple));
     } else {
       for (const auto& document : golden_.documents) {
-        packs.push_back(PackDocuments(context_, {document}));
+        packs.push_back(PackDocuments(context_, {document}, options_.row_multiple));
       }
     }
     for (size_t s = 0; s < golden_.history.size(); ++s) {
@@ -159,10 +159,17 @@ class Run {
 
 }  // namespace
 
-Context TestContext() { return kernels::CpuContext(); }
+Context TestContext(DeviceType device) {
+  return device == DeviceType::kCPU ? kernels::CpuContext() : *kernels::GpuContext();
+}
 
-nn::PackedTokens PackDocuments(const Context& context,
-                               const std::vector<GoldenDocument>& documents) {
+std::vector<double> ValuesOf(const Context& context, const Tensor& tensor) {
+  if (context.device().type == DeviceType::kCPU) return kernels::ToVector(tensor);
+  return kernels::ToVector(kernels::ToCpu(tensor));
+}
+
+nn::PackedTokens PackDocuments(const Context& context, const std::vector<GoldenDocument>& documents,
+                               int64_t row_multiple) {
   std::vector<int32_t> ids, positions, starts = {0}, rows, targets;
   std::vector<int64_t> keys;
   for (size_t d = 0; d < documents.size(); ++d) {
@@ -178,7 +185,7 @@ nn::PackedTokens PackDocuments(const Context& context,
     }
     starts.push_back(static_cast<int32_t>(ids.size()));
   }
-  return nn::ToDevice(context, {ids, positions, starts, rows, targets, keys});
+  return nn::ToDevice(context, {ids, positions, starts, rows, targets, keys}, row_multiple);
 }
 
 Differences RunGolden(const Golden& golden, const GoldenRunOptions& options) {

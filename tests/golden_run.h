@@ -26,7 +26,9 @@ struct Differences {
 
 struct GoldenRunOptions {
   DType dtype = DType::kF32;
-  bool one_pack = true;  // or one for each document
+  DeviceType device = DeviceType::kCPU;
+  bool one_pack = true;      // or one for each document
+  int64_t row_multiple = 1;  // packs end in rows of no document up to a multiple of this
   nn::Checkpointing checkpointing = nn::Checkpointing::kNone;
   // Plants an error: what the decoder believes of the model.
   std::function<void(nn::ModelConfig&)> mutate = nullptr;
@@ -34,11 +36,15 @@ struct GoldenRunOptions {
   std::function<void(nn::Model&)> damage = nullptr;
 };
 
-Context TestContext();
+// The CPU or the first GPU (which must be there).
+Context TestContext(DeviceType device = DeviceType::kCPU);
 
-// The documents as one pack, on the CPU.
-nn::PackedTokens PackDocuments(const Context& context,
-                               const std::vector<GoldenDocument>& documents);
+// The elements of a contiguous tensor on any device.
+std::vector<double> ValuesOf(const Context& context, const Tensor& tensor);
+
+// The documents as one pack, on context's device.
+nn::PackedTokens PackDocuments(const Context& context, const std::vector<GoldenDocument>& documents,
+                               int64_t row_multiple = 1);
 
 Differences RunGolden(const Golden& golden, const GoldenRunOptions& options);
 
