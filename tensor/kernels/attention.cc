@@ -98,7 +98,8 @@ WorkspaceBytes AttentionWorkspace(Device device, const AttentionShape& shape,
   }
 #ifdef LOCKSTEP_OP_HAS_CUDA
   if (device.type != DeviceType::kCPU) {
-    const WorkspaceBytes on_gpu = cuda::AttentionWorkspace(shape, documents, options);
+    const WorkspaceBytes on_gpu = cuda::AttentionWorkspace(
+        shape, documents, options, /*ask=*/device.type == DeviceType::kCUDA);
     bytes.forward = std::max(bytes.forward, on_gpu.forward);
     bytes.backward = std::max(bytes.backward, on_gpu.backward);
   }

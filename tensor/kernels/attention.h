@@ -88,8 +88,9 @@ void AttentionBackward(const Stream& stream, const View& dout, const View& q, co
                        const View& v, const View& out, const View& lse,
                        const PackedDocuments& documents, const AttentionOptions& options,
                        const View& dq, const View& dk, const View& dv, const View& workspace);
+// `ask`: what the libraries on this machine's GPU say; otherwise what they are known to want.
 WorkspaceBytes AttentionWorkspace(const AttentionShape& shape, const PackedDocuments& documents,
-                                  const AttentionOptions& options);
+                                  const AttentionOptions& options, bool ask);
 }  // namespace cuda
 
 }  // namespace lockstep::kernels

@@ -298,8 +298,10 @@ void AttentionBackward(const Stream& stream, const View& dout, const View& q, co
 }
 
 WorkspaceBytes AttentionWorkspace(const AttentionShape& shape, const PackedDocuments& documents,
-                                  const AttentionOptions& options) {
-  if (cudnn::Takes(shape, documents, options)) return cudnn::Workspace(shape, documents, options);
+                                  const AttentionOptions& options, bool ask) {
+  if (cudnn::Takes(shape, documents, options)) {
+    return cudnn::Workspace(shape, documents, options, ask);
+  }
   return {0, shape.tokens_q * shape.heads * static_cast<int64_t>(sizeof(float))};
 }
 

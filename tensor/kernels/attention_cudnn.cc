@@ -206,15 +206,16 @@ int64_t StartsBytes(int64_t count) {
 
 int64_t RoundRows(int64_t rows) { return (rows + kRowUnit - 1) / kRowUnit * kRowUnit; }
 
-// What cuDNN 9.19 wants on Hopper, measured: 2 bytes a score; and where query heads share a key
-// head, dk and dv of each query head in fp32, for which it takes the row stride of k as their
-// width.
+// What cuDNN 9.19 wants on Hopper, measured: 2 bytes a score, keys rounded up to a tile; and where
+// query heads share a key head, dk and dv of each query head in fp32, for which it takes the row
+// stride of k as their width.
 int64_t PlanBytes(bool backward, const AttentionCall& call, const AttentionShape& shape,
                   int64_t heads) {
   if (!backward) return int64_t{1} << 20;
   const int64_t group = shape.heads / shape.kv_heads;
   const int64_t kv_row = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;  // of merged q, k, v
-  const int64_t scores = call.count * call.longest * call.longest * heads * 2;
+  const int64_t keys = (call.longest + 127) / 128 * 128;
+  const int64_t scores = call.count * call.longest * keys * heads * 2;
   const int64_t row = (group > 1 ? 2 * group * kv_row : 0) * int64_t{sizeof(float)} + 8 * heads;
   return AlignUp(scores + RoundRows(shape.tokens_q) * row + (int64_t{1} << 20));
 }
@@ -265,7 +266,7 @@ void Execute(bool backward, const Stream& stream, const Tensors& t,
         int32_t* lengths = workspace.as<int32_t>();
         int32_t* starts = lengths + call.count;
         char* own = workspace.as<char>() + StartsBytes(call.count);
-        CHECK_LE(own + plan.workspace, workspace.as<char>() + workspace.numel())
+        CHECK_LE(own - workspace.as<char>() + plan.workspace, workspace.numel())
             << "[attention] cuDNN wants more workspace than planned, " << plan.workspace
             << " bytes: " << call.count << " documents of " << call.longest << " rows, " << heads
             << " heads of " << shape.head_dim;
@@ -318,12 +319,28 @@ void AttentionBackward(const Stream& stream, const View& dout, const View& q, co
 }
 
 WorkspaceBytes Workspace(const AttentionShape& shape, const PackedDocuments& documents,
-                         const AttentionOptions& options) {
+                         const AttentionOptions& options, bool ask) {
   WorkspaceBytes bytes;
   for (const bool backward : {false, true}) {
     int64_t& most = backward ? bytes.backward : bytes.forward;
     ForEachCall(backward, shape, documents, [&](const AttentionCall& call, int64_t heads, int64_t) {
-      most = std::max(most, StartsBytes(call.count) + PlanBytes(backward, call, shape, heads));
+      const int64_t row = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;  // merged q, k, v
+      const Key key = {backward,
+                       call.count,
+                       call.longest,
+                       RoundRows(shape.tokens_q),
+                       heads,
+                       heads * shape.kv_heads / shape.heads,
+                       shape.head_dim,
+                       row,
+                       row,
+                       shape.heads * shape.head_dim,
+                       shape.heads,
+                       options.window,
+                       options.scale};
+      const int64_t own =
+          ask ? Library::Get().PlanFor(key).workspace : PlanBytes(backward, call, shape, heads);
+      most = std::max(most, StartsBytes(call.count) + own);
     });
   }
   return bytes;

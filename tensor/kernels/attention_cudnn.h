@@ -20,6 +20,6 @@ void AttentionBackward(const Stream& stream, const View& dout, const View& q, co
                        const PackedDocuments& documents, const AttentionOptions& options,
                        const View& dq, const View& dk, const View& dv, const View& workspace);
 WorkspaceBytes Workspace(const AttentionShape& shape, const PackedDocuments& documents,
-                         const AttentionOptions& options);
+                         const AttentionOptions& options, bool ask);
 
 }  // namespace lockstep::kernels::cuda::cudnn
