@@ -65,7 +65,8 @@ class CudaAllocator final : public Allocator {
 };
 
 // Host memory that the GPU copies from by itself, in slots that are filled in turn: a copy returns
-// when its bytes are in a slot, not when they have arrived.
+// when its bytes are in a slot, not when they have arrived. Small copies share a slot, so that the
+// host may run several steps ahead of the GPU.
 class Staging {
  public:
   Staging() {
@@ -83,15 +84,14 @@ class Staging {
 
   void Copy(const char* from, char* to, size_t bytes, cudaStream_t stream) {
     for (size_t done = 0; done < bytes;) {
-      Slot& slot = slots_[next_];
-      next_ = (next_ + 1) % kSlots;
-      const size_t part = std::min(bytes - done, kSlotBytes);
-      CUDA_CHECK(cudaEventSynchronize(slot.free));
+      if (used_ == kSlotBytes) NextSlot(stream);
+      const size_t part = std::min(bytes - done, kSlotBytes - used_);
+      char* staged = static_cast<char*>(slots_[current_].memory) + used_;
       ParallelForRange(part, 1 << 20, [&](int64_t begin, int64_t end) {
-        std::memcpy(static_cast<char*>(slot.memory) + begin, from + done + begin, end - begin);
+        std::memcpy(staged + begin, from + done + begin, end - begin);
       });
-      CUDA_CHECK(cudaMemcpyAsync(to + done, slot.memory, part, cudaMemcpyHostToDevice, stream));
-      CUDA_CHECK(cudaEventRecord(slot.free, stream));
+      CUDA_CHECK(cudaMemcpyAsync(to + done, staged, part, cudaMemcpyHostToDevice, stream));
+      used_ = std::min(kSlotBytes, AlignUp(used_ + part));
       done += part;
     }
   }
@@ -101,10 +101,19 @@ class Staging {
   static constexpr int kSlots = 4;
   struct Slot {
     void* memory = nullptr;
-    cudaEvent_t free = nullptr;
+    cudaEvent_t free = nullptr;  // the GPU has read the slot
   };
+
+  void NextSlot(cudaStream_t stream) {
+    CUDA_CHECK(cudaEventRecord(slots_[current_].free, stream));
+    current_ = (current_ + 1) % kSlots;
+    CUDA_CHECK(cudaEventSynchronize(slots_[current_].free));
+    used_ = 0;
+  }
+
   Slot slots_[kSlots];
-  int next_ = 0;
+  int current_ = 0;
+  size_t used_ = 0;  // of the current slot
 };
 
 Staging& TheStaging() {
