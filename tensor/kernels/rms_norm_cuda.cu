@@ -16,12 +16,13 @@ struct Rows {
 
 // Where row r = t·heads + n of x starts.
 struct RowStart {
-  int64_t token_stride, head_stride, heads;
+  int64_t token_stride, head_stride;
+  unsigned heads;
   explicit RowStart(const View& x)
       : token_stride(x.stride[0]),
         head_stride(x.rank == 3 ? x.stride[1] : 0),
-        heads(x.rank == 3 ? x.shape[1] : 1) {}
-  __device__ int64_t operator()(int64_t row) const {
+        heads(x.rank == 3 ? static_cast<unsigned>(x.shape[1]) : 1) {}
+  __device__ int64_t operator()(unsigned row) const {
     return row / heads * token_stride + row % heads * head_stride;
   }
 };
@@ -60,47 +61,64 @@ __global__ void RmsNormKernel(const T* x, RowStart x_start, const T* __restrict_
   }
 }
 
-// One block a row: dx = addend + rstd·(g·dy − x̂·mean(g·dy·x̂)). The row's x̂ and g·dy stay in shared
-// memory as fp32.
+// Chunks of a row that a thread keeps in registers between the sum and the result; it reads what
+// lies beyond them again.
+constexpr int kKept = 2;
+
+// One block a row: dx = addend + rstd·(g·dy − x̂·mean(g·dy·x̂)).
 template <typename T, int N>
 __global__ void BackwardKernel(const T* dy, RowStart dy_start, const T* __restrict__ x,
                                RowStart x_start, const T* __restrict__ w,
                                const float* __restrict__ rstd, RmsNormOptions options,
                                const T* addend, RowStart addend_start, T* dx, RowStart dx_start,
-                               int64_t width) {
-  extern __shared__ __align__(16) float cache[];
-  float* normed = cache;
-  float* scaled = cache + width;
+                               int width) {
   __shared__ float scratch[32];
-  const int64_t row = blockIdx.x;
-  const float r = rstd[row];
-  float sum = 0;
-  for (int64_t c = threadIdx.x * N; c < width; c += blockDim.x * N) {
-    float d[N], v[N], weight[N];
-    Load(dy + dy_start(row) + c, d);
-    Load(x + x_start(row) + c, v);
+  const float r = rstd[blockIdx.x];
+  const float one = options.form == NormForm::kGemma ? 1.0f : 0.0f;
+  const int first = threadIdx.x * N, step = blockDim.x * N;
+  dy += dy_start(blockIdx.x);
+  x += x_start(blockIdx.x);
+  dx += dx_start(blockIdx.x);
+  if (addend != nullptr) addend += addend_start(blockIdx.x);
+  // g·dy and x̂ of one chunk; returns their product's sum.
+  const auto read = [&](int c, float(&scaled)[N], float(&normed)[N]) {
+    float weight[N], sum = 0;
+    Load(dy + c, scaled);
+    Load(x + c, normed);
     Load(w + c, weight);
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      d[i] *= options.form == NormForm::kGemma ? 1.0f + weight[i] : weight[i];
-      v[i] *= r;
-      sum += d[i] * v[i];
-      normed[c + i] = v[i];
-      scaled[c + i] = d[i];
+      scaled[i] *= one + weight[i];
+      normed[i] *= r;
+      sum += scaled[i] * normed[i];
     }
+    return sum;
+  };
+  float mean = 0;
+  const auto write = [&](int c, const float(&scaled)[N], const float(&normed)[N]) {
+    float out[N] = {};
+    if (addend != nullptr) Load(addend + c, out);
+#pragma unroll
+    for (int i = 0; i < N; ++i) out[i] += r * (scaled[i] - normed[i] * mean);
+    Store(dx + c, out);
+  };
+  float scaled[kKept][N], normed[kKept][N], sum = 0;
+#pragma unroll
+  for (int k = 0; k < kKept; ++k) {
+    if (first + k * step < width) sum += read(first + k * step, scaled[k], normed[k]);
   }
-  const float mean = BlockSum(sum, scratch) / width;
-  for (int64_t c = threadIdx.x * N; c < width; c += blockDim.x * N) {
-    float out[N];
-    if (addend != nullptr) {
-      Load(addend + addend_start(row) + c, out);
-    } else {
+  float again_scaled[N], again_normed[N];
+  for (int c = first + kKept * step; c < width; c += step) {
+    sum += read(c, again_scaled, again_normed);
+  }
+  mean = BlockSum(sum, scratch) / width;
 #pragma unroll
-      for (int i = 0; i < N; ++i) out[i] = 0;
-    }
-#pragma unroll
-    for (int i = 0; i < N; ++i) out[i] += r * (scaled[c + i] - normed[c + i] * mean);
-    Store(dx + dx_start(row) + c, out);
+  for (int k = 0; k < kKept; ++k) {
+    if (first + k * step < width) write(first + k * step, scaled[k], normed[k]);
+  }
+  for (int c = first + kKept * step; c < width; c += step) {
+    read(c, again_scaled, again_normed);
+    write(c, again_scaled, again_normed);
   }
 }
 
@@ -178,12 +196,9 @@ void RmsNormBackward(const Stream& stream, const View& dy, const View& x, const 
       LOCKSTEP_CHECK_LAUNCH();
     }
     const auto launch = [&](auto n) {
-      auto* kernel = &BackwardKernel<T, n()>;
-      const size_t shared = 2 * rows.width * sizeof(float);
-      AllowSharedMemory(kernel, shared);
-      kernel<<<rows.count(), NormThreads(rows.width, n()), shared, Handle(stream)>>>(
+      BackwardKernel<T, n()><<<rows.count(), NormThreads(rows.width, n()), 0, Handle(stream)>>>(
           dy.as<T>(), RowStart(dy), x.as<T>(), RowStart(x), w.as<T>(), rstd.as<float>(), options,
-          addend.as<T>(), RowStart(added), dx.as<T>(), RowStart(dx), rows.width);
+          addend.as<T>(), RowStart(added), dx.as<T>(), RowStart(dx), static_cast<int>(rows.width));
       LOCKSTEP_CHECK_LAUNCH();
     };
     if (RowsVectorizable(x) && RowsVectorizable(dy) && RowsVectorizable(dx) &&
