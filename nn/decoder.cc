@@ -8,6 +8,7 @@
 #include "autograd/ops/attention.h"
 #include "autograd/ops/dora.h"
 #include "autograd/ops/embedding.h"
+#include "autograd/ops/gated_mlp.h"
 #include "autograd/ops/glu.h"
 #include "autograd/ops/head_norm.h"
 #include "autograd/ops/linear_lora.h"
@@ -67,10 +68,16 @@ class Pass : public std::enable_shared_from_this<Pass> {
   }
 
   Variable Mlp(Tape& tape, const LayerWeights& layer, const Variable& h) const {
-    const Variable gate_up = Linear(tape, layer.gate_up, h);
     const auto activation = config_.activation == Activation::kSilu
                                 ? autograd::GluActivation::kSilu
                                 : autograd::GluActivation::kGeluTanh;
+    if (dropout_.p == 0 && layer.gate_up.magnitudes.empty() && layer.down.magnitudes.empty()) {
+      const autograd::LoraLayer wide = LoraOf(layer.gate_up), down = LoraOf(layer.down);
+      if (autograd::GatedMlpTakes(h.value().dtype(), wide, down)) {
+        return autograd::GatedMlp(tape, h, wide, down, activation);
+      }
+    }
+    const Variable gate_up = Linear(tape, layer.gate_up, h);
     const auto activate = [pass = shared_from_this(), &layer, activation](
                               Tape& t, absl::Span<const Variable> in) {
       const Variable product = autograd::Glu(t, in[0], activation);
@@ -83,6 +90,10 @@ class Pass : public std::enable_shared_from_this<Pass> {
   const autograd::RmsNormOptions& norm() const { return norm_; }
 
  private:
+  static autograd::LoraLayer LoraOf(const LinearWeights& linear) {
+    return {linear.weight, linear.bias, linear.adapters};
+  }
+
   Variable Linear(Tape& tape, const LinearWeights& linear, const Variable& x) const {
     if (linear.magnitudes.empty()) {
       return autograd::LinearLora(tape, x, linear.weight, linear.bias, linear.adapters, dropout_);
@@ -172,6 +183,8 @@ autograd::HeadNllResult Decoder::NllSum(Tape& tape, const Variable& hidden,
   autograd::HeadNllOptions nll;
   nll.grad_scale = grad_scale;
   nll.softcap = config_.final_softcap;
+  // In 16 bits, on GPUs: chunks of a thousand rows, so that reading W costs less than the products.
+  if (SizeOf(compute_dtype_) == 2) nll.max_logits = int64_t{1} << 27;
   return autograd::HeadNll(tape, hidden, pack.target_rows, pack.targets, head, nll);
 }
 

@@ -91,12 +91,21 @@ View LoraLinear::DropoutOf(const Context& context, const Group& group, const Vie
 
 void LoraLinear::Forward(const Context& context, const View& x, const Tensor& token_keys,
                          const View& y, const View& h) const {
+  ForwardBase(context, x, token_keys, y, h);
+  AddShares(context, h, y);
+}
+
+void LoraLinear::ForwardBase(const Context& context, const View& x, const Tensor& token_keys,
+                             const View& y, const View& h) const {
   Gemm(context.stream, x, Transposed(w_), y, {.bias = bias_});
   for (const Group& group : Groups()) {
     Tensor memory;
     Gemm(context.stream, DropoutOf(context, group, x, token_keys, memory), Transposed(group.a),
          Columns(h, group.column, group.a.shape[0]));
   }
+}
+
+void LoraLinear::AddShares(const Context& context, const View& h, const View& y) const {
   for (const Adapter& adapter : adapters_) {
     Gemm(context.stream, Columns(h, adapter.column, adapter.rank()), Transposed(adapter.b),
          Columns(y, adapter.first, adapter.b.shape[0]), {.alpha = adapter.scale, .beta = 1});
@@ -115,7 +124,20 @@ void LoraLinear::Backward(const Context& context, const Tensor& x, const Tensor&
   if (dbias.grad.defined()) {
     kernels::ColumnSum(context.stream, dy, dbias.accumulate, dbias.grad);
   }
-  for (size_t i = 0; i < adapters_.size(); ++i) {  // dB_i = scale_i · dy_iᵀ h_i
+  BackwardOfB(context, h, dy, targets);
+  if (!trains_a_ && !targets.dx.defined()) return;
+  const Tensor g = GradientOfH(context, dy);
+  if (trains_a_) BackwardOfA(context, g, x, token_keys, targets);
+  if (!targets.dx.defined()) return;
+  for (const Group& group : Groups()) {
+    BackwardOfX(context, group, Columns(g, group.column, group.a.shape[0]), token_keys, targets);
+  }
+}
+
+// dB_i = scale_i · dy_iᵀ h_i.
+void LoraLinear::BackwardOfB(const Context& context, const Tensor& h, const Tensor& dy,
+                             const Targets& targets) const {
+  for (size_t i = 0; i < adapters_.size(); ++i) {
     const Adapter& adapter = adapters_[i];
     const LeafTarget& db = targets.weights[3 + 2 * i];
     if (!db.grad.defined()) continue;
@@ -123,26 +145,56 @@ void LoraLinear::Backward(const Context& context, const Tensor& x, const Tensor&
          Columns(h, adapter.column, adapter.rank()), db.grad,
          {.alpha = adapter.scale, .beta = BetaOf(db)});
   }
-  if (!trains_a_ && !targets.dx.defined()) return;
+}
+
+Tensor LoraLinear::GradientOfH(const Context& context, const Tensor& dy) const {
   const Tensor g = Tensor::Empty(*context.allocator, dy.dtype(), {dy.dim(0), total_rank_});
-  for (const Adapter& adapter : adapters_) {  // g_i = scale_i · dy_i B_i
+  for (const Adapter& adapter : adapters_) {
     Gemm(context.stream, Columns(dy, adapter.first, adapter.b.shape[0]), adapter.b,
          Columns(g, adapter.column, adapter.rank()), {.alpha = adapter.scale});
   }
+  return g;
+}
+
+void LoraLinear::BackwardOfA(const Context& context, const View& g, const View& x,
+                             const Tensor& token_keys, const Targets& targets) const {
   for (const Group& group : Groups()) {
-    const View columns = Columns(g, group.column, group.a.shape[0]);
-    if (trains_a_) {
-      Tensor memory;
-      BackwardOfA(context, group, columns, DropoutOf(context, group, x, token_keys, memory),
-                  targets);
-    }
-    if (targets.dx.defined()) BackwardOfX(context, group, columns, token_keys, targets);
+    Tensor memory;
+    BackwardOfGroup(context, group, Columns(g, group.column, group.a.shape[0]),
+                    DropoutOf(context, group, x, token_keys, memory), targets);
   }
 }
 
+kernels::LoraShare LoraLinear::ShareOfOutputs(const View& h, int64_t first, int64_t count,
+                                              bool* fits) const {
+  kernels::LoraShare share;
+  bool one = true;
+  for (const Adapter& adapter : adapters_) {
+    const int64_t end = adapter.first + adapter.b.shape[0];
+    if (adapter.first >= first + count || end <= first) continue;
+    one = one && share.b.rank == 0 && adapter.first <= first && end >= first + count;
+    if (!one) break;
+    share.b = adapter.b.Slice(0, first - adapter.first, first - adapter.first + count);
+    share.scale = adapter.scale;
+    if (h.rank != 0) share.h = Columns(h, adapter.column, adapter.rank());
+  }
+  if (fits != nullptr) *fits = one;
+  return share;
+}
+
+kernels::LoraShare LoraLinear::ShareOfInputs(const View& g, bool* fits) const {
+  const std::vector<Group> groups = Groups();
+  if (fits != nullptr) *fits = groups.size() <= 1;
+  kernels::LoraShare share;
+  if (groups.empty()) return share;
+  share.b = Transposed(groups[0].a);
+  if (g.rank != 0) share.h = Columns(g, groups[0].column, groups[0].a.shape[0]);
+  return share;
+}
+
 // dA_i = g_iᵀ dropout_i(x), for the group in one product where the gradients lie like the A_i.
-void LoraLinear::BackwardOfA(const Context& context, const Group& group, const View& g,
-                             const View& x, const Targets& targets) const {
+void LoraLinear::BackwardOfGroup(const Context& context, const Group& group, const View& g,
+                                 const View& x, const Targets& targets) const {
   std::optional<View> joined;
   const LeafTarget& first = targets.weights[2 + 2 * group.begin];
   if (first.grad.defined()) joined = first.grad.view();

@@ -8,6 +8,7 @@
 #include "autograd/ops/linear_lora.h"
 #include "autograd/tape.h"
 #include "tensor/context.h"
+#include "tensor/kernels/glu_lora.h"
 #include "tensor/tensor.h"
 
 namespace lockstep::autograd {
@@ -32,6 +33,10 @@ class LoraLinear {
   // Writes y [T, N] and h [T, total_rank].
   void Forward(const Context& context, const View& x, const Tensor& token_keys, const View& y,
                const View& h) const;
+  // The same in two halves: y = x Wᵀ + bias and h; y += scale_i · h_i B_iᵀ.
+  void ForwardBase(const Context& context, const View& x, const Tensor& token_keys, const View& y,
+                   const View& h) const;
+  void AddShares(const Context& context, const View& h, const View& y) const;
 
   // Where gradients go; undefined ones are not computed.
   struct Targets {
@@ -41,6 +46,19 @@ class LoraLinear {
   // x and h may be undefined where BackwardReadsX and BackwardReadsH say so.
   void Backward(const Context& context, const Tensor& x, const Tensor& h, const Tensor& token_keys,
                 const Tensor& dy, const Targets& targets) const;
+  // The parts of Backward. g_i = scale_i · dy_i B_i, [T, total rank].
+  Tensor GradientOfH(const Context& context, const Tensor& dy) const;
+  void BackwardOfB(const Context& context, const Tensor& h, const Tensor& dy,
+                   const Targets& targets) const;
+  void BackwardOfA(const Context& context, const View& g, const View& x, const Tensor& token_keys,
+                   const Targets& targets) const;
+
+  // LoRA's share of outputs [first, first + count), and of the gradient of all inputs, for a kernel
+  // that adds it. Nothing where no adapter reaches them. `fits` (may be null): whether there is one
+  // adapter for all of them, or none.
+  kernels::LoraShare ShareOfOutputs(const View& h, int64_t first, int64_t count, bool* fits) const;
+  kernels::LoraShare ShareOfInputs(const View& g, bool* fits) const;
+  const View& base() const { return w_; }
 
  private:
   struct Adapter {
@@ -61,8 +79,8 @@ class LoraLinear {
   std::vector<Group> Groups() const;
   View DropoutOf(const Context& context, const Group& group, const View& x,
                  const Tensor& token_keys, Tensor& memory) const;
-  void BackwardOfA(const Context& context, const Group& group, const View& g, const View& x,
-                   const Targets& targets) const;
+  void BackwardOfGroup(const Context& context, const Group& group, const View& g, const View& x,
+                       const Targets& targets) const;
   void BackwardOfX(const Context& context, const Group& group, const View& g,
                    const Tensor& token_keys, const Targets& targets) const;
 
