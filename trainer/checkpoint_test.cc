@@ -92,12 +92,12 @@ TEST_F(CheckpointTest, WhatDoesNotFitLeavesNothingBehind) {
   const rlimit small = {10'000, before.rlim_max};
   const auto handler = signal(SIGXFSZ, SIG_IGN);
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
-  const absl::Status status = WriteCheckpoint(Folder(), {}, parameters);
+  const absl::Status status = WriteCheckpoint(context_, Folder(), {}, parameters);
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
   signal(SIGXFSZ, handler);
   EXPECT_THAT(status.message(), AllOf(HasSubstr("cannot write"), HasSubstr("HINT: make room")));
   EXPECT_TRUE(std::filesystem::is_empty(Folder()));
-  EXPECT_TRUE(WriteCheckpoint(Folder(), {}, parameters).ok());
+  EXPECT_TRUE(WriteCheckpoint(context_, Folder(), {}, parameters).ok());
 }
 
 TEST_F(CheckpointTest, AnotherModelsParametersAreNamed) {
