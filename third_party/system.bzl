@@ -100,7 +100,8 @@ def system_libraries():
         name = "icu",
         debian = "libicu-dev",
         header = "unicode/normalizer2.h",
-        targets = {"icu": ["-l:libicui18n.a", "-l:libicuuc.a", "-l:libicudata.a", "-ldl", "-lm", "-pthread"]},
+        # Shared: its data alone is 30 MB, which every program would carry.
+        targets = {"icu": ["-licui18n", "-licuuc", "-licudata"]},
     )
     _library(
         name = "gloo",

@@ -43,6 +43,9 @@ Evaluation Evaluate(const Context& context, const nn::Decoder& decoder,
                     absl::Span<const data::PackPlan> packs, dist::Communicator& communicator,
                     absl::FunctionRef<void(int64_t pack)> on_pack);
 
+// Packs have a multiple of this many rows on a device, the last of them of no document.
+int64_t RowMultiple(DeviceType device);
+
 // A pack in the device's memory.
 nn::PackedTokens OnDevice(const Context& context, const data::Pack& pack);
 

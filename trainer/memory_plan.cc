@@ -10,14 +10,14 @@
 #include "nn/packed_tokens.h"
 #include "tensor/allocator.h"
 #include "trainer/data_parallel.h"
-#include "trainer/environment.h"
+#include "trainer/evaluate.h"
 #include "trainer/number.h"
 
 namespace lockstep {
 namespace {
 
 // The pack of the most tokens, the most targets and the longest documents of any step.
-nn::PackedTokens WorstPack(const Context& context, const TrainingData& data) {
+nn::PackedTokens WorstPack(const Context& context, const TrainingData& data, int64_t multiple) {
   const data::StepPlan::Summary summary = data.plan->Summarize();
   int64_t longest = 1;
   for (const data::Piece& piece : data.train.pieces) {
@@ -31,9 +31,10 @@ nn::PackedTokens WorstPack(const Context& context, const TrainingData& data) {
     pack.host_cu_seqlens.push_back(static_cast<int32_t>(at));
   }
   pack.host_cu_seqlens.push_back(static_cast<int32_t>(summary.max_pack_tokens));
-  pack.input_ids = tensor(DType::kI32, summary.max_pack_tokens);
-  pack.positions = tensor(DType::kI32, summary.max_pack_tokens);
-  pack.token_keys = tensor(DType::kI64, summary.max_pack_tokens);
+  const int64_t rows = (summary.max_pack_tokens + multiple - 1) / multiple * multiple;
+  pack.input_ids = tensor(DType::kI32, rows);
+  pack.positions = tensor(DType::kI32, rows);
+  pack.token_keys = tensor(DType::kI64, rows);
   pack.cu_seqlens = tensor(DType::kI32, static_cast<int64_t>(pack.host_cu_seqlens.size()));
   pack.target_rows = tensor(DType::kI32, summary.max_pack_supervised);
   pack.targets = tensor(DType::kI32, summary.max_pack_supervised);
@@ -56,7 +57,8 @@ absl::StatusOr<MemoryPlan> PlanMemory(const TrainOptions& options, const Trainin
   plan.buckets = dist::Describe(PlanReduction(model->parameters(), options.bucket_cap_mb),
                                 static_cast<int>(SizeOf(options.model.sum_dtype)));
 
-  const nn::PackedTokens pack = WorstPack(context, data);
+  const DeviceType device = options.device == "cuda" ? DeviceType::kCUDA : DeviceType::kCPU;
+  const nn::PackedTokens pack = WorstPack(context, data, RowMultiple(device));
   autograd::Tape tape(context);
   nn::ForwardOptions forward;
   forward.checkpointing = options.gradient_checkpointing;
@@ -69,8 +71,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const TrainOptions& options, const Trainin
   return plan;
 }
 
-absl::Status CheckFits(const MemoryPlan& plan, int ranks) {
-  const int64_t available = AvailableMemory();
+absl::Status CheckFits(const MemoryPlan& plan, int ranks, int64_t available) {
   const int64_t needed = plan.peak() * ranks;
   if (needed <= available) return absl::OkStatus();
   return UserError(

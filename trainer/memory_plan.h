@@ -26,8 +26,8 @@ struct MemoryPlan {
 // Errors: the model cannot be used (its config or its files' headers).
 absl::StatusOr<MemoryPlan> PlanMemory(const TrainOptions& options, const TrainingData& data);
 
-// OK if `ranks` of them fit into this machine; otherwise a UserError with the numbers.
-absl::Status CheckFits(const MemoryPlan& plan, int ranks);
+// OK if `ranks` of them fit into `available` bytes; otherwise a UserError with the numbers.
+absl::Status CheckFits(const MemoryPlan& plan, int ranks, int64_t available);
 
 std::vector<std::pair<std::string, std::string>> MemoryTable(const MemoryPlan& plan);
 

@@ -68,8 +68,10 @@ DEFINE_string(on_nonfinite, "stop",
               "When a loss or gradient is not finite: stop, or skip the step and go on.");
 
 DEFINE_string(device, "auto", "cuda, cpu, or auto: cuda where there is a GPU.");
-DEFINE_string(dtype, "", "Compute type. fp32 is what the CPU has, and the default there.");
-DEFINE_string(base_dtype, "", "How frozen weights are stored. Default: as --dtype.");
+DEFINE_string(dtype, "",
+              "Compute type: bf16 (default) or fp32 on a GPU, fp32 on a CPU. Trained values, their "
+              "gradients and moments are fp32 in any case.");
+DEFINE_string(base_dtype, "", "How frozen weights are stored: fp32 or bf16. Default: as --dtype.");
 DEFINE_string(gradient_checkpointing, "auto",
               "What backward computes again: none, cheap (norms and activations), layer. All give "
               "the same bits.");
@@ -264,16 +266,35 @@ void KeepTemplateDate() {
   }
 }
 
+// What each device computes in.
+absl::Status CheckTypes(const TrainOptions& options) {
+  const bool on_gpu = options.device == "cuda";
+  if (!on_gpu && options.model.compute_dtype != DType::kF32) {
+    return UserError("--dtype", "want fp32 on a CPU, got bf16",
+                     "--base_dtype=bf16 halves the memory of the frozen weights");
+  }
+  if (on_gpu && options.model.base_dtype != options.model.compute_dtype) {
+    return UserError("--base_dtype", "want the same as --dtype on a GPU", "leave --base_dtype out");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReadArithmeticFlags(TrainOptions* options) {
   ASSIGN_OR_RETURN(
       options->device,
       Choice<std::string>(
           "device", FLAGS_device,
           {{"auto", CudaDeviceCount() > 0 ? "cuda" : "cpu"}, {"cuda", "cuda"}, {"cpu", "cpu"}}));
-  const std::vector<std::pair<std::string, DType>> types = {{"", DType::kF32},
-                                                            {"fp32", DType::kF32}};
+  // Written out here and below, so that run.flags and the run's identity say what an empty default
+  // meant.
+  FLAGS_device = options->device;
+  if (FLAGS_dtype.empty()) FLAGS_dtype = options->device == "cuda" ? "bf16" : "fp32";
+  if (FLAGS_base_dtype.empty()) FLAGS_base_dtype = FLAGS_dtype;
+  const std::vector<std::pair<std::string, DType>> types = {{"fp32", DType::kF32},
+                                                            {"bf16", DType::kBF16}};
   ASSIGN_OR_RETURN(options->model.compute_dtype, Choice("dtype", FLAGS_dtype, types));
   ASSIGN_OR_RETURN(options->model.base_dtype, Choice("base_dtype", FLAGS_base_dtype, types));
+  RETURN_IF_ERROR(CheckTypes(*options));
   using nn::Checkpointing;
   ASSIGN_OR_RETURN(options->gradient_checkpointing,
                    Choice<Checkpointing>("gradient_checkpointing", FLAGS_gradient_checkpointing,
@@ -285,10 +306,6 @@ absl::Status ReadArithmeticFlags(TrainOptions* options) {
                    Choice<bool>("gradient_sum", FLAGS_gradient_sum,
                                 {{"", !options->model.full}, {"exact", true}, {"fp32", false}}));
   options->model.sum_dtype = options->exact_sums ? DType::kI64 : DType::kF32;
-  // Written out, so that run.flags and the run's identity say what an empty default meant.
-  FLAGS_device = options->device;
-  if (FLAGS_dtype.empty()) FLAGS_dtype = "fp32";
-  if (FLAGS_base_dtype.empty()) FLAGS_base_dtype = FLAGS_dtype;
   FLAGS_gradient_sum = options->exact_sums ? "exact" : "fp32";
   return absl::OkStatus();
 }

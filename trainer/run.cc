@@ -153,9 +153,9 @@ absl::StatusOr<Preflight> CheckBeforeLaunch(const TrainOptions& options, int ran
                    Prepare(options, TerminalProgress(), [&](const RunIdentity& identity) {
                      return DecideStart(options, identity);
                    }));
-  if (prepared.data != nullptr) {
+  if (prepared.data != nullptr && options.device == "cpu") {  // each rank looks at its own GPU
     ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(options, *prepared.data));
-    RETURN_IF_ERROR(CheckFits(memory, ranks));
+    RETURN_IF_ERROR(CheckFits(memory, ranks, AvailableMemory()));
   }
   return Preflight{prepared.start};
 }
@@ -170,7 +170,9 @@ absl::Status PrintPlans(const TrainOptions& options, int ranks) {
   ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(options, *prepared.data));
   std::printf("buckets\n%s", memory.buckets.c_str());
   PrintRows("memory", MemoryTable(memory));
-  return CheckFits(memory, ranks);
+  if (options.device == "cpu") return CheckFits(memory, ranks, AvailableMemory());
+  ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(Device{DeviceType::kCUDA, 0}));
+  return CheckFits(memory, 1, runtime->FreeBytes());
 }
 
 absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& env) {
@@ -193,6 +195,10 @@ absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& 
     return dist::kExitDone;
   }
   RETURN_IF_ERROR(world->Agree(FactsThatRanksShare(prepared)));
+  if (options.device == "cuda") {
+    ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(options, *prepared.data));
+    RETURN_IF_ERROR(CheckFits(memory, 1, runtime->FreeBytes()));
+  }
 
   // A frozen base model with small trainable adapters, or every weight.
   nn::ModelOptions model_options = options.model;

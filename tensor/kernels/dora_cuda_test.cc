@@ -4,27 +4,18 @@
 namespace lockstep::kernels {
 namespace {
 
-Tensor As(DType dtype, const Tensor& x) {
-  return FromVector(dtype, absl::MakeConstSpan(x.view().shape, x.rank()), ToVector(x));
-}
-
-void ExpectClose(const View& gpu, const View& want, double tolerance) {
-  double largest = 0;
-  for (const double value : ToVector(want)) largest = std::max(largest, std::abs(value));
-  ExpectNear(ToCpu(Tensor::Wrap(gpu, nullptr)), want, 0, tolerance * largest);
-}
-
 TEST(DoraCudaTest, NormMatchesTheCpu) {
   SKIP_WITHOUT_GPU();
   for (const DType weights : {DType::kF32, DType::kBF16}) {
     for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      if (weights == DType::kF32 && dtype == DType::kBF16) continue;  // no such pair
       for (const auto& [rows, width, rank] : {std::tuple{1, 1, 1}, {70, 33, 3}, {64, 1000, 64}}) {
         const Tensor w = Random(weights, {rows, width}, 1), a = Random(dtype, {rank, width}, 2);
         const Tensor b = Random(dtype, {rows, rank}, 3), want = Random(DType::kF32, {rows}, 4);
         DoraNorm(CpuContext().stream, w, As(DType::kF32, a), As(DType::kF32, b), 0.5, want);
         const GpuGuarded got(DType::kF32, {rows});
         DoraNorm(GpuContext()->stream, ToGpu(w), ToGpu(a), ToGpu(b), 0.5, got);
-        ExpectClose(got, want, 2e-6);
+        ExpectMatches(got.tensor(), want, 2e-6);
       }
     }
   }
@@ -49,9 +40,9 @@ TEST(DoraCudaTest, ForwardAndBackwardMatchTheCpu) {
       const Tensor gpu_x = ToGpu(x), gpu_bias = ToGpu(bias);
       DoraForward(GpuContext()->stream, gpu_x, gpu_m, gpu_norm, gpu_bias, gpu_y);
       DoraBackward(GpuContext()->stream, ToGpu(dy), gpu_x, gpu_m, gpu_norm, gpu_dx, true, gpu_dm);
-      ExpectClose(gpu_y, y, tolerance);
-      ExpectClose(gpu_dx, dx, tolerance);
-      ExpectClose(gpu_dm, dm, 1e-5);
+      ExpectMatches(gpu_y.tensor(), y, tolerance);
+      ExpectMatches(gpu_dx.tensor(), dx, tolerance);
+      ExpectMatches(gpu_dm, dm, 1e-5);
     }
   }
 }

@@ -178,6 +178,7 @@ absl::Status Run(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   return lockstep::ToolMain(
-      argc, argv, "Measures a training step of LoRA.\n  step_bench --shape=8b --packs=2x4096,1x4096",
+      argc, argv,
+      "Measures a training step of LoRA.\n  step_bench --shape=8b --packs=2x4096,1x4096",
       lockstep::Run);
 }

@@ -4,6 +4,7 @@
 # machine nothing is missing that a test could wait for.
 set -uo pipefail
 here=$(dirname "$(readlink -f "$0")")
+[ -d "$here/bin" ] || tar -C "$here" -xJf "$here/programs.tar.xz"
 logs=$here/logs
 rm -rf "$logs"
 mkdir -p "$logs"
