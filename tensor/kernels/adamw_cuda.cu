@@ -1,5 +1,4 @@
 #include <cmath>
-#include <vector>
 
 #include "tensor/kernels/adamw.h"
 #include "tensor/kernels/device/launch.cuh"
@@ -35,22 +34,6 @@ __global__ void AdamWKernel(const G* __restrict__ gradient, const double* coeffi
   if (image != nullptr) image[i] = __float2bfloat16_rn(static_cast<float>(updated));
 }
 
-// Neighboring ranges of the same rate become one, gaps included: gaps hold zeros, and an element
-// with gradient, moments and value zero stays zero.
-std::vector<AdamWRange> Merge(const AdamWRanges& ranges) {
-  std::vector<AdamWRange> merged;
-  for (int64_t i = 0; i < ranges.size; ++i) {
-    const AdamWRange& range = ranges.data[i];
-    if (!merged.empty() && merged.back().lr == range.lr &&
-        merged.back().weight_decay == range.weight_decay && range.begin - merged.back().end < 64) {
-      merged.back().end = range.end;
-    } else {
-      merged.push_back(range);
-    }
-  }
-  return merged;
-}
-
 template <typename G, typename P>
 void Launch(const Stream& stream, const View& gradient, double unit, const View& coefficient,
             const View& overflow, const AdamWOptions& options, const AdamWRanges& ranges,
@@ -58,7 +41,8 @@ void Launch(const Stream& stream, const View& gradient, double unit, const View&
   const double steps = static_cast<double>(options.step);
   const double correction1 = 1 - std::pow(options.beta1, steps);
   const double correction2 = 1 - std::pow(options.beta2, steps);
-  for (const AdamWRange& range : Merge(ranges)) {
+  for (int64_t i = 0; i < ranges.size; ++i) {
+    const AdamWRange& range = ranges.data[i];
     if (range.begin >= range.end) continue;
     const Constants<P> constants = {static_cast<P>(options.beta1),
                                     static_cast<P>(options.beta2),
