@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 #include <limits>
+#include <system_error>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -215,18 +217,25 @@ absl::StatusOr<DataOptions> ReadDataFlags() {
 }
 
 absl::StatusOr<std::string> EmbeddedExample(const std::string& name) {
+  std::error_code ignored;  // without a current folder there is nothing to find in it
   char executable[4096];
   const ssize_t length = readlink("/proc/self/exe", executable, sizeof(executable));
   const std::string beside = absl::StrCat(
       absl::string_view(executable, std::max<ssize_t>(length, 0)), ".runfiles/lockstep");
   for (const std::string& root : {beside, EnvironmentOr("RUNFILES_DIR", beside) + "/lockstep",
-                                  std::string(get_current_dir_name())}) {
+                                  std::filesystem::current_path(ignored).string()}) {
     const std::string path = JoinPath(root, JoinPath("examples", name));
     if (FileExists(path)) return path;
   }
   return UserError("examples", absl::StrCat("the embedded example is not at ", beside, "/examples"),
                    "start the program with bazel run //trainer:train, or give --model and "
                    "--train_file");
+}
+
+std::string ShownPath(absl::string_view path) {
+  constexpr absl::string_view kRunfiles = ".runfiles/lockstep/";
+  const size_t at = path.rfind(kRunfiles);
+  return std::string(at == absl::string_view::npos ? path : path.substr(at + kRunfiles.size()));
 }
 
 }  // namespace lockstep

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "data/encode.h"
 #include "data/examples.h"
 #include "data/selection.h"
@@ -38,5 +39,8 @@ absl::StatusOr<DataOptions> ReadDataFlags();
 // A file of the example that comes with the program, e.g. "model". Error: the program was copied
 // away from what Bazel put beside it.
 absl::StatusOr<std::string> EmbeddedExample(const std::string& name);
+
+// For people: a path of the embedded example without Bazel's folders before it, any other as it is.
+std::string ShownPath(absl::string_view path);
 
 }  // namespace lockstep

@@ -73,8 +73,8 @@ DEFINE_string(dtype, "",
               "gradients and moments are fp32 in any case.");
 DEFINE_string(base_dtype, "", "How frozen weights are stored: fp32 or bf16. Default: as --dtype.");
 DEFINE_string(gradient_checkpointing, "auto",
-              "What backward computes again: none, cheap (norms and activations), layer. All give "
-              "the same bits.");
+              "What backward computes again: none (also what auto means today), cheap (the gated "
+              "activation), layer. All give the same bits.");
 
 DEFINE_string(nproc_per_node, "", "Ranks on this machine. Default: all GPUs; 1 on a CPU.");
 DEFINE_string(nnodes, "", "Machines. Default: 1.");

@@ -95,7 +95,7 @@ absl::Status RunOutput::Begin() {
   ASSIGN_OR_RETURN(log_, RunLog::Open(start_.folder, resumes ? start_.state.step : -1, num_steps_,
                                       options_.logging_steps));
   log_->Say(absl::StrFormat(
-      "model %s, %s trainable parameters%s", options_.data.model,
+      "model %s, %s trainable parameters%s", ShownPath(options_.data.model),
       HumanCount(static_cast<double>(model_.parameters().num_trainable())),
       options_.exact_sums ? "" : "; --gradient_sum=fp32: bits depend on the number of ranks"));
   for (const std::string& warning : model_.warnings()) log_->Say("note: " + warning);

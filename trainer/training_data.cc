@@ -144,7 +144,10 @@ std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& d
   const data::Selection& train = data.train;
   const Totals totals = Sum(train.pieces);
   std::vector<std::pair<std::string, std::string>> rows = {
-      {"files", absl::StrJoin(set.files(), ", ")},
+      {"files", absl::StrJoin(set.files(), ", ",
+                              [](std::string* out, const std::string& file) {
+                                out->append(ShownPath(file));
+                              })},
       {"documents", absl::StrCat(set.num_documents())},
       {"trained on",
        absl::StrFormat("%d sequences, %s tokens", train.pieces.size(), HumanCount(totals.tokens))},
@@ -161,7 +164,7 @@ std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& d
     rows.push_back(
         {"longest document",
          absl::StrFormat("%d tokens (%s)", set.document(train.longest_document).num_tokens,
-                         set.Position(train.longest_document))});
+                         ShownPath(set.Position(train.longest_document)))});
   }
   const auto add_count = [&](const char* label, int64_t count, const std::string& remark) {
     if (count > 0) rows.push_back({label, absl::StrCat(count, remark)});
