@@ -25,7 +25,7 @@
 #include "tensor/kernels/gemm.h"
 #include "tensor/runtime.h"
 #include "tensor/tensor.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 
 DEFINE_int32(nproc_per_node, 0, "ranks; 0: all GPUs");
 DEFINE_int32(max_channels, 0, "thread blocks of NCCL; 0: the trainer's");

@@ -27,7 +27,7 @@
 #include "tensor/runtime.h"
 #include "tools/bench_shapes.h"
 #include "tools/compute_flags.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 #include "trainer/data_parallel.h"
 #include "trainer/step_gradient.h"
 

@@ -18,7 +18,7 @@
 #include "nlohmann/json.hpp"
 #include "nn/config.h"
 #include "tools/doctor_print.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 #include "trainer/data_flags.h"
 #include "trainer/training_data.h"
 

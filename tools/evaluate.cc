@@ -18,7 +18,7 @@
 #include "data/step_plan.h"
 #include "nn/config.h"
 #include "tools/model_flags.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 #include "trainer/data_flags.h"
 #include "trainer/number.h"
 #include "trainer/training_data.h"

@@ -15,7 +15,7 @@
 #include "nn/merge.h"
 #include "tensor/runtime.h"
 #include "tools/gguf/export.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 #include "trainer/model_folder.h"
 
 DEFINE_string(model, "",

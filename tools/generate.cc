@@ -21,7 +21,7 @@
 #include "data/jinja/value.h"
 #include "data/tokenizer/stream_decoder.h"
 #include "tools/model_flags.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 #include "trainer/model_folder.h"
 
 DEFINE_string(model, "",

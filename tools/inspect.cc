@@ -13,7 +13,7 @@
 #include "base/hash.h"
 #include "base/status.h"
 #include "nn/safetensors.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 
 namespace lockstep {
 namespace {

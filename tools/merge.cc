@@ -7,7 +7,7 @@
 #include "base/status.h"
 #include "gflags/gflags.h"
 #include "tensor/runtime.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 #include "trainer/model_folder.h"
 
 DEFINE_string(model, "", "folder of the base model, or a hub id that lies in the local cache");

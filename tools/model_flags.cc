@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "tools/compute_flags.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 
 DEFINE_string(adapter, "", "A PEFT adapter's folder, to be used with the model.");
 

@@ -14,7 +14,7 @@
 #include "data/selection.h"
 #include "data/step_plan.h"
 #include "nn/config.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 #include "trainer/data_flags.h"
 #include "trainer/training_data.h"
 

@@ -16,7 +16,7 @@
 #include "data/jinja/repr.h"
 #include "data/jinja/template.h"
 #include "data/tokenizer/tokenizer_config.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 
 DEFINE_string(chat_template, "", "a .jinja file, or chatml, which is built in");
 DEFINE_string(model, "", "a model's folder: its chat template and the texts of its special tokens");

@@ -18,7 +18,7 @@
 #include "base/status.h"
 #include "data/tokenizer/json_text.h"
 #include "data/tokenizer/tokenizer.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 
 DEFINE_string(model, "", "folder with tokenizer.json, or that file");
 DEFINE_bool(special, false, "put the model's special tokens around each text");

@@ -15,7 +15,7 @@
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "data/tokenizer/tokenizer.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 
 DEFINE_string(model, "", "tokenizer.json");
 DEFINE_string(data, "", "JSONL file; every string of its objects is a text");

@@ -20,7 +20,7 @@
 #include "base/status.h"
 #include "data/document_source.h"
 #include "data/jinja/json.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 #include "trainer/flag_values.h"
 #include "trainer/model_folder.h"
 #include "trainer/number.h"

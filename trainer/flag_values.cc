@@ -5,7 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 #include "trainer/number.h"
 
 namespace lockstep {

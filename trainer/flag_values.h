@@ -41,7 +41,7 @@ absl::StatusOr<T> Choice(absl::string_view flag, const std::string& value,
                    SeeHelp(flag));
 }
 
-// "a,b" → each as the user means it (tools/tool_main.h: UserPath).
+// "a,b" → each as the user means it (trainer/command_line.h: UserPath).
 std::vector<std::string> UserPaths(const std::string& comma_separated);
 
 }  // namespace lockstep

@@ -8,7 +8,7 @@
 #include "absl/strings/str_replace.h"
 #include "base/file.h"
 #include "base/status.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 
 namespace lockstep {
 

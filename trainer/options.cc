@@ -18,7 +18,7 @@
 #include "nn/modules.h"
 #include "nn/trainable.h"
 #include "tensor/runtime.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 #include "trainer/flag_table.h"
 #include "trainer/flag_values.h"
 #include "trainer/variant_flags.h"

@@ -13,7 +13,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/status.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 #include "trainer/environment.h"
 
 namespace lockstep {

@@ -29,8 +29,6 @@ while IFS=: read -r layer others; do
     if has_packages "$other"; then targets="$targets + //$other/..."; fi
   done
   [ -n "$targets" ] || continue
-  # What the main() of every program shares; it lies with the tools and knows only base.
-  [ "$layer" != trainer ] || targets="$targets - //tools:tool_main"
   path=$(./bazelw query --noshow_progress "somepath(//$layer/..., ${targets# + })" 2>/dev/null) || {
     echo "bazel query failed for $layer"
     failed=1

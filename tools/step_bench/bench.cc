@@ -20,7 +20,7 @@
 #include "tools/step_bench/activity.h"
 #include "tools/step_bench/shapes.h"
 #include "tools/step_bench/step.h"
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 
 DEFINE_string(device, "cuda", "cuda or cpu");
 DEFINE_string(shape, "8b", "8b, 1b or 135m");

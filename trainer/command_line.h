@@ -1,4 +1,4 @@
-// What every tool's main() shares: flags, paths, and how an error leaves the process.
+// What the main() of every program shares: flags, paths, and how an error leaves the process.
 //
 //   int main(int argc, char** argv) {
 //     return lockstep::ToolMain(argc, argv, "What the tool does.\n  tokenize --model DIR", Run);

@@ -1,4 +1,4 @@
-#include "tools/tool_main.h"
+#include "trainer/command_line.h"
 
 #include <gflags/gflags.h>
 #include <gmock/gmock.h>
