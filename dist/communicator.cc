@@ -81,6 +81,7 @@ class SoloCommunicator final : public Communicator {
   SoloCommunicator() : Communicator(0, 1) {}
 
   void Wait(Work work, Stream stream) override { CHECK_LE(work.sequence, count_); }
+  double waited_ms() override { return 0; }
   void Abort() override {}
   Position position() const override {
     const int64_t count = count_;

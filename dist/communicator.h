@@ -62,6 +62,11 @@ class Communicator {
   // Orders `stream` behind `work`: on the CPU returns when it is done, on CUDA at once.
   virtual void Wait(Work work, Stream stream) = 0;
 
+  // Milliseconds that streams have stood in Wait in all, as far as that is over: what the
+  // collectives cost beyond what they hide behind other work, peers' lateness included. By the
+  // caller's thread.
+  virtual double waited_ms() = 0;
+
   // Ends every collective in flight with an error, from any thread; none can follow. No failure is
   // handed on.
   virtual void Abort() = 0;

@@ -123,12 +123,17 @@ class GlooCommunicator final : public Communicator {
 
   void Wait(Work work, Stream stream) override {
     CHECK(stream.device.type == DeviceType::kCPU) << "[gloo] want a CPU stream";
+    const auto start = std::chrono::steady_clock::now();
     std::unique_lock<std::mutex> lock(mutex_);
     CHECK_LE(work.sequence, submitted_);
     // A failed collective has no result, so there is nothing to return to: the failure handler
     // ends the process.
     changed_.wait(lock, [&] { return completed_ >= work.sequence || aborted_; });
+    waited_ms_ +=
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   }
+
+  double waited_ms() override { return waited_ms_; }
 
   void Abort() override {
     {
@@ -267,6 +272,7 @@ class GlooCommunicator final : public Communicator {
 
   const std::shared_ptr<gloo::Context> context_;
   const FailureHandler on_failure_;
+  double waited_ms_ = 0;  // by the caller's thread
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Call> calls_;  // the front one is running

@@ -53,7 +53,8 @@ void GradientReducer::Finish() {
   CHECK_EQ(num_pending, 0) << "[gradient reducer] the step ends and these were not marked ready:"
                            << pending << (num_pending > 8 ? "\n  …" : "");
 
-  for (const Communicator::Work work : works_) communicator_.Wait(work, stream_);
+  // Collectives run in the order of their calls, so who waits for the last has all of them.
+  if (!works_.empty()) communicator_.Wait(works_.back(), stream_);
   works_.clear();
   ready_.assign(ready_.size(), false);
   for (size_t b = 0; b < plan_.buckets.size(); ++b) {

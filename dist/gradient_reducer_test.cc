@@ -19,6 +19,7 @@ class RecordingCommunicator final : public Communicator {
  public:
   RecordingCommunicator() : Communicator(0, 3) {}
   void Wait(Work work, Stream stream) override { waited.push_back(work.sequence); }
+  double waited_ms() override { return 0; }
   void Abort() override {}
   Position position() const override { return {}; }
 
@@ -64,7 +65,7 @@ TEST_F(GradientReducerTest, BucketsLeaveInOrderAsTheyBecomeReady) {
   reducer.MarkReady(plan_.slots_member());
   EXPECT_EQ(reducer.num_launched(), 3);
   reducer.Finish();
-  EXPECT_THAT(communicator_.waited, ElementsAre(1, 2, 3));
+  EXPECT_THAT(communicator_.waited, ElementsAre(3)) << "the last one ends behind all others";
 }
 
 TEST_F(GradientReducerTest, EveryElementIsSummedOnceInAnyOrderOfMarksInEveryStep) {

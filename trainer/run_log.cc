@@ -2,16 +2,46 @@
 
 #include <cerrno>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/status.h"
 
 namespace lockstep {
+namespace {
+
+using FilePtr = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
+
+// Continues the file behind `last_step`, whose lines begin with {"step":N.
+absl::StatusOr<FilePtr> OpenTimes(const std::string& path, int64_t last_step) {
+  std::string kept;
+  if (last_step >= 0 && FileExists(path)) {
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+    for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+      absl::string_view rest = line;
+      int64_t step = 0;
+      const bool whole = absl::ConsumePrefix(&rest, "{\"step\":") && absl::EndsWith(rest, "]}") &&
+                         absl::SimpleAtoi(rest.substr(0, rest.find(',')), &step);
+      if (whole && step <= last_step) absl::StrAppend(&kept, line, "\n");
+    }
+  }
+  RETURN_IF_ERROR(WriteFileAtomically(path, kept));
+  FilePtr file(std::fopen(path.c_str(), "a"), &std::fclose);
+  if (file == nullptr) return SystemError(path, "cannot open", errno);
+  return file;
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<RunLog>> RunLog::Open(const std::string& folder, int64_t last_step,
                                                      int64_t num_steps, int64_t logging_steps) {
   auto log = std::make_unique<RunLog>();
   ASSIGN_OR_RETURN(log->metrics_, MetricsLog::Open(JoinPath(folder, "metrics.jsonl"), last_step));
   ASSIGN_OR_RETURN(log->events_, EventFile::Create(JoinPath(folder, "tensorboard")));
+  ASSIGN_OR_RETURN(log->times_, OpenTimes(JoinPath(folder, "timings.jsonl"), last_step));
   const std::string log_path = JoinPath(folder, "logs/rank-0.log");
   log->log_file_.reset(std::fopen(log_path.c_str(), "a"));
   if (log->log_file_ == nullptr) return SystemError(log_path, "cannot open", errno);
@@ -38,6 +68,14 @@ absl::Status RunLog::Add(const EvalRecord& record) {
   for (const auto& progress : progress_) progress->Eval(record);
   RETURN_IF_ERROR(events_->AddScalar("eval/loss", record.step, record.eval_loss));
   return metrics_->Add(record);
+}
+
+absl::Status RunLog::AddTimes(const std::string& lines) {
+  if (times_ == nullptr || lines.empty()) return absl::OkStatus();
+  const bool written = std::fwrite(lines.data(), 1, lines.size(), times_.get()) == lines.size();
+  if (written && std::fflush(times_.get()) == 0) return absl::OkStatus();
+  return SystemError("timings.jsonl", "cannot write", errno,
+                     "free some space and start the same command again: it resumes");
 }
 
 void RunLog::Say(const std::string& line) {

@@ -1,6 +1,6 @@
-// Where a run's figures go: metrics.jsonl, TensorBoard, the terminal, and logs/rank-0.log, which
-// has what the terminal was told. Rank 0 has one that speaks; that of the other ranks takes
-// everything and is silent.
+// Where a run's figures go: metrics.jsonl, timings.jsonl (step_times.h), TensorBoard, the terminal,
+// and logs/rank-0.log, which has what the terminal was told. Rank 0 has one that speaks; that of
+// the other ranks takes everything and is silent.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +28,7 @@ class RunLog {
 
   absl::Status Add(const StepRecord& record);
   absl::Status Add(const EvalRecord& record);
+  absl::Status AddTimes(const std::string& lines);
   void Say(const std::string& line);
 
   // Empty if silent.
@@ -36,6 +37,7 @@ class RunLog {
  private:
   std::unique_ptr<MetricsLog> metrics_;
   std::unique_ptr<EventFile> events_;
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> times_{nullptr, &std::fclose};
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> log_file_{nullptr, &std::fclose};
   std::vector<std::unique_ptr<Progress>> progress_;  // terminal and log file
 };

@@ -14,6 +14,7 @@
 #include "trainer/data_parallel.h"
 #include "trainer/evaluate.h"
 #include "trainer/step_gradient.h"
+#include "trainer/step_times.h"
 
 namespace lockstep {
 namespace {
@@ -68,6 +69,12 @@ nn::LrSchedule ScheduleOf(const OptimizerOptions& o, int64_t num_steps) {
   return schedule;
 }
 
+int64_t TokensOf(const std::vector<data::Pack>& packs) {
+  int64_t tokens = 0;
+  for (const data::Pack& pack : packs) tokens += pack.num_tokens();
+  return tokens;
+}
+
 // The loop's parts, named so that Train() below reads like the algorithm.
 class Loop {
  public:
@@ -79,19 +86,30 @@ class Loop {
                    dist::kOverflowSlot),
         schedule_(ScheduleOf(run.options.optimizer, run.num_steps)),
         loader_(*run.data.documents.train, run.data.train.pieces, *run.data.plan, run.world.rank(),
-                run.world.size(), run.state.step) {
+                run.world.size(), run.state.step),
+        times_(&run.world.communicator()) {
     forward_.checkpointing = run.options.gradient_checkpointing;
     forward_.dropout = true;
   }
 
   absl::StatusOr<Ending> Train() {
+    ASSIGN_OR_RETURN(const Ending ending, Steps());
+    RETURN_IF_ERROR(run_.log.AddTimes(times_.Flush()));
+    if (const std::string times = times_.Summary(); !times.empty()) run_.log.Say(times);
+    return ending;
+  }
+
+ private:
+  absl::StatusOr<Ending> Steps() {
     if (run_.state.step == 0) {
       RETURN_IF_ERROR(EvaluateNow());
       if (IsBestSoFar()) RETURN_IF_ERROR(Save());
     }
     while (run_.state.step < run_.num_steps) {
       const Clock::time_point start = Clock::now();
+      const double waited_ms = run_.world.communicator().waited_ms();
       const data::RankStep work = loader_.Next();
+      const double load_s = SecondsSince(start);
 
       // The gradient of the mean loss: a sum over the packs of all ranks, exact in any order.
       const StepSums sums = StepGradient(
@@ -104,7 +122,11 @@ class Loop {
       const double grad_norm = nn::ToHost<double>(run_.context, optimizer_.grad_norm())[0];
       ++run_.state.step;
 
-      RETURN_IF_ERROR(Log(work, sums, grad_norm, learning_rate, SecondsSince(start)));
+      const double step_s = SecondsSince(start);
+      RETURN_IF_ERROR(Log(work, sums, grad_norm, learning_rate, step_s));
+      RETURN_IF_ERROR(run_.log.AddTimes(times_.Add(
+          {run_.state.step, 1e3 * step_s, run_.world.communicator().waited_ms() - waited_ms,
+           1e3 * load_s, TokensOf(work.packs)})));
       if (Due(run_.state.step, run_.options.eval_steps, run_.num_steps)) {
         RETURN_IF_ERROR(EvaluateNow());
       }
@@ -119,7 +141,6 @@ class Loop {
     return Ending::kDone;
   }
 
- private:
   void Report(const char* phase, int64_t pack = -1) {
     run_.world.heartbeat().Report({phase, run_.state.step + 1, pack});
   }
@@ -193,6 +214,7 @@ class Loop {
   nn::AdamW optimizer_;
   const nn::LrSchedule schedule_;
   data::StepLoader loader_;
+  StepTimes times_;
   nn::ForwardOptions forward_;
 };
 

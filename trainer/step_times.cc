@@ -1,0 +1,115 @@
+#include "trainer/step_times.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+
+namespace lockstep {
+namespace {
+
+constexpr size_t kMaxPending = 64;
+constexpr size_t kMaxGathered = 8192;  // values at once: 64 KiB (kMaxHostBytes of NCCL)
+constexpr int64_t kWarmUp = 2;         // steps
+
+// [rank][step] of `mine`, one value for each pending step.
+std::vector<double> Gather(dist::Communicator& communicator, std::vector<double> mine) {
+  const Stream host;
+  std::vector<double> all(mine.size() * static_cast<size_t>(communicator.size()));
+  const auto view = [&](std::vector<double>& values) {
+    return MakeView(values.data(), DType::kF64, host.device, {static_cast<int64_t>(values.size())});
+  };
+  communicator.Wait(communicator.AllGather(view(mine), view(all), host, "step times"), host);
+  return all;
+}
+
+std::string Line(absl::Span<const StepTime> ranks) {
+  const auto values = [&](auto value) {
+    return absl::StrCat("[",
+                        absl::StrJoin(ranks, ",",
+                                      [&](std::string* out, const StepTime& t) {
+                                        absl::StrAppendFormat(out, "%.3f", value(t));
+                                      }),
+                        "]");
+  };
+  const auto tokens = [](std::string* out, const StepTime& t) { absl::StrAppend(out, t.tokens); };
+  return absl::StrCat("{\"step\":", ranks[0].step,
+                      ",\"step_ms\":", values([](auto& t) { return t.step_ms; }),
+                      ",\"own_ms\":", values([](auto& t) { return t.own_ms(); }),
+                      ",\"exposed_ms\":", values([](auto& t) { return t.exposed_ms; }),
+                      ",\"load_ms\":", values([](auto& t) { return t.load_ms; }), ",\"tokens\":[",
+                      absl::StrJoin(ranks, ",", tokens), "]}\n");
+}
+
+}  // namespace
+
+StepTimes::StepTimes(dist::Communicator* communicator)
+    : communicator_(communicator),
+      capacity_(std::clamp<size_t>(kMaxGathered / static_cast<size_t>(communicator->size()), 1,
+                                   kMaxPending)),
+      own_ms_(static_cast<size_t>(communicator->size())) {}
+
+std::string StepTimes::Add(const StepTime& mine) {
+  pending_.push_back(mine);
+  return pending_.size() < capacity_ ? "" : Flush();
+}
+
+std::string StepTimes::Flush() {
+  const size_t steps = pending_.size();
+  if (steps == 0) return "";
+  const auto gather = [&](auto value) {
+    std::vector<double> mine;
+    for (const StepTime& time : pending_) mine.push_back(static_cast<double>(value(time)));
+    return Gather(*communicator_, std::move(mine));
+  };
+  const std::vector<double> step_ms = gather([](auto& t) { return t.step_ms; });
+  const std::vector<double> exposed_ms = gather([](auto& t) { return t.exposed_ms; });
+  const std::vector<double> load_ms = gather([](auto& t) { return t.load_ms; });
+  const std::vector<double> tokens = gather([](auto& t) { return t.tokens; });
+  std::string lines;
+  for (size_t s = 0; s < steps; ++s) {
+    std::vector<StepTime> ranks;
+    for (size_t at = s; at < step_ms.size(); at += steps) {
+      ranks.push_back({pending_[s].step, step_ms[at], exposed_ms[at], load_ms[at],
+                       static_cast<int64_t>(tokens[at])});
+    }
+    Count(ranks);
+    lines += Line(ranks);
+  }
+  pending_.clear();
+  return lines;
+}
+
+void StepTimes::Count(absl::Span<const StepTime> ranks) {
+  if (++num_seen_ <= kWarmUp) return;
+  ++num_counted_;
+  const auto n = static_cast<double>(ranks.size());
+  double least = ranks[0].exposed_ms, sum = 0;
+  for (size_t r = 0; r < ranks.size(); ++r) {
+    step_ms_ += ranks[r].step_ms / n;
+    load_ms_ += ranks[r].load_ms / n;
+    own_ms_[r] += ranks[r].own_ms();
+    least = std::min(least, ranks[r].exposed_ms);
+    sum += ranks[r].exposed_ms;
+  }
+  exposed_ms_ += least;
+  late_ms_ += sum / n - least;
+}
+
+std::string StepTimes::Summary() const {
+  if (own_ms_.size() < 2 || num_counted_ == 0) return "";
+  const auto steps = static_cast<double>(num_counted_);
+  const auto part = [&](double sum) {
+    return absl::StrFormat("%.2f ms (%.2f %%)", sum / steps, 100 * sum / step_ms_);
+  };
+  const auto [least, most] = std::minmax_element(own_ms_.begin(), own_ms_.end());
+  return absl::StrFormat(
+      "of a step of %.2f ms: sums that nothing hid %s, waiting for the step's slowest rank %s, "
+      "loading %s; own work %.2f ms (rank %d) to %.2f ms (rank %d)",
+      step_ms_ / steps, part(exposed_ms_), part(late_ms_), part(load_ms_), *least / steps,
+      static_cast<int>(least - own_ms_.begin()), *most / steps,
+      static_cast<int>(most - own_ms_.begin()));
+}
+
+}  // namespace lockstep

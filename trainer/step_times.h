@@ -1,0 +1,54 @@
+// How long each rank took for each step, and what it waited for: timings.jsonl, a line a step with
+// a value for every rank.
+//
+//   {"step":7,"step_ms":[452.1,452.0],"own_ms":[451.2,447.1],"exposed_ms":[0.8,4.8],
+//    "load_ms":[0.1,0.1],"tokens":[8192,8051]}
+//
+// exposed_ms is what the rank's stream stood still for the ranks' sums (Communicator::waited_ms):
+// the end of the last sum that nothing hides, the same for all, and the lateness of the slowest
+// rank. load_ms is the wait for the loader, own_ms the rest of step_ms: the rank's own work.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "dist/communicator.h"
+
+namespace lockstep {
+
+// One step of one rank.
+struct StepTime {
+  int64_t step = 0;
+  double step_ms = 0, exposed_ms = 0, load_ms = 0;
+  int64_t tokens = 0;  // of the rank's own packs
+
+  double own_ms() const { return step_ms - exposed_ms - load_ms; }
+};
+
+// All ranks' times, gathered now and then; the figures of a step are not worth a collective each.
+class StepTimes {
+ public:
+  explicit StepTimes(dist::Communicator* communicator);
+
+  // Collective, all ranks add the same steps. Returns the lines of steps that became known by it.
+  std::string Add(const StepTime& mine);
+  std::string Flush();
+
+  // Where the steps' time went, on average over all but the run's first two steps; "" where nobody
+  // has to wait for others.
+  std::string Summary() const;
+
+ private:
+  void Count(absl::Span<const StepTime> ranks);
+
+  dist::Communicator* const communicator_;
+  const size_t capacity_;
+  std::vector<StepTime> pending_;
+  int64_t num_seen_ = 0, num_counted_ = 0;
+  double step_ms_ = 0, load_ms_ = 0, exposed_ms_ = 0, late_ms_ = 0;  // sums over the counted steps
+  std::vector<double> own_ms_;                                       // the same, by rank
+};
+
+}  // namespace lockstep
