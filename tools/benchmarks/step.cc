@@ -1,4 +1,4 @@
-#include "tools/step_bench/step.h"
+#include "tools/benchmarks/step.h"
 
 #include <random>
 

@@ -1,13 +1,4 @@
-// Measures what the sum of a step's gradients over the GPUs costs: alone, and beside products.
-//
-//   bazel run //tools:all_reduce_bench -- --nproc_per_node=2 --max_channels=4
-//
-// One line for each dtype and number of buckets:
-//   alone    from the first bucket's call to the last one's end, nothing else running
-//   beside   what the same sums add to a row of products that hides them: SMs and memory taken away
-// as the median of the rounds, [least .. most]; of every round the slowest rank counts. Rounds of
-// all measurements alternate, as the GPU's clock depends on what ran before.
-#include <gflags/gflags.h>
+#include "tools/benchmarks/all_reduce.h"
 
 #include <algorithm>
 #include <chrono>
@@ -25,13 +16,6 @@
 #include "tensor/kernels/gemm.h"
 #include "tensor/runtime.h"
 #include "tensor/tensor.h"
-#include "trainer/command_line.h"
-
-DEFINE_int32(nproc_per_node, 0, "ranks; 0: all GPUs");
-DEFINE_int32(max_channels, 0, "thread blocks of NCCL; 0: the trainer's");
-DEFINE_int64(numel, 42 << 20, "gradients; rank 16 on all linear layers of an 8B model has 42 M");
-DEFINE_int32(products, 24, "products of [8192, 4096] by [4096, 4096] in bf16, beside the sums");
-DEFINE_int32(rounds, 7, "measurements of each figure");
 
 namespace lockstep {
 namespace {
@@ -42,8 +26,9 @@ double Now() {
 
 class Bench {
  public:
-  Bench(const Context& context, dist::Communicator& communicator)
-      : context_(context),
+  Bench(const AllReduceOptions& options, const Context& context, dist::Communicator& communicator)
+      : options_(options),
+        context_(context),
         communicator_(communicator),
         x_(RandomBf16({8192, 4096})),
         w_(RandomBf16({4096, 4096})),
@@ -59,12 +44,12 @@ class Bench {
     for (const DType dtype : {DType::kI64, DType::kF32}) {
       for (const int64_t buckets : {1, 4, 32}) lines.push_back({dtype, buckets, {}, {}});
     }
-    const Tensor values = Tensor::Empty(*context_.allocator, DType::kI64, {FLAGS_numel});
+    const Tensor values = Tensor::Empty(*context_.allocator, DType::kI64, {options_.numel});
     kernels::Fill(context_.stream, values.Mutable("bench"), 0.0);
-    for (int round = -1; round < FLAGS_rounds; ++round) {
+    for (int round = -1; round < options_.rounds; ++round) {
       for (Line& line : lines) {
         const View data =
-            MakeView(values.view().data, line.dtype, context_.stream.device, {FLAGS_numel});
+            MakeView(values.view().data, line.dtype, context_.stream.device, {options_.numel});
         const double alone = Milliseconds([&] { Sum(data, line.buckets, [] {}); });
         const double products = Milliseconds([&] { Multiply(); });
         const double both = Milliseconds([&] { Sum(data, line.buckets, [&] { Multiply(); }); });
@@ -75,7 +60,7 @@ class Bench {
       }
     }
     if (communicator_.rank() != 0) return;
-    std::printf("%d products: %s ms\n", FLAGS_products, Spread(products_).c_str());
+    std::printf("%d products: %s ms\n", options_.products, Spread(products_).c_str());
     for (const Line& line : lines) {
       std::printf("%-4s %3d buckets  alone %s ms  beside %s ms\n", NameOf(line.dtype),
                   static_cast<int>(line.buckets), Spread(line.alone).c_str(),
@@ -97,7 +82,7 @@ class Bench {
   }
 
   void Multiply() const {
-    for (int i = 0; i < FLAGS_products; ++i) {
+    for (int i = 0; i < options_.products; ++i) {
       kernels::Gemm(context_.stream, x_, kernels::Transposed(w_.view()), y_.Mutable("bench"));
     }
   }
@@ -107,7 +92,7 @@ class Bench {
     std::vector<dist::Communicator::Work> works;
     for (int64_t b = 0; b < buckets; ++b) {
       works.push_back(communicator_.AllReduce(
-          data.Slice(0, FLAGS_numel * b / buckets, FLAGS_numel * (b + 1) / buckets),
+          data.Slice(0, options_.numel * b / buckets, options_.numel * (b + 1) / buckets),
           dist::ReduceOp::kSum, context_.stream, "bench"));
     }
     meanwhile();
@@ -133,56 +118,51 @@ class Bench {
     return text;
   }
 
+  const AllReduceOptions options_;
   const Context context_;
   dist::Communicator& communicator_;
   const Tensor x_, w_, y_;
   std::vector<double> products_;
 };
 
-absl::Status RunRank(const dist::LaunchEnv& env) {
+absl::Status RunRank(const AllReduceOptions& options, const dist::LaunchEnv& env) {
   ASSIGN_OR_RETURN(const auto runtime,
                    Runtime::Open({DeviceType::kCUDA, static_cast<int8_t>(env.local_rank)}));
   dist::NcclOptions nccl;
   nccl.device = runtime->context().stream.device;
-  if (FLAGS_max_channels > 0) nccl.max_channels = FLAGS_max_channels;
-  dist::WorldOptions options;
-  options.device = runtime->Describe();
+  if (options.max_channels > 0) nccl.max_channels = options.max_channels;
+  dist::WorldOptions world_options;
+  world_options.device = runtime->Describe();
   const double start = Now();
-  options.make_communicator = [&](int rank, int size, dist::StoreClient& store,
-                                  dist::Communicator::FailureHandler on_failure) {
+  world_options.make_communicator = [&](int rank, int size, dist::StoreClient& store,
+                                        dist::Communicator::FailureHandler on_failure) {
     nccl.on_failure = std::move(on_failure);
     return dist::MakeNcclCommunicator(rank, size, store, nccl);
   };
-  ASSIGN_OR_RETURN(const auto world, dist::JoinWorld(env, options));
+  ASSIGN_OR_RETURN(const auto world, dist::JoinWorld(env, world_options));
   if (env.rank == 0) {
     std::printf("%d ranks, %s, at most %d channels, %lld values; joined in %.1f s\n",
-                env.world_size, options.device.c_str(), nccl.max_channels,
-                static_cast<long long>(FLAGS_numel), Now() - start);
+                env.world_size, world_options.device.c_str(), nccl.max_channels,
+                static_cast<long long>(options.numel), Now() - start);
   }
   world->heartbeat().Report({"bench"});
-  Bench(runtime->context(), world->communicator()).Run();
+  Bench(options, runtime->context(), world->communicator()).Run();
   world->Leave();
   return absl::OkStatus();
 }
 
-absl::Status Launch(const std::vector<std::string>& argv) {
+}  // namespace
+
+absl::Status BenchAllReduce(const AllReduceOptions& options,
+                            const std::vector<std::string>& command_line) {
   dist::LaunchFlags flags;
   flags.nproc_per_node =
-      FLAGS_nproc_per_node > 0 ? FLAGS_nproc_per_node : std::max(1, CudaDeviceCount());
+      options.nproc_per_node > 0 ? options.nproc_per_node : std::max(1, CudaDeviceCount());
   ASSIGN_OR_RETURN(const auto env, dist::ResolveLaunch(dist::ReadEnvironment(), flags));
-  if (env.role == dist::Role::kRank) return RunRank(env);
-  const int code = dist::Supervise(env, dist::SuperviseOptions(), argv);
+  if (env.role == dist::Role::kRank) return RunRank(options, env);
+  const int code = dist::Supervise(env, dist::SuperviseOptions(), command_line);
   if (code == 0) return absl::OkStatus();
   return absl::AbortedError(absl::StrCat("the ranks ended with exit code ", code));
 }
 
-}  // namespace
 }  // namespace lockstep
-
-int main(int argc, char** argv) {
-  const std::vector<std::string> all(argv, argv + argc);
-  return lockstep::ToolMain(argc, argv,
-                            "Measures sums of gradients over GPUs.\n  all_reduce_bench "
-                            "--nproc_per_node=2",
-                            [&](const std::vector<std::string>&) { return lockstep::Launch(all); });
-}

@@ -1,4 +1,4 @@
-#include "tools/step_bench/activity.h"
+#include "tools/benchmarks/activity.h"
 
 namespace lockstep {
 

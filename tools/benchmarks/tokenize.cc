@@ -1,6 +1,5 @@
-// Measures a tokenizer: load time from JSON and from the cache, and megabytes of text per second
-// with one thread and with all, on the texts of a JSONL file.
-#include <gflags/gflags.h>
+#include "tools/benchmarks/tokenize.h"
+
 #include <simdjson.h>
 
 #include <algorithm>
@@ -15,13 +14,6 @@
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "data/tokenizer/tokenizer.h"
-#include "trainer/command_line.h"
-
-DEFINE_string(model, "", "tokenizer.json");
-DEFINE_string(data, "", "JSONL file; every string of its objects is a text");
-DEFINE_string(cache_dir, "", "where the parsed form is kept; empty: the cache is not measured");
-DEFINE_int32(repeat, 5, "measurements; the best one counts");
-DEFINE_int32(threads, 0, "most threads; 0: all cores");
 
 namespace lockstep {
 namespace {
@@ -50,9 +42,10 @@ absl::StatusOr<std::vector<std::string>> ReadTexts(const std::string& path) {
   return texts;
 }
 
-absl::StatusOr<double> LoadSeconds(const std::string& path, const std::string& cache_dir) {
+absl::StatusOr<double> LoadSeconds(const std::string& path, const std::string& cache_dir,
+                                   int rounds) {
   double best = 1e9;
-  for (int i = 0; i < FLAGS_repeat; ++i) {
+  for (int i = 0; i < rounds; ++i) {
     const double start = Now();
     ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(path, {cache_dir}));
     best = std::min(best, Now() - start);
@@ -60,27 +53,25 @@ absl::StatusOr<double> LoadSeconds(const std::string& path, const std::string& c
   return best;
 }
 
-absl::Status Run(const std::vector<std::string>&) {
-  const std::string path = UserPath(FLAGS_model);
-  ASSIGN_OR_RETURN(const double parse_seconds, LoadSeconds(path, ""));
-  std::printf("load from JSON   %8.3f s\n", parse_seconds);
-  if (!FLAGS_cache_dir.empty()) {
-    const std::string cache_dir = UserPath(FLAGS_cache_dir);
-    RETURN_IF_ERROR(Tokenizer::Load(path, {cache_dir}).status());
-    ASSIGN_OR_RETURN(const double cache_seconds, LoadSeconds(path, cache_dir));
-    std::printf("load from cache  %8.3f s\n", cache_seconds);
-  }
+}  // namespace
+
+absl::Status BenchTokenizer(const std::string& path, const std::string& cache_dir,
+                            const std::string& data, int rounds) {
+  ASSIGN_OR_RETURN(const double parse_seconds, LoadSeconds(path, "", rounds));
+  RETURN_IF_ERROR(Tokenizer::Load(path, {cache_dir}).status());
+  ASSIGN_OR_RETURN(const double cache_seconds, LoadSeconds(path, cache_dir, rounds));
+  std::printf("load from JSON   %8.3f s\nload from cache  %8.3f s\n", parse_seconds, cache_seconds);
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(path, {}));
-  ASSIGN_OR_RETURN(const std::vector<std::string> texts, ReadTexts(UserPath(FLAGS_data)));
+  ASSIGN_OR_RETURN(const std::vector<std::string> texts, ReadTexts(data));
   size_t bytes = 0;
   for (const std::string& text : texts) bytes += text.size();
-  const int most = FLAGS_threads > 0 ? FLAGS_threads : NumThreads();
+  const int most = NumThreads();
   std::vector<int64_t> counts(texts.size());
   for (int threads = 1; threads <= most; threads *= 2) {
     for (const bool offsets : {false, true}) {
       SetNumThreads(threads);
       double best = 1e9;
-      for (int i = 0; i < FLAGS_repeat; ++i) {
+      for (int i = 0; i < rounds; ++i) {
         const double start = Now();
         ParallelForRange(static_cast<int64_t>(texts.size()), 64, [&](int64_t begin, int64_t end) {
           for (int64_t t = begin; t < end; ++t) {
@@ -101,12 +92,4 @@ absl::Status Run(const std::vector<std::string>&) {
   return absl::OkStatus();
 }
 
-}  // namespace
 }  // namespace lockstep
-
-int main(int argc, char** argv) {
-  return lockstep::ToolMain(argc, argv,
-                            "Measures how fast a tokenizer loads and tokenizes.\n\n"
-                            "  tokenize_bench --model=tokenizer.json --data=train.jsonl",
-                            lockstep::Run);
-}

@@ -1,15 +1,17 @@
-#include "tools/step_bench/shapes.h"
+#include "tools/benchmarks/shapes.h"
 
 #include <cstdlib>
 #include <filesystem>
 #include <random>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "nlohmann/json.hpp"
-#include "nn/host_tensor.h"
+#include "nn/modules.h"
 #include "tensor/half.h"
 #include "tensor/runtime.h"
 
@@ -58,8 +60,12 @@ class RepeatedBlock final : public nn::WeightSource {
 
   absl::Status Fill(const Context& context, const std::string& name,
                     const Tensor& destination) const override {
+    Write(context, absl::EndsWith(name, "norm.weight"), destination);
+    return absl::OkStatus();
+  }
+
+  void Write(const Context& context, bool is_norm, const Tensor& destination) const {
     const bool half = destination.dtype() == DType::kBF16;
-    const bool is_norm = absl::EndsWith(name, "norm.weight");
     const void* from = half ? static_cast<const void*>((is_norm ? half_ones_ : halves_).data())
                             : (is_norm ? ones_ : block_).data();
     const auto size = static_cast<int64_t>((is_norm ? ones_ : block_).size());
@@ -68,7 +74,6 @@ class RepeatedBlock final : public nn::WeightSource {
       const Tensor part = flat.Slice(0, begin, std::min(begin + size, flat.numel()));
       CopyToDevice(context.stream, from, part.Mutable("random"));
     }
-    return absl::OkStatus();
   }
 
  private:
@@ -78,23 +83,50 @@ class RepeatedBlock final : public nn::WeightSource {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<nn::Model>> RandomModel(const Context& context,
-                                                       const std::string& shape,
-                                                       nn::ModelOptions options) {
+absl::StatusOr<std::string> ShapeConfig(absl::string_view name) {
   for (const Shape& known : kShapes) {
-    if (shape != known.name) continue;
-    std::string folder =
-        (std::filesystem::temp_directory_path() / "lockstep_bench_XXXXXX").string();
-    if (mkdtemp(folder.data()) == nullptr) return UserError(folder, "cannot make this folder");
-    RETURN_IF_ERROR(WriteFileAtomically(JoinPath(folder, "config.json"), ConfigOf(known).dump(1)));
-    const RepeatedBlock weights;
-    options.directory = folder;
-    options.weights = &weights;
-    auto model = nn::Model::Load(context, options);
-    std::filesystem::remove_all(folder);
-    return model;
+    if (name == known.name) return ConfigOf(known).dump(1);
   }
-  return UserError("--shape", "want 8b, 1b, 135m or tiny, got \"" + shape + "\"");
+  return UserError("--shape", absl::StrCat("want 8b, 1b, 135m or tiny, got \"", name, "\""),
+                   "--model=FOLDER takes any other config.json");
+}
+
+absl::StatusOr<std::unique_ptr<nn::Model>> RandomModel(const Context& context,
+                                                       const std::string& config_json,
+                                                       nn::ModelOptions options) {
+  std::string folder = (std::filesystem::temp_directory_path() / "lockstep_bench_XXXXXX").string();
+  if (mkdtemp(folder.data()) == nullptr) return SystemError(folder, "cannot make", errno);
+  const absl::Cleanup remove = [&] {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder, ignored);
+  };
+  RETURN_IF_ERROR(WriteFileAtomically(JoinPath(folder, "config.json"), config_json));
+  const RepeatedBlock weights;
+  options.directory = folder;
+  options.weights = &weights;
+  return nn::Model::Load(context, options);
+}
+
+void FillRandom(const Context& context, const Tensor& tensor) {
+  RepeatedBlock().Write(context, /*is_norm=*/false, tensor);
+}
+
+double StepFlops(const nn::ModelConfig& config, int64_t lora_weights, int64_t documents,
+                 int64_t length) {
+  const nn::ModelModules modules = nn::ModulesOf(config);
+  double weights = 0;
+  for (const nn::LayerModules& layer : modules.layers) {
+    for (const nn::MergedLinear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
+      weights += static_cast<double>(linear->in()) * linear->out();
+    }
+  }
+  const double tokens = static_cast<double>(documents) * length;
+  const double supervised = tokens - static_cast<double>(documents);
+  const double head = static_cast<double>(config.vocab_size) * config.hidden_size;
+  const double pairs = static_cast<double>(documents) * length * (length + 1) / 2;
+  const double attention = 7.0 * 2 * pairs * config.num_heads * config.head_dim;
+  return 4 * weights * tokens + 4 * head * supervised + 6.0 * lora_weights * tokens +
+         attention * config.num_layers();
 }
 
 }  // namespace lockstep

@@ -6,7 +6,7 @@
 #include <mutex>
 
 #include "base/check.h"
-#include "tools/step_bench/activity.h"
+#include "tools/benchmarks/activity.h"
 
 namespace lockstep {
 namespace {

@@ -1,6 +1,4 @@
-// How equal the work of ranks is, by batch size and number of ranks, and how fast steps are
-// planned; docs/data.md has the figures.
-#include <gflags/gflags.h>
+#include "tools/benchmarks/plan.h"
 
 #include <algorithm>
 #include <chrono>
@@ -14,19 +12,10 @@
 #include "data/selection.h"
 #include "data/step_plan.h"
 #include "nn/config.h"
-#include "trainer/command_line.h"
-#include "trainer/data_flags.h"
 #include "trainer/training_data.h"
-
-DEFINE_int64(documents, 1000000, "Documents of made-up lengths whose planning is timed.");
 
 namespace lockstep {
 namespace {
-
-constexpr char kUsage[] =
-    "Prints how much more work the slowest rank of a step has than the mean of the ranks, and the\n"
-    "time to plan --documents documents.\n\n"
-    "  plan_bench --model=DIR --train_file=DATA.jsonl";
 
 struct Excess {
   double mean = 0, worst = 0;  // over the steps of an epoch but for its last, which is short
@@ -97,22 +86,16 @@ void TimePlanning(int64_t documents) {
       long{documents}, plan_s, epoch_s, seek_s * 1e3);
 }
 
-absl::Status RunPlanBench() {
-  ASSIGN_OR_RETURN(const DataOptions options, ReadDataFlags());
+}  // namespace
+
+absl::Status BenchPlan(const DataOptions& options, int64_t documents) {
   ASSIGN_OR_RETURN(const nn::ModelConfig model, nn::ReadModelConfig(options.model));
-  ASSIGN_OR_RETURN(const Documents documents, LoadDocuments(options, model, nullptr));
+  ASSIGN_OR_RETURN(const Documents loaded, LoadDocuments(options, model, nullptr));
   ASSIGN_OR_RETURN(const data::Selection selection,
-                   data::SelectPieces(*documents.train, options.length));
+                   data::SelectPieces(*loaded.train, options.length));
   PrintTable(selection.pieces);
-  TimePlanning(FLAGS_documents);
+  TimePlanning(documents);
   return absl::OkStatus();
 }
 
-}  // namespace
 }  // namespace lockstep
-
-int main(int argc, char** argv) {
-  return lockstep::ToolMain(argc, argv, lockstep::kUsage, [](const std::vector<std::string>&) {
-    return lockstep::RunPlanBench();
-  });
-}

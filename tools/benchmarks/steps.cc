@@ -1,0 +1,207 @@
+#include "tools/benchmarks/steps.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "base/status.h"
+#include "nn/model.h"
+#include "tensor/kernels/gemm.h"
+#include "tensor/runtime.h"
+#include "tools/benchmarks/activity.h"
+#include "tools/benchmarks/shapes.h"
+#include "tools/benchmarks/step.h"
+
+namespace lockstep {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double MillisecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+// The kind of work that a kernel does, from its name.
+const char* KindOf(const std::string& name) {
+  const auto has = [&](const char* part) { return absl::StrContains(name, part); };
+  if (has("cudnn") || has("sdpa") || has("fmha") || has("flash") || has("Attention")) {
+    return "attention";
+  }
+  if (has("gemm") || has("nvjet") || has("cutlass") || has("splitK") || has("cublas")) {
+    return "gemm";
+  }
+  if (absl::StartsWith(name, "copy of") || absl::StartsWith(name, "fill of")) return "copy, fill";
+  return "pointwise";
+}
+
+// Shares of one step: they add up to the time from its first kernel's start to its last one's end.
+void PrintTable(const std::vector<Activity>& activities, int top) {
+  if (activities.empty()) return;
+  std::map<std::string, double> kinds;
+  std::map<std::string, std::pair<int, double>> kernels;
+  double busy = 0, last = activities[0].start_us;
+  for (const Activity& activity : activities) {
+    const double us = activity.end_us - activity.start_us;
+    busy += us;
+    kinds[KindOf(activity.name)] += us;
+    last = std::max(last, activity.end_us);
+    auto& kernel = kernels[activity.name];
+    ++kernel.first;
+    kernel.second += us;
+  }
+  const double span = last - activities[0].start_us;
+  kinds["idle"] = span - busy;
+  for (const auto& [kind, us] : kinds) {
+    absl::PrintF("  %-11s %9.3f ms %5.1f %%\n", kind, us * 1e-3, 100 * us / span);
+  }
+  std::vector<std::pair<double, std::string>> order;
+  for (const auto& [name, kernel] : kernels) order.push_back({kernel.second, name});
+  std::sort(order.rbegin(), order.rend());
+  order.resize(std::min<size_t>(order.size(), top));
+  for (const auto& [us, name] : order) {
+    const int count = kernels[name].first;
+    absl::PrintF("  %9.3f ms  %5d × %9.1f µs  %s\n", us * 1e-3, count, us / count, name);
+  }
+}
+
+// The rate of a large matrix product, which no step can exceed: operations a second.
+double MeasureCeiling(const Context& context, DType dtype) {
+  const bool cuda = context.stream.device.type == DeviceType::kCUDA;
+  const int64_t size = cuda ? 8192 : 2048;
+  const int repeat = cuda ? 20 : 1;
+  std::vector<Tensor> matrices;
+  for (int i = 0; i < 3; ++i) {
+    matrices.push_back(Tensor::Empty(*context.allocator, dtype, {size, size}));
+    FillRandom(context, matrices[i]);
+  }
+  double best = 1e30;
+  for (int round = 0; round < 5; ++round) {
+    Synchronize(context.stream);
+    const Clock::time_point start = Clock::now();
+    for (int i = 0; i < repeat; ++i) {
+      kernels::Gemm(context.stream, matrices[0], matrices[1], matrices[2].Mutable("bench"));
+    }
+    Synchronize(context.stream);
+    best = std::min(best, MillisecondsSince(start) / repeat);
+  }
+  const auto edge = static_cast<double>(size);
+  return 2.0 * edge * edge * edge / (1e-3 * best);
+}
+
+double HostPeakGib() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / (1 << 20);
+}
+
+struct Times {
+  double mean = 0;            // of steps that are queued one behind the other
+  std::vector<double> alone;  // of single steps, each awaited; sorted
+  double queued = 0;          // the host's part of a step, at least
+};
+Times Time(const Context& context, const StepsOptions& options, BenchStep* step) {
+  for (int i = 0; i < options.warmup; ++i) step->Run();
+  Synchronize(context.stream);
+  Times times;
+  times.queued = 1e30;
+  const Clock::time_point begin = Clock::now();
+  for (int i = 0; i < options.steps; ++i) {
+    const Clock::time_point start = Clock::now();
+    step->Run();
+    times.queued = std::min(times.queued, MillisecondsSince(start));
+  }
+  Synchronize(context.stream);
+  times.mean = MillisecondsSince(begin) / options.steps;
+  for (int i = 0; i < options.steps; ++i) {
+    const Clock::time_point start = Clock::now();
+    step->Run();
+    Synchronize(context.stream);
+    times.alone.push_back(MillisecondsSince(start));
+  }
+  std::sort(times.alone.begin(), times.alone.end());
+  return times;
+}
+
+struct PackShape {
+  int64_t documents = 0, length = 0;
+};
+absl::StatusOr<PackShape> ParsePack(const std::string& pack) {
+  const std::vector<std::string> parts = absl::StrSplit(pack, 'x');
+  PackShape shape;
+  if (parts.size() != 2 || !absl::SimpleAtoi(parts[0], &shape.documents) ||
+      !absl::SimpleAtoi(parts[1], &shape.length) || shape.documents < 1 || shape.length < 2) {
+    return UserError("--packs", absl::StrCat("want documents x tokens of each, got \"", pack, "\""),
+                     "for example 2x4096,1x4096");
+  }
+  return shape;
+}
+
+void Measure(const Context& context, const StepsOptions& options, nn::Model* model,
+             const PackShape& pack) {
+  context.allocator->ResetPeak();
+  BenchStep step(context, model, pack.documents, pack.length, options.checkpointing);
+  const Times times = Time(context, options, &step);
+  absl::PrintF(
+      "%s %dx%d r=%d %s %s: %.0f tokens/s, %.1f ms a step (alone %.1f, %.1f to %.1f; queued in "
+      "%.1f), peak %.2f GiB (of the host %.2f), loss %.3f\n",
+      options.name, pack.documents, pack.length, options.lora_r, NameOf(options.dtype),
+      options.checkpointing_name, 1e3 * static_cast<double>(step.tokens()) / times.mean, times.mean,
+      times.alone[times.alone.size() / 2], times.alone.front(), times.alone.back(), times.queued,
+      static_cast<double>(context.allocator->peak_bytes()) / (1 << 30), HostPeakGib(), step.Loss());
+  const double flops =
+      StepFlops(model->config(), model->parameters().num_trainable(), pack.documents, pack.length);
+  const double rate = flops / (1e-3 * times.mean), ceiling = MeasureCeiling(context, options.dtype);
+  absl::PrintF("  %.3f TFLOP/s, %.0f %% of a large product's %.3f\n", 1e-12 * rate,
+               100 * rate / ceiling, 1e-12 * ceiling);
+  if (options.repeat) {
+    absl::PrintF("  gradient of one pack, twice: %s\n",
+                 step.HashOfGradient() == step.HashOfGradient() ? "equal bits" : "DIFFERENT BITS");
+  }
+  if (options.top > 0) {
+    step.Run();
+    Synchronize(context.stream);
+    StartWatching();
+    step.Run();
+    Synchronize(context.stream);
+    PrintTable(StopWatching(), options.top);
+  }
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+absl::Status BenchSteps(const StepsOptions& options) {
+  const Clock::time_point start = Clock::now();
+  std::vector<PackShape> packs;
+  for (const std::string& pack : options.packs) {
+    ASSIGN_OR_RETURN(packs.emplace_back(), ParsePack(pack));
+  }
+  ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(options.device));
+  nn::ModelOptions model_options;
+  model_options.lora = nn::LoraConfig{};
+  model_options.lora->r = options.lora_r;
+  model_options.lora->alpha = 2.0 * options.lora_r;
+  model_options.lora->init = nn::LoraInit::kFalse;  // products with zeros would draw less power
+  model_options.num_slots = 1;
+  model_options.compute_dtype = model_options.base_dtype = options.dtype;
+  ASSIGN_OR_RETURN(const auto model,
+                   RandomModel(runtime->context(), options.config_json, model_options));
+  Synchronize(runtime->context().stream);
+  absl::PrintF("%s; model ready after %.1f s\n", runtime->Describe(),
+               MillisecondsSince(start) * 1e-3);
+  std::fflush(stdout);
+  for (const PackShape& pack : packs) Measure(runtime->context(), options, model.get(), pack);
+  return absl::OkStatus();
+}
+
+}  // namespace lockstep

@@ -1,0 +1,32 @@
+// Measures training steps of LoRA on random weights and tokens: tokens a second, memory, and where
+// the time goes on a GPU.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "nn/decoder.h"
+#include "tensor/device.h"
+#include "tensor/dtype.h"
+
+namespace lockstep {
+
+struct StepsOptions {
+  Device device;
+  DType dtype;                     // of computation and of frozen weights
+  std::string config_json;         // whose shape it is
+  std::string name;                // of that shape, to be printed
+  std::vector<std::string> packs;  // documents x tokens of each: "2x4096"
+  int steps = 8, warmup = 2;       // measured, and before them
+  int lora_r = 16;                 // on all linear layers
+  nn::Checkpointing checkpointing = nn::Checkpointing::kNone;
+  std::string checkpointing_name;
+  int top = 0;         // kernels to list, of one more step on a GPU; 0: no table
+  bool repeat = true;  // also compute the gradient of one pack twice and compare the bits
+};
+
+// A line for each pack on standard output. Errors: UserError.
+absl::Status BenchSteps(const StepsOptions& options);
+
+}  // namespace lockstep
