@@ -92,6 +92,13 @@ absl::Status WriteFileAtomically(absl::string_view path, absl::string_view conte
   return file->Commit();
 }
 
+absl::Status SyncFile(absl::string_view path) {
+  const int fd = open(std::string(path).c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return SystemError(path, "cannot open", errno);
+  const absl::Cleanup close_fd = [fd] { close(fd); };
+  return fsync(fd) == 0 ? absl::OkStatus() : SystemError(path, "cannot fsync", errno);
+}
+
 absl::Status MakeDirectories(absl::string_view path) {
   for (size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
     const std::string prefix(path.substr(0, end));

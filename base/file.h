@@ -42,6 +42,9 @@ class AtomicFile {
   int fd_;  // -1 once committed
 };
 
+// Brings what was written to `path` to the disk.
+absl::Status SyncFile(absl::string_view path);
+
 // Makes `path` and its parents; fine if it is there already.
 absl::Status MakeDirectories(absl::string_view path);
 

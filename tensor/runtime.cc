@@ -42,6 +42,21 @@ class MetaRuntime : public Runtime {
   MetaAllocator allocator_;
 };
 
+// Memory of this process: a copy has happened when Begin returns.
+class PlainCopy final : public HostCopy {
+ public:
+  explicit PlainCopy(size_t bytes) : HostCopy(new char[bytes], bytes) {}
+  ~PlainCopy() override { delete[] data(); }
+
+  void Begin(const Stream& stream, const View& view) override {
+    CHECK(view.contiguous() && view.num_bytes() == bytes()) << "[host copy]";
+    ParallelForRange(view.num_bytes(), 1 << 20, [&](int64_t begin, int64_t end) {
+      std::memcpy(data() + begin, static_cast<const char*>(view.data) + begin, end - begin);
+    });
+  }
+  void Wait() const override {}
+};
+
 }  // namespace
 
 int CudaDeviceCount() { return cuda::DeviceCount(); }
@@ -72,6 +87,11 @@ void CopyToHost(const Stream& stream, const View& view, void* host) {
 
 void Synchronize(const Stream& stream) {
   if (stream.device.type == DeviceType::kCUDA) cuda::Synchronize(stream);
+}
+
+std::unique_ptr<HostCopy> HostCopy::Create(Device device, size_t bytes) {
+  if (device.type == DeviceType::kCUDA) return cuda::CreateHostCopy(bytes);
+  return std::make_unique<PlainCopy>(bytes);
 }
 
 }  // namespace lockstep

@@ -48,4 +48,29 @@ void CopyToHost(const Stream& stream, const View& view, void* host);
 // Waits until everything queued on the stream has happened.
 void Synchronize(const Stream& stream);
 
+// Host memory for a copy that is made while the caller goes on: pinned, where a GPU writes it. It
+// belongs to the copy from Begin to Wait.
+class HostCopy {
+ public:
+  static std::unique_ptr<HostCopy> Create(Device device, size_t bytes);
+  virtual ~HostCopy() = default;
+  HostCopy(const HostCopy&) = delete;
+  HostCopy& operator=(const HostCopy&) = delete;
+
+  // Copies `view` (contiguous, of `bytes` bytes), in the order of the stream.
+  virtual void Begin(const Stream& stream, const View& view) = 0;
+  // Returns when the bytes are there. From any thread.
+  virtual void Wait() const = 0;
+
+  char* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+
+ protected:
+  HostCopy(char* data, size_t bytes) : data_(data), bytes_(bytes) {}
+
+ private:
+  char* const data_;
+  const size_t bytes_;
+};
+
 }  // namespace lockstep

@@ -155,7 +155,38 @@ class CudaRuntime final : public Runtime {
   CudaAllocator allocator_;
 };
 
+// An event that a thread waits for asleep, not spinning beside the threads that train.
+class PinnedCopy final : public HostCopy {
+ public:
+  PinnedCopy(void* memory, size_t bytes) : HostCopy(static_cast<char*>(memory), bytes) {
+    CUDA_CHECK(cudaEventCreateWithFlags(&done_, cudaEventDisableTiming | cudaEventBlockingSync));
+  }
+  ~PinnedCopy() override {
+    cudaEventSynchronize(done_);
+    cudaEventDestroy(done_);
+    cudaFreeHost(data());
+  }
+
+  void Begin(const Stream& stream, const View& view) override {
+    const auto handle = static_cast<cudaStream_t>(stream.handle);
+    CHECK_EQ(view.num_bytes(), bytes()) << "[host copy]";
+    CUDA_CHECK(
+        cudaMemcpyAsync(data(), view.data, view.num_bytes(), cudaMemcpyDeviceToHost, handle));
+    CUDA_CHECK(cudaEventRecord(done_, handle));
+  }
+  void Wait() const override { CUDA_CHECK(cudaEventSynchronize(done_)); }
+
+ private:
+  cudaEvent_t done_ = nullptr;
+};
+
 }  // namespace
+
+std::unique_ptr<HostCopy> CreateHostCopy(size_t bytes) {
+  void* memory = nullptr;
+  CUDA_CHECK(cudaHostAlloc(&memory, std::max<size_t>(bytes, 1), cudaHostAllocDefault));
+  return std::make_unique<PinnedCopy>(memory, bytes);
+}
 
 int DeviceCount() {
   int count = 0;

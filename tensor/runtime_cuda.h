@@ -13,5 +13,6 @@ absl::StatusOr<std::unique_ptr<Runtime>> OpenRuntime(int index);
 void CopyToDevice(const Stream& stream, const void* host, const View& view);
 void CopyToHost(const Stream& stream, const View& view, void* host);
 void Synchronize(const Stream& stream);
+std::unique_ptr<HostCopy> CreateHostCopy(size_t bytes);
 
 }  // namespace lockstep::cuda

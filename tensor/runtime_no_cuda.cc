@@ -19,5 +19,6 @@ void CopyToHost(const Stream& stream, const View& view, void* host) {
   LOG(FATAL) << "built without CUDA";
 }
 void Synchronize(const Stream& stream) { LOG(FATAL) << "built without CUDA"; }
+std::unique_ptr<HostCopy> CreateHostCopy(size_t bytes) { LOG(FATAL) << "built without CUDA"; }
 
 }  // namespace lockstep::cuda

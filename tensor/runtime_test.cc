@@ -1,5 +1,6 @@
 #include "tensor/runtime.h"
 
+#include <cstring>
 #include <numeric>
 #include <vector>
 
@@ -18,6 +19,13 @@ void CheckRoundTrip(Runtime& runtime) {
     CopyToDevice(context.stream, numbers.data(), tensor);
     CopyToHost(context.stream, tensor, back.data());
     EXPECT_EQ(back, numbers);
+
+    const auto copy = HostCopy::Create(context.device(), n * sizeof(int32_t));
+    copy->Begin(context.stream, tensor);
+    const std::vector<int32_t> others(n, 5);
+    CopyToDevice(context.stream, others.data(), tensor);  // behind the copy
+    copy->Wait();
+    EXPECT_EQ(std::memcmp(copy->data(), numbers.data(), copy->bytes()), 0);
   }
   Synchronize(context.stream);
   EXPECT_FALSE(runtime.Describe().empty());

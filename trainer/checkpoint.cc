@@ -1,6 +1,5 @@
 #include "trainer/checkpoint.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,11 +13,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/check.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/status.h"
 #include "nn/safetensors.h"
-#include "tensor/runtime.h"
 
 namespace lockstep {
 namespace {
@@ -48,21 +47,18 @@ absl::Status ForEachTensor(const nn::FlatParameters& parameters, const Body& bod
   return absl::OkStatus();
 }
 
-absl::Status WriteTensors(const Context& context, const std::string& path,
-                          const nn::FlatParameters& parameters) {
+absl::Status WriteTensors(const std::string& path, const ParameterCopy& copy,
+                          absl::FunctionRef<void()> on_tensor) {
   nn::SafetensorsWriter writer(path);
-  std::map<std::string, Tensor> by_name;
-  RETURN_IF_ERROR(ForEachTensor(
-      parameters, [&](const std::string& name, const Tensor& part, const nn::ParameterSpec& spec) {
-        writer.Declare(name, part.dtype(), spec.shape);
-        by_name[name] = part;
-        return absl::OkStatus();
-      }));
+  std::map<std::string, absl::string_view> by_name;
+  for (const ParameterCopy::StoredPart& part : copy.parts()) {
+    writer.Declare(part.name, part.dtype, part.shape);
+    by_name[part.name] = part.bytes;
+  }
   RETURN_IF_ERROR(writer.Begin({}));
   for (const nn::StoredTensor& stored : writer.tensors()) {
-    std::vector<char> bytes(stored.bytes);
-    CopyToHost(context.stream, by_name.at(stored.name), bytes.data());
-    RETURN_IF_ERROR(writer.Append({bytes.data(), bytes.size()}));
+    RETURN_IF_ERROR(writer.Append(by_name.at(stored.name)));
+    on_tensor();
   }
   return writer.Finish();
 }
@@ -70,14 +66,6 @@ absl::Status WriteTensors(const Context& context, const std::string& path,
 absl::StatusOr<std::string> HashFile(const std::string& path) {
   ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
   return HashHex(file->view());
-}
-
-absl::Status SyncFolder(const std::string& folder) {
-  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return SystemError(folder, "cannot open", errno);
-  const int failed = fsync(fd);
-  close(fd);
-  return failed == 0 ? absl::OkStatus() : SystemError(folder, "cannot sync", errno);
 }
 
 absl::Status Damaged(const std::string& path, absl::string_view what) {
@@ -89,8 +77,55 @@ absl::Status Damaged(const std::string& path, absl::string_view what) {
 
 std::string CheckpointName(int64_t step) { return absl::StrFormat("step-%08d", step); }
 
-absl::Status WriteCheckpoint(const Context& context, const std::string& folder,
-                             const CheckpointState& state, const nn::FlatParameters& parameters) {
+ParameterCopy::ParameterCopy(const Context& context, const nn::FlatParameters& parameters)
+    : context_(context), parameters_(parameters) {
+  for (auto& [prefix, tensor] : Buffers(parameters)) {
+    buffers_.push_back({prefix, tensor, nullptr});
+  }
+}
+
+void ParameterCopy::Begin(Buffer* buffer) {
+  const View view = buffer->source.view();
+  if (buffer->copy == nullptr) {
+    buffer->copy = HostCopy::Create(context_.device(), view.num_bytes());
+  }
+  buffer->copy->Begin(context_.stream, view);
+}
+
+void ParameterCopy::BeginValues() { Begin(&buffers_[0]); }
+
+void ParameterCopy::BeginMoments() {
+  Begin(&buffers_[1]);
+  Begin(&buffers_[2]);
+}
+
+void ParameterCopy::Wait() const {
+  for (const Buffer& buffer : buffers_) {
+    if (buffer.copy != nullptr) buffer.copy->Wait();
+  }
+}
+
+absl::string_view ParameterCopy::values() const {
+  return {buffers_[0].copy->data(), buffers_[0].copy->bytes()};
+}
+
+std::vector<ParameterCopy::StoredPart> ParameterCopy::parts() const {
+  std::vector<StoredPart> parts;
+  for (const Buffer& buffer : buffers_) {
+    CHECK(buffer.copy != nullptr) << "[checkpoint] " << buffer.prefix << ": not copied";
+    const size_t size = SizeOf(buffer.source.dtype());
+    for (const nn::Parameter& parameter : parameters_.parameters()) {
+      parts.push_back({buffer.prefix + parameter.spec.name,
+                       buffer.source.dtype(),
+                       parameter.spec.shape,
+                       {buffer.copy->data() + parameter.offset * size, parameter.numel * size}});
+    }
+  }
+  return parts;
+}
+
+absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
+                             const ParameterCopy& copy, absl::FunctionRef<void()> on_tensor) {
   const std::string final_name = JoinPath(folder, CheckpointName(state.step));
   if (FileExists(final_name)) return absl::OkStatus();
   if (!FileExists(folder)) {
@@ -107,7 +142,7 @@ absl::Status WriteCheckpoint(const Context& context, const std::string& folder,
   };
 
   const std::string tensors = JoinPath(unfinished, kTensorFile);
-  RETURN_IF_ERROR(WriteTensors(context, tensors, parameters));
+  RETURN_IF_ERROR(WriteTensors(tensors, copy, on_tensor));
   Json json = {{"step", state.step},
                {"tokens_per_pack", state.tokens_per_pack},
                {"identity", state.identity},
@@ -116,12 +151,12 @@ absl::Status WriteCheckpoint(const Context& context, const std::string& folder,
                {"evals_since_best", state.evals_since_best}};
   ASSIGN_OR_RETURN(json[kTensorFile], HashFile(tensors));
   RETURN_IF_ERROR(WriteFileAtomically(JoinPath(unfinished, kStateFile), json.dump(1) + "\n"));
-  RETURN_IF_ERROR(SyncFolder(unfinished));
+  RETURN_IF_ERROR(SyncFile(unfinished));
   if (std::rename(unfinished.c_str(), final_name.c_str()) != 0) {
     return SystemError(final_name, "cannot rename to it", errno);
   }
   std::move(remove).Cancel();
-  return SyncFolder(folder);
+  return SyncFile(folder);
 }
 
 absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint) {

@@ -10,13 +10,18 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "nn/flat_parameters.h"
 #include "tensor/context.h"
+#include "tensor/runtime.h"
+#include "tensor/tensor.h"
 #include "trainer/run_identity.h"
 
 namespace lockstep {
@@ -31,9 +36,47 @@ struct CheckpointState {
   int64_t evals_since_best = 0;
 };
 
-// Writes folder/step-NNNNNNNN; where it is there already it is left alone. `folder` exists.
-absl::Status WriteCheckpoint(const Context& context, const std::string& folder,
-                             const CheckpointState& state, const nn::FlatParameters& parameters);
+// Values and moments as they were at one moment, in host memory.
+class ParameterCopy {
+ public:
+  // Takes the memory; `parameters` outlive this.
+  ParameterCopy(const Context& context, const nn::FlatParameters& parameters);
+
+  // Copies, in the order of the stream: what is queued behind it may change the parameters.
+  void BeginValues();
+  void BeginMoments();
+  // From any thread: returns when what was begun is there.
+  void Wait() const;
+
+  // All bytes of the values.
+  absl::string_view values() const;
+
+  // The state's tensors by the name under which they are stored.
+  struct StoredPart {
+    std::string name;
+    DType dtype;
+    std::vector<int64_t> shape;
+    absl::string_view bytes;
+  };
+  std::vector<StoredPart> parts() const;
+
+ private:
+  struct Buffer {
+    std::string prefix;
+    Tensor source;
+    std::unique_ptr<HostCopy> copy;  // null until it is wanted
+  };
+  void Begin(Buffer* buffer);
+
+  const Context context_;
+  const nn::FlatParameters& parameters_;
+  std::vector<Buffer> buffers_;  // values first
+};
+
+// Writes folder/step-NNNNNNNN; where it is there already it is left alone. `folder` exists. The
+// copy is complete: values and moments. `on_tensor` is called after each tensor.
+absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
+                             const ParameterCopy& copy, absl::FunctionRef<void()> on_tensor);
 
 // One checkpoint's state, its tensors verified by hash.
 absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint);

@@ -41,6 +41,14 @@ class CheckpointTest : public ::testing::Test {
            ::testing::UnitTest::GetInstance()->current_test_info()->name();
   }
 
+  absl::Status Write(const CheckpointState& state, const nn::FlatParameters& parameters) const {
+    ParameterCopy copy(context_, parameters);
+    copy.BeginValues();
+    copy.BeginMoments();
+    copy.Wait();
+    return WriteCheckpoint(Folder(), state, copy, [] {});
+  }
+
   CpuAllocator allocator_;
   const Context context_{Stream{allocator_.device()}, &allocator_};
 };
@@ -54,7 +62,7 @@ TEST_F(CheckpointTest, GoesByNameNotByOffset) {
   state.step = 12;
   state.tokens_per_pack = 640;
   state.identity = {{"lora_r", "3"}};
-  ASSERT_TRUE(WriteCheckpoint(context_, Folder(), state, saved).ok());
+  ASSERT_TRUE(Write(state, saved).ok());
 
   const std::vector<std::string> found = ListCheckpoints(Folder());
   ASSERT_THAT(found, ElementsAre(EndsWith("/step-00000012")));
@@ -75,7 +83,7 @@ TEST_F(CheckpointTest, DamageIsNoticed) {
   const nn::FlatParameters parameters = Parameters(Specs());
   CheckpointState state;
   state.step = 1;
-  ASSERT_TRUE(WriteCheckpoint(context_, Folder(), state, parameters).ok());
+  ASSERT_TRUE(Write(state, parameters).ok());
   const std::string path = ListCheckpoints(Folder())[0] + "/state.safetensors";
   std::string bytes = *ReadFile(path);
   bytes[bytes.size() - 3] ^= 4;
@@ -92,18 +100,18 @@ TEST_F(CheckpointTest, WhatDoesNotFitLeavesNothingBehind) {
   const rlimit small = {10'000, before.rlim_max};
   const auto handler = signal(SIGXFSZ, SIG_IGN);
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
-  const absl::Status status = WriteCheckpoint(context_, Folder(), {}, parameters);
+  const absl::Status status = Write({}, parameters);
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
   signal(SIGXFSZ, handler);
   EXPECT_THAT(status.message(), AllOf(HasSubstr("cannot write"), HasSubstr("HINT: make room")));
   EXPECT_TRUE(std::filesystem::is_empty(Folder()));
-  EXPECT_TRUE(WriteCheckpoint(context_, Folder(), {}, parameters).ok());
+  EXPECT_TRUE(Write({}, parameters).ok());
 }
 
 TEST_F(CheckpointTest, AnotherModelsParametersAreNamed) {
   const nn::FlatParameters saved = Parameters(Specs());
   CheckpointState state;
-  ASSERT_TRUE(WriteCheckpoint(context_, Folder(), state, saved).ok());
+  ASSERT_TRUE(Write(state, saved).ok());
   nn::FlatParameters wider = Parameters({{"layer.0.lora_A", {4, 5}}});
   EXPECT_THAT(RestoreParameters(context_, ListCheckpoints(Folder())[0], &wider).message(),
               HasSubstr("layer.0.lora_A has another shape"));
@@ -117,7 +125,7 @@ TEST_F(CheckpointTest, RotationKeepsTheNewestAndTheBest) {
   for (int step = 1; step <= 5; ++step) {
     CheckpointState state;
     state.step = step;
-    ASSERT_TRUE(WriteCheckpoint(context_, Folder(), state, parameters).ok());
+    ASSERT_TRUE(Write(state, parameters).ok());
   }
   ASSERT_TRUE(MakeDirectories(Folder() + "/.unfinished-step-00000006-123").ok());
   ASSERT_TRUE(RotateCheckpoints(Folder(), 2, 1).ok());

@@ -68,6 +68,10 @@ absl::StatusOr<MemoryPlan> PlanMemory(const TrainOptions& options, const Trainin
   const Tensor seed = Tensor::Empty(allocator, DType::kF64, {1});
   tape.Backward({nll.loss}, {seed}, [](const autograd::Variable&) {});
   plan.activations = allocator.peak_bytes() - plan.model;
+  if (device == DeviceType::kCPU) {
+    const DType dtype = model->parameters().values().dtype();
+    plan.model += 3 * plan.num_elements * static_cast<int64_t>(SizeOf(dtype));
+  }
   return plan;
 }
 

@@ -14,7 +14,8 @@
 namespace lockstep {
 
 struct MemoryPlan {
-  int64_t model = 0;        // bytes: weights, trainable parameters, gradients, moments
+  int64_t model = 0;        // bytes: weights, trainable parameters, gradients, moments; on a CPU
+                            // also the copy of values and moments that a checkpoint is written from
   int64_t activations = 0;  // at the worst moment of the worst pack
   int64_t num_trainable = 0;
   int64_t num_elements = 0;  // of the flat gradient buffer

@@ -20,6 +20,7 @@
 #include "dist/world.h"
 #include "nn/model.h"
 #include "tensor/runtime.h"
+#include "trainer/checkpoint_saver.h"
 #include "trainer/data_parallel.h"
 #include "trainer/environment.h"
 #include "trainer/memory_plan.h"
@@ -218,13 +219,16 @@ absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& 
     RETURN_IF_ERROR(RestoreOnAllRanks(*world, context, start.checkpoint, &model->parameters()));
   }
 
-  Run run{options,     *world, context, *model, *prepared.data, output->log(), output->num_steps(),
-          start.state, {},     {}};
+  CheckpointSaver saver(
+      *world, context, model->parameters(),
+      {CheckpointFolder(start), options.save_total_limit, JoinPath(start.folder, "metrics.jsonl")});
+  Run run{options, *world,      context, *model, *prepared.data, output->log(), output->num_steps(),
+          saver,   start.state, {}};
   run.state.identity = prepared.identity;
   run.state.tokens_per_pack = prepared.data->plan_options.tokens_per_pack;
-  run.save_checkpoint = [&](const CheckpointState& state) { return output->Checkpoint(state); };
   run.on_evaluation = [&] { return output->Show("running"); };
   ASSIGN_OR_RETURN(const Ending ending, TrainLoop(run));
+  RETURN_IF_ERROR(saver.Finish());
 
   // Early stopping's result is the best evaluation's, wherever the run has ended.
   const bool has_better = run.state.best_step >= 0 && run.state.best_step < run.state.step;

@@ -125,14 +125,6 @@ absl::Status RunOutput::SampleBefore() {
   return absl::OkStatus();
 }
 
-absl::Status RunOutput::Checkpoint(const CheckpointState& state) {
-  if (!speaks()) return absl::OkStatus();
-  const std::string folder = CheckpointFolder(start_);
-  RETURN_IF_ERROR(WriteCheckpoint(context_, folder, state, model_.parameters()));
-  const int64_t best = options_.early_stopping_patience ? state.best_step : -1;
-  return RotateCheckpoints(folder, options_.save_total_limit, best);
-}
-
 absl::Status RunOutput::Show(const std::string& state) {
   if (!speaks()) return absl::OkStatus();
   Report report;

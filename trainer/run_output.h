@@ -37,8 +37,6 @@ class RunOutput {
   // Lets the model speak as it is before training: before a checkpoint is restored.
   absl::Status SampleBefore();
 
-  absl::Status Checkpoint(const CheckpointState& state);
-
   // Writes report.html; `state` is a word about the run: "running".
   absl::Status Show(const std::string& state);
 

@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
-#include "base/hash.h"
 #include "base/status.h"
 #include "data/loader.h"
 #include "nn/host_tensor.h"
@@ -127,6 +126,7 @@ class Loop {
       RETURN_IF_ERROR(run_.log.AddTimes(times_.Add(
           {run_.state.step, 1e3 * step_s, run_.world.communicator().waited_ms() - waited_ms,
            1e3 * load_s, TokensOf(work.packs)})));
+      RETURN_IF_ERROR(run_.saver.Poll());
       if (Due(run_.state.step, run_.options.eval_steps, run_.num_steps)) {
         RETURN_IF_ERROR(EvaluateNow());
       }
@@ -184,19 +184,9 @@ class Loop {
     return run_.on_evaluation();
   }
 
-  // Only what all ranks have alike is worth keeping.
   absl::Status Save() {
-    Report("save");
-    const std::string values = absl::StrCat(HashValues());
-    RETURN_IF_ERROR(Annotate(run_.world.Agree({{"parameters", values}}),
-                             absl::StrCat("step ", run_.state.step, ": ranks have come apart")));
-    return run_.save_checkpoint(run_.state);
-  }
-
-  uint64_t HashValues() const {
-    const std::vector<float> values =
-        nn::ToHost<float>(run_.context, run_.model.parameters().values());
-    return Hash64({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)});
+    return run_.saver.Save(run_.state,
+                           run_.options.early_stopping_patience ? run_.state.best_step : -1);
   }
 
   bool OutOfPatience() const {

@@ -12,6 +12,7 @@
 #include "nn/model.h"
 #include "tensor/context.h"
 #include "trainer/checkpoint.h"
+#include "trainer/checkpoint_saver.h"
 #include "trainer/metrics.h"
 #include "trainer/options.h"
 #include "trainer/run_log.h"
@@ -27,13 +28,12 @@ struct Run {
   nn::Model& model;
   const TrainingData& data;
   RunLog& log;
-  int64_t num_steps = 0;
+  int64_t num_steps;
+
+  CheckpointSaver& saver;
 
   CheckpointState state;  // where the run stands; the loop carries it on
 
-  // Writes `state` and the parameters where checkpoints of this run lie. On the other ranks than 0
-  // it does nothing.
-  std::function<absl::Status(const CheckpointState& state)> save_checkpoint;
   // After each evaluation: a good moment to show the run so far.
   std::function<absl::Status()> on_evaluation;
 };

@@ -1,0 +1,62 @@
+#include "trainer/checkpoint_saver.h"
+
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/status.h"
+
+namespace lockstep {
+
+CheckpointSaver::CheckpointSaver(dist::World& world, const Context& context,
+                                 const nn::FlatParameters& parameters, Options options)
+    : world_(world), options_(std::move(options)), copy_(context, parameters) {}
+
+absl::Status CheckpointSaver::Save(const CheckpointState& state, int64_t best_step) {
+  RETURN_IF_ERROR(Finish());  // the copy is free again
+  world_.heartbeat().Report({"save", state.step});
+  copy_.BeginValues();
+  copy_.Wait();
+  RETURN_IF_ERROR(CompareValues(state.step));
+  if (world_.rank() != 0) return absl::OkStatus();
+  copy_.BeginMoments();
+  writing_ =
+      std::async(std::launch::async, [this, state, best_step] { return Write(state, best_step); });
+  return absl::OkStatus();
+}
+
+// Only what all ranks have alike is worth keeping.
+absl::Status CheckpointSaver::CompareValues(int64_t step) {
+  const std::string hash = absl::StrCat(Hash64(copy_.values()));
+  return Annotate(world_.Agree({{"parameters", hash}}),
+                  absl::StrCat("step ", step, ": ranks have come apart"));
+}
+
+absl::Status CheckpointSaver::Write(const CheckpointState& state, int64_t best_step) {
+  copy_.Wait();
+  if (FileExists(options_.metrics)) RETURN_IF_ERROR(SyncFile(options_.metrics));
+  RETURN_IF_ERROR(WriteCheckpoint(options_.folder, state, copy_, [this] { ++tensors_written_; }));
+  return RotateCheckpoints(options_.folder, options_.save_total_limit, best_step);
+}
+
+absl::Status CheckpointSaver::Poll() {
+  const bool ended =
+      writing_.valid() && writing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  return ended ? writing_.get() : absl::OkStatus();
+}
+
+absl::Status CheckpointSaver::Finish() {
+  if (!writing_.valid()) return absl::OkStatus();
+  int64_t before = -1;
+  while (writing_.wait_for(std::chrono::seconds(1)) != std::future_status::ready) {
+    // A disk that writes slowly is no stall; one that writes nothing is.
+    const int64_t written = tensors_written_;
+    if (written != before) world_.heartbeat().Report({"save"});
+    before = written;
+  }
+  return writing_.get();
+}
+
+}  // namespace lockstep
