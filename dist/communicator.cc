@@ -19,9 +19,9 @@ void CheckView(absl::string_view name, const View& view) {
 }
 
 void CheckReducible(absl::string_view name, DType dtype) {
-  CHECK(dtype == DType::kF64 || dtype == DType::kF32 || dtype == DType::kI64 ||
-        dtype == DType::kI32)
-      << "[" << name << "] want f64, f32, i64 or i32, got " << NameOf(dtype);
+  CHECK(dtype == DType::kF64 || dtype == DType::kF32 || dtype == DType::kBF16 ||
+        dtype == DType::kI64 || dtype == DType::kI32)
+      << "[" << name << "] want f64, f32, bf16, i64 or i32, got " << NameOf(dtype);
 }
 
 void CheckParts(absl::string_view name, const View& part, const View& whole, int size) {

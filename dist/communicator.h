@@ -44,8 +44,8 @@ class Communicator {
   int rank() const { return rank_; }
   int size() const { return size_; }
 
-  // data = op over ranks of data, in place. kF64, kF32, kI64, kI32; integer sums wrap. `what` is
-  // how a stall report calls it, e.g. "bucket 3".
+  // data = op over ranks of data, in place. kF64, kF32, kBF16, kI64, kI32; integer sums wrap, bf16
+  // sums are rounded at each addition. `what` is how a stall report calls it, e.g. "bucket 3".
   Work AllReduce(const View& data, ReduceOp op, Stream stream, absl::string_view what = "");
   // data = data of rank `root`, in place. Any dtype.
   Work Broadcast(const View& data, int root, Stream stream, absl::string_view what = "");
@@ -53,7 +53,7 @@ class Communicator {
   // dtype. They do not overlap.
   Work AllGather(const View& part, const View& whole, Stream stream, absl::string_view what = "");
   // part = the rank's part of the sum over ranks of whole: whole.numel() == size() * part.numel().
-  // `whole` is overwritten. kF64, kF32, kI64, kI32.
+  // `whole` is overwritten. The same types.
   Work ReduceScatter(const View& whole, const View& part, Stream stream,
                      absl::string_view what = "");
   // Done when every rank has reached it.

@@ -21,6 +21,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "tensor/half.h"
 
 namespace lockstep::dist {
 namespace {
@@ -89,6 +90,18 @@ void Max(void* out, const void* a, const void* b, size_t n) {
   }
 }
 
+template <float (*kCombine)(float, float)>
+void Bf16(void* out, const void* a, const void* b, size_t n) {
+  const auto* const x = static_cast<const uint16_t*>(a);
+  const auto* const y = static_cast<const uint16_t*>(b);
+  for (size_t i = 0; i < n; ++i) {
+    static_cast<uint16_t*>(out)[i] = FloatToBf16(kCombine(Bf16ToFloat(x[i]), Bf16ToFloat(y[i])));
+  }
+}
+
+float Add(float a, float b) { return a + b; }
+float Larger(float a, float b) { return std::max(a, b); }
+
 using Reduction = void (*)(void*, const void*, const void*, size_t);
 
 // Signed sums are computed as unsigned: they wrap, which for signed integers would be undefined.
@@ -99,6 +112,8 @@ Reduction ReductionFor(DType dtype, ReduceOp op) {
       return sum ? &Sum<double> : &Max<double>;
     case DType::kF32:
       return sum ? &Sum<float> : &Max<float>;
+    case DType::kBF16:
+      return sum ? &Bf16<&Add> : &Bf16<&Larger>;
     case DType::kI64:
       return sum ? &Sum<uint64_t> : &Max<int64_t>;
     case DType::kI32:
@@ -234,10 +249,15 @@ class GlooCommunicator final : public Communicator {
     gloo::AllreduceOptions options(context_);
     const size_t n = static_cast<size_t>(call.output.numel());
     // The type only tells Gloo the size of an element.
-    if (SizeOf(call.output.dtype) == 8) {
-      options.setOutput(call.output.as<uint64_t>(), n);
-    } else {
-      options.setOutput(call.output.as<uint32_t>(), n);
+    switch (SizeOf(call.output.dtype)) {
+      case 8:
+        options.setOutput(call.output.as<uint64_t>(), n);
+        break;
+      case 4:
+        options.setOutput(call.output.as<uint32_t>(), n);
+        break;
+      default:
+        options.setOutput(call.output.as<uint16_t>(), n);
     }
     options.setReduceFunction(reduction);
     options.setTag(tag);

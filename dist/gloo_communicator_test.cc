@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "dist/gradient_reducer.h"
 #include "dist/socket.h"
+#include "tensor/half.h"
 
 namespace lockstep::dist {
 namespace {
@@ -68,6 +69,9 @@ TEST_P(GlooCommunicatorTest, AllReduceOtherTypesAndMax) {
     std::vector<float> f(10, static_cast<float>(c.rank() + 1));
     std::vector<double> d(10, -0.5 * c.rank());
     std::vector<int32_t> i(10, c.rank() == 1 ? 99 : -99);
+    std::vector<uint16_t> h(10, FloatToBf16(static_cast<float>(256 * c.rank() + 1)));
+    const View halves = MakeView(h.data(), DType::kBF16, kStream.device, {10});
+    c.AllReduce(halves, ReduceOp::kSum, kStream);
     const auto sum = c.AllReduce(ViewOf(f), ReduceOp::kSum, kStream);
     const auto max = c.AllReduce(ViewOf(d), ReduceOp::kMax, kStream);
     c.Wait(c.AllReduce(ViewOf(i), ReduceOp::kMax, kStream), kStream);
@@ -76,6 +80,8 @@ TEST_P(GlooCommunicatorTest, AllReduceOtherTypesAndMax) {
     EXPECT_EQ(f[9], static_cast<float>(n * (n + 1) / 2));
     EXPECT_EQ(d[9], 0.0);
     EXPECT_EQ(i[9], 99);
+    // 257 is no bf16, so every rank but the first adds a multiple of 256.
+    EXPECT_EQ(Bf16ToFloat(h[9]), static_cast<float>(n == 1 ? 1 : 128 * n * (n - 1)));
     EXPECT_EQ(AllReduceValue(c, int64_t{c.rank()}, ReduceOp::kMax, "rank"), n - 1);
     EXPECT_EQ(AllReduceValue(c, 0.25, ReduceOp::kSum, "loss"), 0.25 * n);
   });

@@ -50,6 +50,8 @@ ncclDataType_t TypeOf(DType dtype) {
       return ncclFloat64;
     case DType::kF32:
       return ncclFloat32;
+    case DType::kBF16:
+      return ncclBfloat16;
     case DType::kI64:
       return ncclInt64;
     case DType::kI32:

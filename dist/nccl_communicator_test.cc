@@ -22,6 +22,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "dist/gradient_reducer.h"
+#include "tensor/half.h"
 #include "tensor/runtime.h"
 #include "tensor/tensor.h"
 
@@ -82,7 +83,11 @@ void OtherTypesAndMax(const Rank& r) {
   const Tensor i = r.OnDevice(std::vector<int32_t>(10, r.rank() == 1 ? 99 : -99));
   const Tensor l = r.OnDevice(std::vector<int64_t>(10, -(int64_t{r.rank() + 1} << 50)));
   const Tensor m = r.OnDevice(std::vector<float>(10, r.rank() == n - 1 ? 2.5f : -7.0f));
+  const Tensor h = Tensor::Empty(*r.context.allocator, DType::kBF16, {10});
+  const std::vector<uint16_t> halves(10, FloatToBf16(static_cast<float>(r.rank() + 1)));
+  CopyToDevice(r.stream(), halves.data(), ViewOf(h));
   Communicator& c = r.communicator;
+  c.AllReduce(ViewOf(h), ReduceOp::kSum, r.stream());
   c.AllReduce(ViewOf(f), ReduceOp::kSum, r.stream());
   c.AllReduce(ViewOf(d), ReduceOp::kSum, r.stream());
   c.AllReduce(ViewOf(i), ReduceOp::kSum, r.stream());
@@ -93,6 +98,7 @@ void OtherTypesAndMax(const Rank& r) {
   EXPECT_EQ(r.ToHost<int32_t>(i)[9], 99 - 99 * (n - 1));
   EXPECT_EQ(r.ToHost<int64_t>(l)[9], -(int64_t{1} << 50));
   EXPECT_EQ(r.ToHost<float>(m)[9], 2.5f);
+  EXPECT_EQ(Bf16ToFloat(r.ToHost<uint16_t>(h)[9]), static_cast<float>(n * (n + 1) / 2));
 }
 
 void BroadcastGatherScatter(const Rank& r) {

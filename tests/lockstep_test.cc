@@ -15,12 +15,19 @@
 namespace lockstep {
 namespace {
 
+using ::testing::HasSubstr;
 using Flags = std::vector<std::string>;
 
 struct Result {
   std::string adapter;  // bytes
   std::string figures;  // metrics.jsonl without its times
+  std::string run;      // run.json
 };
+
+double LastLoss(const Result& result) {
+  const auto history = ParseMetrics(result.figures, "metrics.jsonl", INT64_MAX);
+  return history.ok() && !history->steps.empty() ? history->steps.back().loss : -1;
+}
 
 // metrics.jsonl, with the fields that may differ set to zero.
 std::string WithoutTimes(const std::string& metrics) {
@@ -65,7 +72,7 @@ class LockstepTest : public ::testing::Test {
     const auto metrics = ReadFile(folder + "/metrics.jsonl");
     EXPECT_TRUE(adapter.ok() && metrics.ok()) << outcome.out << outcome.err;
     if (!adapter.ok() || !metrics.ok()) return {};
-    return {*adapter, WithoutTimes(*metrics)};
+    return {*adapter, WithoutTimes(*metrics), ReadFile(folder + "/run.json").value_or("")};
   }
 
   static void ExpectSame(const Result& want, const Flags& flags) {
@@ -141,7 +148,7 @@ TEST_F(LockstepTest, Stories260k) {
                "--output_dir=" + folder, absl::StrCat("--nproc_per_node=", ranks)});
     EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
     return Result{ReadFile(folder + "/adapter_model.safetensors").value_or(""),
-                  WithoutTimes(ReadFile(folder + "/metrics.jsonl").value_or(""))};
+                  WithoutTimes(ReadFile(folder + "/metrics.jsonl").value_or("")), ""};
   };
   const Result one = run(1), three = run(3);
   EXPECT_EQ(std::count(one.figures.begin(), one.figures.end(), '\n'), 3);
@@ -150,11 +157,20 @@ TEST_F(LockstepTest, Stories260k) {
 }
 
 // What the promise rests on can break: floating-point sums depend on who adds what, and the same
-// comparison sees it.
+// comparison sees it. Such a run says so.
 TEST_F(LockstepTest, FloatingPointSumsAreNotInLockstep) {
-  const Result one = Run({"--nproc_per_node=1", "--gradient_sum=fp32"});
-  const Result three = Run({"--nproc_per_node=3", "--gradient_sum=fp32"});
-  EXPECT_NE(one.adapter, three.adapter);
+  const Result exact = Run({"--nproc_per_node=1"});
+  EXPECT_THAT(exact.run, HasSubstr("\"bits_independent_of_ranks\": true"));
+  for (const char* sum : {"--gradient_sum=fp32", "--gradient_sum=bf16"}) {
+    SCOPED_TRACE(sum);
+    const Result one = Run({"--nproc_per_node=1", sum});
+    const Result three = Run({"--nproc_per_node=3", sum});
+    EXPECT_NE(one.adapter, three.adapter);
+    for (const Result& result : {one, three}) {
+      EXPECT_THAT(result.run, HasSubstr("\"bits_independent_of_ranks\": false"));
+      EXPECT_NEAR(LastLoss(result), LastLoss(exact), 0.01 * LastLoss(exact));
+    }
+  }
 }
 
 }  // namespace

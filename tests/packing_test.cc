@@ -79,7 +79,7 @@ class PackingTest : public ::testing::Test {
   // The exact sums of the gradient over these packs, in quanta of 2⁻⁵⁰.
   std::vector<int64_t> Gradient(const std::vector<std::vector<Document>>& packs) const {
     const auto solo = dist::MakeSoloCommunicator();
-    DataParallel parallel(context_, &model_->parameters(), solo.get(), /*bucket_cap_mb=*/1);
+    DataParallel parallel(context_, &model_->parameters(), solo.get(), {.bucket_cap_mb = 1});
     parallel.BeginStep(static_cast<int64_t>(packs.size()));
     for (size_t i = 0; i < packs.size(); ++i) {
       autograd::Tape tape(context_);

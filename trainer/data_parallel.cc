@@ -21,9 +21,16 @@ Tensor Ones(const Context& context) {
   return ones;
 }
 
-}  // namespace
+Tensor Rounded(const Context& context, const nn::FlatParameters& parameters, GradientSum sum) {
+  if (sum != GradientSum::kBf16) return Tensor();
+  Tensor rounded = Tensor::Empty(*context.allocator, DType::kBF16, {parameters.numel()});
+  kernels::Fill(context.stream, rounded.Mutable("gaps between parameters"), 0.0);
+  return rounded;
+}
 
-dist::BucketPlan PlanReduction(const nn::FlatParameters& parameters, double bucket_cap_mb) {
+// Bucket sizes follow the dtype that travels. The slots ride along where it is that of the sums.
+dist::BucketPlan PlanReduction(const nn::FlatParameters& parameters, DType dtype, bool has_slots,
+                               double bucket_cap_mb) {
   std::vector<dist::ParameterRange> ranges;
   for (const nn::Parameter& p : parameters.parameters()) {
     ranges.push_back({p.spec.name, p.offset, p.numel});
@@ -32,18 +39,28 @@ dist::BucketPlan PlanReduction(const nn::FlatParameters& parameters, double buck
   if (!ranges.empty()) ranges.back().numel = parameters.numel() - ranges.back().offset;
   dist::BucketLimits limits;
   limits.cap_bytes = static_cast<int64_t>(bucket_cap_mb * (1 << 20));
-  limits.element_bytes = static_cast<int>(SizeOf(parameters.options().sum_dtype));
+  limits.element_bytes = static_cast<int>(SizeOf(dtype));
+  limits.num_slots = has_slots ? dist::kNumStepSlots : 0;
   return dist::PlanBuckets(ranges, limits);
 }
 
+}  // namespace
+
+DType SumDtype(GradientSum sum) { return sum == GradientSum::kExact ? DType::kI64 : DType::kF32; }
+
 DataParallel::DataParallel(const Context& context, nn::FlatParameters* parameters,
-                           dist::Communicator* communicator, double bucket_cap_mb)
+                           dist::Communicator* communicator, const ReductionOptions& options)
     : context_(context),
       parameters_(parameters),
-      reducer_(PlanReduction(*parameters, bucket_cap_mb), *communicator, parameters->sums().view(),
-               context.stream),
+      communicator_(communicator),
+      rounded_(Rounded(context, *parameters, options.sum)),
+      traveling_(rounded_.defined() ? rounded_.Mutable("rounded sums") : parameters->sums().view()),
+      reducer_(
+          PlanReduction(*parameters, traveling_.dtype, !rounded_.defined(), options.bucket_cap_mb),
+          *communicator, traveling_, context.stream),
       ones_(Ones(context)) {
   CHECK_EQ(parameters->options().num_slots, dist::kNumStepSlots);
+  CHECK_EQ(IsExact(*parameters), options.sum == GradientSum::kExact);
 }
 
 void DataParallel::BeginStep(int64_t packs_in_step) {
@@ -71,8 +88,12 @@ StepSums DataParallel::FinishStep(bool stop_requested) {
         context_.stream,
         parameters_->slots().Slice(0, dist::kStopSlot, dist::kStopSlot + 1).Mutable("stop"), 1.0);
   }
-  reducer_.MarkReady(reducer_.plan().slots_member());
+  ReduceSlots();
   reducer_.Finish();
+  if (is_rounded()) {
+    const Tensor sums = parameters_->sums().Slice(0, 0, parameters_->numel());
+    kernels::Cast(context_.stream, rounded_, sums.Mutable("sums"));
+  }
 
   const std::vector<double> slots = HostSlots();
   StepSums sums;
@@ -92,8 +113,21 @@ std::vector<double> DataParallel::HostSlots() const {
   return std::vector<double>(values.begin(), values.end());
 }
 
+// Too fine for bf16: where gradients are rounded they travel by themselves.
+void DataParallel::ReduceSlots() {
+  if (!is_rounded()) return reducer_.MarkReady(reducer_.plan().slots_member());
+  const Tensor slots = parameters_->slots();
+  communicator_->Wait(communicator_->AllReduce(slots.Mutable("slots"), dist::ReduceOp::kSum,
+                                               context_.stream, "the step's slots"),
+                      context_.stream);
+}
+
 void DataParallel::MarkReady(int parameter) {
   ready_[parameter] = true;
+  if (is_rounded()) {
+    kernels::Cast(context_.stream, parameters_->Part(parameters_->sums(), parameter),
+                  parameters_->Part(rounded_, parameter).Mutable("rounded sums"));
+  }
   reducer_.MarkReady(parameter);
 }
 

@@ -25,6 +25,19 @@
 
 namespace lockstep {
 
+// How gradients are added up. Only exact sums are the same on any number of ranks.
+enum class GradientSum {
+  kExact,  // 64-bit fixed point
+  kFp32,   //
+  kBf16,   // fp32 on each rank, rounded to bf16 at every addition between ranks: half the bytes
+};
+DType SumDtype(GradientSum sum);  // of FlatParameters' sums
+
+struct ReductionOptions {
+  GradientSum sum = GradientSum::kExact;
+  double bucket_cap_mb = 25;  // MiB of gradients that travel at once
+};
+
 // What the ranks' slots sum up to; equal on all ranks.
 struct StepSums {
   double loss_sum = 0;      // of −log p over the step's supervised tokens
@@ -34,9 +47,10 @@ struct StepSums {
 
 class DataParallel {
  public:
-  // `parameters` has dist::kNumStepSlots slots; it and `communicator` outlive this.
+  // `parameters` has dist::kNumStepSlots slots and sums of SumDtype; it and `communicator` outlive
+  // this.
   DataParallel(const Context& context, nn::FlatParameters* parameters,
-               dist::Communicator* communicator, double bucket_cap_mb);
+               dist::Communicator* communicator, const ReductionOptions& options);
 
   void BeginStep(int64_t packs_in_step);
 
@@ -48,21 +62,24 @@ class DataParallel {
   StepSums FinishStep(bool stop_requested);
 
   const dist::BucketPlan& plan() const { return reducer_.plan(); }
+  int element_bytes() const { return static_cast<int>(SizeOf(traveling_.dtype)); }
 
  private:
+  bool is_rounded() const { return traveling_.dtype != parameters_->sums().dtype(); }
   void MarkReady(int parameter);
+  void ReduceSlots();
   void AddToSlot(int slot, const View& value);
   std::vector<double> HostSlots() const;
 
   const Context context_;
   nn::FlatParameters* const parameters_;
+  dist::Communicator* const communicator_;
+  const Tensor rounded_;  // kBf16: what travels instead of the sums, [numel]
+  const View traveling_;
   dist::GradientReducer reducer_;
   Tensor ones_;  // the seed of Backward
   int64_t packs_in_step_ = 0;
   std::vector<bool> ready_;
 };
-
-// The reduction's plan for these parameters: bucket sizes follow the dtype of their sums.
-dist::BucketPlan PlanReduction(const nn::FlatParameters& parameters, double bucket_cap_mb);
 
 }  // namespace lockstep

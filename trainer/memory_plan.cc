@@ -49,13 +49,14 @@ absl::StatusOr<MemoryPlan> PlanMemory(const TrainOptions& options, const Trainin
   nn::ModelOptions model_options = options.model;
   model_options.num_slots = dist::kNumStepSlots;
   ASSIGN_OR_RETURN(const auto model, nn::Model::Load(context, model_options));
+  const auto alone = dist::MakeSoloCommunicator();
+  const DataParallel parallel(context, &model->parameters(), alone.get(), options.reduction);
   MemoryPlan plan;
   plan.model = allocator.bytes_in_use();
   allocator.ResetPeak();
   plan.num_trainable = model->parameters().num_trainable();
   plan.num_elements = model->parameters().numel();
-  plan.buckets = dist::Describe(PlanReduction(model->parameters(), options.bucket_cap_mb),
-                                static_cast<int>(SizeOf(options.model.sum_dtype)));
+  plan.buckets = dist::Describe(parallel.plan(), parallel.element_bytes());
 
   const DeviceType device = options.device == "cuda" ? DeviceType::kCUDA : DeviceType::kCPU;
   const nn::PackedTokens pack = WorstPack(context, data, RowMultiple(device));

@@ -82,8 +82,8 @@ DEFINE_string(node_rank, "", "Number of this machine, from 0.");
 DEFINE_string(master_addr, "", "Address of machine 0.");
 DEFINE_string(master_port, "", "A free port there.");
 DEFINE_string(gradient_sum, "",
-              "exact: the same bits on any number of ranks; fp32: half the bytes. Default: exact, "
-              "fp32 for --train=full.");
+              "exact: the same bits on any number of ranks; fp32: half the bytes; bf16: a quarter, "
+              "coarser. Default: exact, fp32 for --train=full.");
 DEFINE_double(bucket_cap_mb, 25, "MiB of gradients that are summed over the ranks at once.");
 DEFINE_string(num_threads, "", "CPU threads of a rank; changes no bit. Default: cores / ranks.");
 DEFINE_double(stall_timeout, 60, "Seconds without progress after which a run is ended.");
@@ -302,11 +302,12 @@ absl::Status ReadArithmeticFlags(TrainOptions* options) {
                                           {"none", Checkpointing::kNone},
                                           {"cheap", Checkpointing::kCheap},
                                           {"layer", Checkpointing::kLayer}}));
-  ASSIGN_OR_RETURN(options->exact_sums,
-                   Choice<bool>("gradient_sum", FLAGS_gradient_sum,
-                                {{"", !options->model.full}, {"exact", true}, {"fp32", false}}));
-  options->model.sum_dtype = options->exact_sums ? DType::kI64 : DType::kF32;
-  FLAGS_gradient_sum = options->exact_sums ? "exact" : "fp32";
+  if (FLAGS_gradient_sum.empty()) FLAGS_gradient_sum = options->model.full ? "fp32" : "exact";
+  ASSIGN_OR_RETURN(options->reduction.sum, Choice<GradientSum>("gradient_sum", FLAGS_gradient_sum,
+                                                               {{"exact", GradientSum::kExact},
+                                                                {"fp32", GradientSum::kFp32},
+                                                                {"bf16", GradientSum::kBf16}}));
+  options->model.sum_dtype = SumDtype(options->reduction.sum);
   return absl::OkStatus();
 }
 
@@ -331,7 +332,7 @@ absl::Status ReadLaunchFlags(TrainOptions* options) {
   RETURN_IF_ERROR(CheckRange("bucket_cap_mb", FLAGS_bucket_cap_mb, 1e-6, 1e6));
   RETURN_IF_ERROR(CheckRange("stall_timeout", FLAGS_stall_timeout, 1, 1e6));
   RETURN_IF_ERROR(CheckRange("max_restarts", FLAGS_max_restarts, 0, 1e6));
-  options->bucket_cap_mb = FLAGS_bucket_cap_mb;
+  options->reduction.bucket_cap_mb = FLAGS_bucket_cap_mb;
   options->stall_timeout_s = FLAGS_stall_timeout;
   options->max_restarts = FLAGS_max_restarts;
   return absl::OkStatus();
@@ -373,11 +374,11 @@ absl::StatusOr<TrainOptions> ReadTrainFlags() {
   if (!options.model.adapter.empty()) {
     RETURN_IF_ERROR(CheckAgainstAdapter(options.model.directory, options.model.adapter));
   }
-  if (options.verify && !options.exact_sums) {
+  if (options.verify && !options.in_lockstep()) {
     return UserError("--verify", "sums in floating point depend on the number of ranks",
                      "--gradient_sum=exact");
   }
-  if (options.on_nonfinite == OnNonFinite::kSkip && !options.exact_sums) {
+  if (options.on_nonfinite == OnNonFinite::kSkip && !options.in_lockstep()) {
     return UserError("--on_nonfinite=skip", "only exact sums know which values were not finite",
                      "--gradient_sum=exact");
   }

@@ -12,6 +12,7 @@
 #include "nn/model.h"
 #include "nn/optim/lr_schedule.h"
 #include "trainer/data_flags.h"
+#include "trainer/data_parallel.h"
 
 namespace lockstep {
 
@@ -50,9 +51,10 @@ struct TrainOptions {
   dist::LaunchFlags launch;
   double stall_timeout_s = 60;
   int64_t max_restarts = 0;
-  double bucket_cap_mb = 25;
   std::optional<int64_t> num_threads;
-  bool exact_sums = true;  // --gradient_sum=exact
+  ReductionOptions reduction;
+  // Whether the result is the same on any number of ranks.
+  bool in_lockstep() const { return reduction.sum == GradientSum::kExact; }
 
   bool dry_run = false;
   bool verify = false;

@@ -44,9 +44,10 @@ TEST(OptionsTest, DefaultsAreThoseOfTheManual) {
   EXPECT_EQ(options->data.length.max_seq_length, 2048);
   EXPECT_EQ(options->data.validation_split, 0);
   EXPECT_EQ(options->seed, 42u);
-  EXPECT_TRUE(options->exact_sums);
+  EXPECT_TRUE(options->in_lockstep());
   EXPECT_FALSE(options->max_steps.has_value());
-  EXPECT_FALSE(Read({"--train=full"})->exact_sums);
+  EXPECT_EQ(Read({"--train=full"})->reduction.sum, GradientSum::kFp32);
+  EXPECT_EQ(Read({"--gradient_sum=bf16"})->reduction.sum, GradientSum::kBf16);
 }
 
 TEST(OptionsTest, EveryFlagIsInOneGroupAndInTheHelp) {

@@ -210,7 +210,7 @@ absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& 
                                                         *prepared.data, prepared.identity));
   if (options.verify) {
     ASSIGN_OR_RETURN(const std::string proof,
-                     VerifyLockstep(context, options.gradient_checkpointing, options.bucket_cap_mb,
+                     VerifyLockstep(context, options.gradient_checkpointing, options.reduction,
                                     *prepared.data, &world->communicator(), model.get()));
     output->log().Say(proof);
   }

@@ -94,10 +94,11 @@ absl::Status RunOutput::Begin() {
   const bool resumes = start_.kind == RunStart::Kind::kResume;
   ASSIGN_OR_RETURN(log_, RunLog::Open(start_.folder, resumes ? start_.state.step : -1, num_steps_,
                                       options_.logging_steps));
-  log_->Say(absl::StrFormat(
-      "model %s, %s trainable parameters%s", ShownPath(options_.data.model),
-      HumanCount(static_cast<double>(model_.parameters().num_trainable())),
-      options_.exact_sums ? "" : "; --gradient_sum=fp32: bits depend on the number of ranks"));
+  log_->Say(absl::StrFormat("model %s, %s trainable parameters", ShownPath(options_.data.model),
+                            HumanCount(static_cast<double>(model_.parameters().num_trainable()))));
+  if (!options_.in_lockstep()) {
+    log_->Say("note: without --gradient_sum=exact the bits depend on the number of ranks");
+  }
   for (const std::string& warning : model_.warnings()) log_->Say("note: " + warning);
   for (const auto& [name, value] : DataTable(data_)) {
     log_->Say(absl::StrFormat("  %-26s %s", name, value));
@@ -150,7 +151,7 @@ absl::Status RunOutput::WriteState(const std::string& state, int64_t steps_done)
   facts.num_steps = num_steps_;
   facts.tokens_per_pack = data_.plan_options.tokens_per_pack;
   facts.world_size = world_.size();
-  facts.bits_independent_of_ranks = options_.exact_sums;
+  facts.bits_independent_of_ranks = options_.in_lockstep();
   facts.started = started_;
   facts.hashes = {{"data", data_.documents.train->key()},
                   {"plan", data_.plan->Hash()},

@@ -80,7 +80,7 @@ class Loop {
   explicit Loop(Run& run)
       : run_(run),
         parallel_(run.context, &run.model.parameters(), &run.world.communicator(),
-                  run.options.bucket_cap_mb),
+                  run.options.reduction),
         optimizer_(run.context, run.model.parameters(), OptimizerOf(run.options.optimizer),
                    dist::kOverflowSlot),
         schedule_(ScheduleOf(run.options.optimizer, run.num_steps)),

@@ -16,11 +16,11 @@ namespace {
 
 // All bits of the first step's sums, computed by the ranks of `communicator`.
 std::vector<int64_t> FirstStep(const Context& context, nn::Checkpointing checkpointing,
-                               double bucket_cap_mb, const TrainingData& data,
+                               const ReductionOptions& reduction, const TrainingData& data,
                                dist::Communicator* communicator, nn::Model* model) {
   data::StepLoader loader(*data.documents.train, data.train.pieces, *data.plan,
                           communicator->rank(), communicator->size(), /*first_step=*/0);
-  DataParallel parallel(context, &model->parameters(), communicator, bucket_cap_mb);
+  DataParallel parallel(context, &model->parameters(), communicator, reduction);
   nn::ForwardOptions forward;
   forward.checkpointing = checkpointing;
   forward.dropout = true;
@@ -32,14 +32,15 @@ std::vector<int64_t> FirstStep(const Context& context, nn::Checkpointing checkpo
 }  // namespace
 
 absl::StatusOr<std::string> VerifyLockstep(const Context& context, nn::Checkpointing checkpointing,
-                                           double bucket_cap_mb, const TrainingData& data,
+                                           const ReductionOptions& reduction,
+                                           const TrainingData& data,
                                            dist::Communicator* communicator, nn::Model* model) {
   const auto start = std::chrono::steady_clock::now();
   const std::vector<int64_t> together =
-      FirstStep(context, checkpointing, bucket_cap_mb, data, communicator, model);
+      FirstStep(context, checkpointing, reduction, data, communicator, model);
   const std::unique_ptr<dist::Communicator> alone = dist::MakeSoloCommunicator();
   const std::vector<int64_t> by_itself =
-      FirstStep(context, checkpointing, bucket_cap_mb, data, alone.get(), model);
+      FirstStep(context, checkpointing, reduction, data, alone.get(), model);
   int64_t different = 0;
   for (size_t i = 0; i < together.size(); ++i) different += together[i] != by_itself[i];
   different = dist::AllReduceValue(*communicator, different, dist::ReduceOp::kSum, "verify");

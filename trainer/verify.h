@@ -7,6 +7,7 @@
 #include "dist/communicator.h"
 #include "nn/model.h"
 #include "tensor/context.h"
+#include "trainer/data_parallel.h"
 #include "trainer/training_data.h"
 
 namespace lockstep {
@@ -15,7 +16,8 @@ namespace lockstep {
 // and compares all bits of the sums, those of the loss included. Changes no parameter. Returns what
 // to tell the user; an error, the same on all ranks, if a bit differs.
 absl::StatusOr<std::string> VerifyLockstep(const Context& context, nn::Checkpointing checkpointing,
-                                           double bucket_cap_mb, const TrainingData& data,
+                                           const ReductionOptions& reduction,
+                                           const TrainingData& data,
                                            dist::Communicator* communicator, nn::Model* model);
 
 }  // namespace lockstep
