@@ -125,7 +125,7 @@ absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(absl::string_
   std::string name(path);
   const int fd = open(name.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return SystemError(path, "cannot open", errno);
-  const absl::Cleanup close_fd = [fd] { close(fd); };
+  absl::Cleanup close_fd = [fd] { close(fd); };
   struct stat info;
   if (fstat(fd, &info) != 0) return SystemError(path, "cannot stat", errno);
   if (!S_ISREG(info.st_mode)) return UserError(path, "want a regular file");
@@ -136,11 +136,30 @@ absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(absl::string_
     if (map == MAP_FAILED) return SystemError(path, "cannot map", errno);
     data = static_cast<const uint8_t*>(map);
   }
-  return std::shared_ptr<const MappedFile>(new MappedFile(std::move(name), data, size));
+  std::move(close_fd).Cancel();
+  return std::shared_ptr<const MappedFile>(new MappedFile(std::move(name), fd, data, size));
 }
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) munmap(const_cast<uint8_t*>(data_), size_);
+  close(fd_);
+}
+
+absl::Status MappedFile::ReadAt(size_t offset, size_t bytes, void* out) const {
+  for (size_t done = 0; done < bytes;) {
+    const ssize_t got =
+        pread(fd_, static_cast<char*>(out) + done, bytes - done, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return SystemError(path_, "cannot read", errno);
+    if (got == 0) {
+      return UserError(path_,
+                       absl::StrCat("want ", bytes - done, " bytes at byte ", offset + done,
+                                    ", got the end of the file"),
+                       "it has become shorter while it was read");
+    }
+    done += static_cast<size_t>(got);
+  }
+  return absl::OkStatus();
 }
 
 void MappedFile::Release(size_t offset, size_t bytes) const {

@@ -258,9 +258,8 @@ absl::Status SafetensorsFile::Read(const StoredTensor& tensor, int64_t begin, in
   const uint64_t offset = tensor.offset + static_cast<uint64_t>(begin) * width;
   const uint8_t* from = file_->data() + offset;
   const int64_t count = end - begin;
-  if (*stored == dtype) {
-    std::memcpy(out, from, count * width);
-  } else if (dtype == DType::kF32) {
+  if (*stored == dtype) return file_->ReadAt(offset, count * width, out);
+  if (dtype == DType::kF32) {
     ConvertTo(from, *stored, count, static_cast<float*>(out));
   } else if (dtype == DType::kF64) {
     ConvertTo(from, *stored, count, static_cast<double*>(out));

@@ -206,22 +206,11 @@ absl::Status WeightFiles::Load(const Context& context, const std::string& name,
   CHECK(entry != nullptr && entry->tensor->numel() == destination.numel()) << name;
   const View out = destination.Mutable("load");
   CHECK(out.contiguous()) << name;
-  const int64_t numel = out.numel(), width = static_cast<int64_t>(SizeOf(out.dtype));
-  if (out.device.type == DeviceType::kMeta) return absl::OkStatus();
-
-  // On the CPU the file's bytes are converted straight into place; elsewhere by way of a buffer.
-  const bool in_place = out.device.type == DeviceType::kCPU;
-  std::vector<char> buffer(in_place ? 0 : std::min(numel, 16 * kChunk) * width);
-  const int64_t step = in_place ? numel : 16 * kChunk;
-  for (int64_t begin = 0; begin < numel; begin += step) {
-    const int64_t end = std::min(begin + step, numel);
-    char* to = in_place ? out.as<char>() : buffer.data();
-    RETURN_IF_ERROR(ReadParallel(*entry->file, *entry->tensor, begin, end, out.dtype, to));
-    if (in_place) continue;
-    const View flat = MakeView(out.data, out.dtype, out.device, {numel});
-    CopyToDevice(context.stream, buffer.data(), flat.Slice(0, begin, end));
-  }
-  return absl::OkStatus();
+  const size_t width = SizeOf(out.dtype);
+  return FillDevice(context.stream, out, [&](size_t begin, size_t end, void* to) {
+    return entry->file->Read(*entry->tensor, static_cast<int64_t>(begin / width),
+                             static_cast<int64_t>(end / width), out.dtype, to);
+  });
 }
 
 }  // namespace lockstep::nn

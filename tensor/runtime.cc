@@ -2,11 +2,14 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <cstring>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/thread_pool.h"
+#include "tensor/fill_pieces.h"
 #include "tensor/runtime_cuda.h"
 
 namespace lockstep {
@@ -57,6 +60,22 @@ class PlainCopy final : public HostCopy {
   void Wait() const override {}
 };
 
+using Clock = std::chrono::steady_clock;
+
+// What is queued on the CPU has happened.
+class CpuEvent final : public Event {
+ public:
+  void Record(const Stream& stream) override { moment_ = Clock::now(); }
+  void Wait() override {}
+  double SecondsSince(const Event& earlier) const override {
+    const Clock::time_point then = static_cast<const CpuEvent&>(earlier).moment_;
+    return std::chrono::duration<double>(moment_ - then).count();
+  }
+
+ private:
+  Clock::time_point moment_;
+};
+
 }  // namespace
 
 int CudaDeviceCount() { return cuda::DeviceCount(); }
@@ -83,6 +102,18 @@ void CopyToHost(const Stream& stream, const View& view, void* host) {
   CHECK(view.contiguous()) << "[copy] want a contiguous view";
   if (stream.device.type == DeviceType::kCPU) std::memcpy(host, view.data, view.num_bytes());
   if (stream.device.type == DeviceType::kCUDA) cuda::CopyToHost(stream, view, host);
+}
+
+absl::Status FillDevice(const Stream& stream, const View& view, FillFn fill) {
+  CHECK(view.contiguous()) << "[copy] want a contiguous view";
+  if (stream.device.type == DeviceType::kMeta) return absl::OkStatus();
+  if (stream.device.type == DeviceType::kCUDA) return cuda::FillDevice(stream, view, fill);
+  return FillInPieces(0, view.num_bytes(), fill, view.as<char>());
+}
+
+std::unique_ptr<Event> Event::Create(Device device) {
+  if (device.type == DeviceType::kCUDA) return cuda::CreateEvent();
+  return std::make_unique<CpuEvent>();
 }
 
 void Synchronize(const Stream& stream) {

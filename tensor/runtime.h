@@ -12,6 +12,8 @@
 #include <memory>
 #include <string>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tensor/context.h"
 #include "tensor/view.h"
@@ -45,6 +47,15 @@ class Runtime {
 void CopyToDevice(const Stream& stream, const void* host, const View& view);
 void CopyToHost(const Stream& stream, const View& view, void* host);
 
+// Writes the bytes [begin, end) of what is copied to `out`, in host memory; called for disjoint
+// ranges, whose ends are multiples of 256 bytes but for the last, from several threads at once.
+using FillFn = absl::FunctionRef<absl::Status(size_t begin, size_t end, void* out)>;
+
+// Fills a contiguous view by way of buffers that the device copies from by itself, so that `fill`
+// (reading a file, converting) and the copy go on side by side; on the CPU `fill` writes in place.
+// On kMeta nothing is called. An error of `fill` is handed on; the contents are then undefined.
+absl::Status FillDevice(const Stream& stream, const View& view, FillFn fill);
+
 // Waits until everything queued on the stream has happened.
 void Synchronize(const Stream& stream);
 
@@ -71,6 +82,18 @@ class HostCopy {
  private:
   char* const data_;
   const size_t bytes_;
+};
+
+// A moment in a stream's order: it has passed when all that was queued before it has happened.
+// On the CPU that is when Record returns.
+class Event {
+ public:
+  static std::unique_ptr<Event> Create(Device device);
+  virtual ~Event() = default;
+  virtual void Record(const Stream& stream) = 0;  // may be called again, for a new moment
+  virtual void Wait() = 0;                        // until the recorded moment has passed
+  // Of two moments that have passed.
+  virtual double SecondsSince(const Event& earlier) const = 0;
 };
 
 }  // namespace lockstep

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "tensor/arena.h"
+#include "tensor/fill_pieces.h"
 
 namespace lockstep::cuda {
 namespace {
@@ -82,18 +83,17 @@ class Staging {
     }
   }
 
-  void Copy(const char* from, char* to, size_t bytes, cudaStream_t stream) {
+  absl::Status Copy(FillFn fill, char* to, size_t bytes, cudaStream_t stream) {
     for (size_t done = 0; done < bytes;) {
       if (used_ == kSlotBytes) NextSlot(stream);
       const size_t part = std::min(bytes - done, kSlotBytes - used_);
       char* staged = static_cast<char*>(slots_[current_].memory) + used_;
-      ParallelForRange(part, 1 << 20, [&](int64_t begin, int64_t end) {
-        std::memcpy(staged + begin, from + done + begin, end - begin);
-      });
+      RETURN_IF_ERROR(FillInPieces(done, done + part, fill, staged));
       CUDA_CHECK(cudaMemcpyAsync(to + done, staged, part, cudaMemcpyHostToDevice, stream));
       used_ = std::min(kSlotBytes, AlignUp(used_ + part));
       done += part;
     }
+    return absl::OkStatus();
   }
 
  private:
@@ -120,6 +120,25 @@ Staging& TheStaging() {
   static Staging* staging = new Staging;  // lives as long as the process: one GPU each
   return *staging;
 }
+
+class CudaEvent final : public Event {
+ public:
+  CudaEvent() { CUDA_CHECK(cudaEventCreate(&event_)); }
+  ~CudaEvent() override { cudaEventDestroy(event_); }
+  void Record(const Stream& stream) override {
+    CUDA_CHECK(cudaEventRecord(event_, static_cast<cudaStream_t>(stream.handle)));
+  }
+  void Wait() override { CUDA_CHECK(cudaEventSynchronize(event_)); }
+  double SecondsSince(const Event& earlier) const override {
+    float milliseconds = 0;
+    CUDA_CHECK(
+        cudaEventElapsedTime(&milliseconds, static_cast<const CudaEvent&>(earlier).event_, event_));
+    return milliseconds * 1e-3;
+  }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
 
 class CudaRuntime final : public Runtime {
  public:
@@ -214,9 +233,17 @@ absl::StatusOr<std::unique_ptr<Runtime>> OpenRuntime(int index) {
   return std::make_unique<CudaRuntime>(index, stream);
 }
 
+absl::Status FillDevice(const Stream& stream, const View& view, FillFn fill) {
+  return TheStaging().Copy(fill, static_cast<char*>(view.data), view.num_bytes(),
+                           static_cast<cudaStream_t>(stream.handle));
+}
+
 void CopyToDevice(const Stream& stream, const void* host, const View& view) {
-  TheStaging().Copy(static_cast<const char*>(host), static_cast<char*>(view.data), view.num_bytes(),
-                    static_cast<cudaStream_t>(stream.handle));
+  const auto copy = [host](size_t begin, size_t end, void* out) {
+    std::memcpy(out, static_cast<const char*>(host) + begin, end - begin);
+    return absl::OkStatus();
+  };
+  CHECK(FillDevice(stream, view, copy).ok());
 }
 
 void CopyToHost(const Stream& stream, const View& view, void* host) {
@@ -228,5 +255,7 @@ void CopyToHost(const Stream& stream, const View& view, void* host) {
 void Synchronize(const Stream& stream) {
   CUDA_CHECK(cudaStreamSynchronize(static_cast<cudaStream_t>(stream.handle)));
 }
+
+std::unique_ptr<Event> CreateEvent() { return std::make_unique<CudaEvent>(); }
 
 }  // namespace lockstep::cuda

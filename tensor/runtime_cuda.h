@@ -12,7 +12,9 @@ int DeviceCount();
 absl::StatusOr<std::unique_ptr<Runtime>> OpenRuntime(int index);
 void CopyToDevice(const Stream& stream, const void* host, const View& view);
 void CopyToHost(const Stream& stream, const View& view, void* host);
+absl::Status FillDevice(const Stream& stream, const View& view, FillFn fill);
 void Synchronize(const Stream& stream);
 std::unique_ptr<HostCopy> CreateHostCopy(size_t bytes);
+std::unique_ptr<Event> CreateEvent();
 
 }  // namespace lockstep::cuda

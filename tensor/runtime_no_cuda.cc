@@ -18,6 +18,10 @@ void CopyToDevice(const Stream& stream, const void* host, const View& view) {
 void CopyToHost(const Stream& stream, const View& view, void* host) {
   LOG(FATAL) << "built without CUDA";
 }
+absl::Status FillDevice(const Stream& stream, const View& view, FillFn fill) {
+  LOG(FATAL) << "built without CUDA";
+}
+std::unique_ptr<Event> CreateEvent() { LOG(FATAL) << "built without CUDA"; }
 void Synchronize(const Stream& stream) { LOG(FATAL) << "built without CUDA"; }
 std::unique_ptr<HostCopy> CreateHostCopy(size_t bytes) { LOG(FATAL) << "built without CUDA"; }
 

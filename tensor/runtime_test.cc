@@ -10,6 +10,39 @@
 namespace lockstep {
 namespace {
 
+// Every byte is written once, and an error comes back.
+void CheckFill(const Context& context) {
+  constexpr int64_t kNumel = 30'000'001;
+  const Tensor tensor = Tensor::Empty(*context.allocator, DType::kI32, {kNumel});
+  const auto count = [](size_t begin, size_t end, void* out) {
+    EXPECT_EQ(begin % kAlignment, 0u);
+    int32_t first = static_cast<int32_t>(begin / sizeof(int32_t));
+    std::iota(static_cast<int32_t*>(out),
+              static_cast<int32_t*>(out) + (end - begin) / sizeof(int32_t), first);
+    return absl::OkStatus();
+  };
+  ASSERT_TRUE(FillDevice(context.stream, tensor.Mutable("test"), count).ok());
+  std::vector<int32_t> want(kNumel), got(kNumel);
+  std::iota(want.begin(), want.end(), 0);
+  CopyToHost(context.stream, tensor, got.data());
+  EXPECT_EQ(got, want);
+  const auto fail = [](size_t begin, size_t, void*) {
+    return begin < (size_t{40} << 20) ? absl::OkStatus() : absl::DataLossError("late");
+  };
+  EXPECT_EQ(FillDevice(context.stream, tensor.Mutable("test"), fail), absl::DataLossError("late"));
+}
+
+void CheckEvents(const Context& context) {
+  const Tensor tensor = Tensor::Empty(*context.allocator, DType::kI64, {1});
+  const auto start = Event::Create(context.device()), end = Event::Create(context.device());
+  const int64_t one = 1;
+  start->Record(context.stream);
+  CopyToDevice(context.stream, &one, tensor);
+  end->Record(context.stream);
+  end->Wait();
+  EXPECT_GE(end->SecondsSince(*start), 0);
+}
+
 void CheckRoundTrip(Runtime& runtime) {
   const Context& context = runtime.context();
   for (const int64_t n : {1, 1000, 30'000'000}) {  // the last is larger than a staging buffer
@@ -28,6 +61,8 @@ void CheckRoundTrip(Runtime& runtime) {
     EXPECT_EQ(std::memcmp(copy->data(), numbers.data(), copy->bytes()), 0);
   }
   Synchronize(context.stream);
+  CheckFill(context);
+  CheckEvents(context);
   EXPECT_FALSE(runtime.Describe().empty());
   EXPECT_GT(runtime.FreeBytes(), 0);
 }
