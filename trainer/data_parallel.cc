@@ -78,7 +78,7 @@ void DataParallel::Backward(autograd::Tape& tape, const autograd::HeadNllResult&
   });
 }
 
-StepSums DataParallel::FinishStep(bool stop_requested) {
+void DataParallel::FinishStep(bool stop_requested) {
   // What no pack of this rank has used goes in as zeros.
   for (int i = 0; i < parameters_->num_parameters(); ++i) {
     if (!ready_[i]) MarkReady(i);
@@ -94,23 +94,25 @@ StepSums DataParallel::FinishStep(bool stop_requested) {
     const Tensor sums = parameters_->sums().Slice(0, 0, parameters_->numel());
     kernels::Cast(context_.stream, rounded_, sums.Mutable("sums"));
   }
-
-  const std::vector<double> slots = HostSlots();
-  StepSums sums;
-  sums.loss_sum = slots[dist::kLossSlot] * (IsExact(*parameters_) ? dist::kLossQuantum : 1.0);
-  sums.num_overflow = slots[dist::kOverflowSlot];
-  sums.stop = slots[dist::kStopSlot] != 0;
-  return sums;
 }
 
-std::vector<double> DataParallel::HostSlots() const {
-  const Tensor slots = parameters_->slots();
-  if (IsExact(*parameters_)) {
-    const std::vector<int64_t> values = nn::ToHost<int64_t>(context_, slots);
-    return std::vector<double>(values.begin(), values.end());
-  }
-  const std::vector<float> values = nn::ToHost<float>(context_, slots);
-  return std::vector<double>(values.begin(), values.end());
+StepSums DataParallel::ReadSums() const {
+  std::vector<char> bytes(View(slots()).num_bytes());
+  CopyToHost(context_.stream, slots(), bytes.data());
+  return Decode(bytes.data());
+}
+
+StepSums DataParallel::Decode(const void* host_slots) const {
+  const bool exact = IsExact(*parameters_);
+  const auto slot = [&](int i) {
+    return exact ? static_cast<double>(static_cast<const int64_t*>(host_slots)[i])
+                 : static_cast<double>(static_cast<const float*>(host_slots)[i]);
+  };
+  StepSums sums;
+  sums.loss_sum = slot(dist::kLossSlot) * (exact ? dist::kLossQuantum : 1.0);
+  sums.num_overflow = slot(dist::kOverflowSlot);
+  sums.stop = slot(dist::kStopSlot) != 0;
+  return sums;
 }
 
 // Too fine for bf16: where gradients are rounded they travel by themselves.

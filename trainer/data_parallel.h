@@ -7,7 +7,8 @@
 //   parallel.BeginStep(packs_in_step);
 //   for each pack of this rank:
 //     Tape tape(context); …; parallel.Backward(tape, nll, is_last);
-//   const StepSums sums = parallel.FinishStep(stop_requested);
+//   parallel.FinishStep(stop_requested);                 // queued, like everything before it
+//   const StepSums sums = parallel.ReadSums();           // waits for the device
 //
 // A rank without a pack takes part with zeros. With exact (int64) sums the result does not depend
 // on how packs are dealt to ranks (DESIGN.md, idea 3).
@@ -58,8 +59,15 @@ class DataParallel {
   // to the step's. `last`: this rank's last pack of the step.
   void Backward(autograd::Tape& tape, const autograd::HeadNllResult& nll, bool last);
 
-  // Sums over the ranks. On return parameters->sums() holds the step's gradient.
-  StepSums FinishStep(bool stop_requested);
+  // Sums over the ranks: what follows on the stream finds the step's gradient in
+  // parameters->sums().
+  void FinishStep(bool stop_requested);
+
+  // The sums of the step that was finished last; waits for the device. A loop that does not want to
+  // wait reads slots() back by itself and decodes them.
+  StepSums ReadSums() const;
+  Tensor slots() const { return parameters_->slots(); }
+  StepSums Decode(const void* host_slots) const;
 
   const dist::BucketPlan& plan() const { return reducer_.plan(); }
   int element_bytes() const { return static_cast<int>(SizeOf(traveling_.dtype)); }
@@ -69,7 +77,6 @@ class DataParallel {
   void MarkReady(int parameter);
   void ReduceSlots();
   void AddToSlot(int slot, const View& value);
-  std::vector<double> HostSlots() const;
 
   const Context context_;
   nn::FlatParameters* const parameters_;

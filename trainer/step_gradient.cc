@@ -6,10 +6,9 @@
 
 namespace lockstep {
 
-StepSums StepGradient(const Context& context, const nn::Decoder& decoder,
-                      const data::RankStep& work, const nn::ForwardOptions& forward,
-                      bool stop_requested, DataParallel* parallel,
-                      absl::FunctionRef<void(const char* phase, int64_t pack)> report) {
+void StepGradient(const Context& context, const nn::Decoder& decoder, const data::RankStep& work,
+                  const nn::ForwardOptions& forward, bool stop_requested, DataParallel* parallel,
+                  absl::FunctionRef<void(const char* phase, int64_t pack)> report) {
   parallel->BeginStep(work.num_packs);
   const double mean = 1.0 / static_cast<double>(work.num_supervised);
   for (size_t i = 0; i < work.packs.size(); ++i) {
@@ -22,7 +21,7 @@ StepSums StepGradient(const Context& context, const nn::Decoder& decoder,
     parallel->Backward(tape, nll, /*last=*/i + 1 == work.packs.size());
   }
   report("reduce", -1);
-  return parallel->FinishStep(stop_requested);
+  parallel->FinishStep(stop_requested);
 }
 
 }  // namespace lockstep

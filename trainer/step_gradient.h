@@ -12,10 +12,10 @@
 namespace lockstep {
 
 // Leaves the gradient of the mean loss over the supervised tokens of all ranks' packs in the sums
-// of `parallel`'s parameters. `report` is told the phase and the pack, for the heartbeat.
-StepSums StepGradient(const Context& context, const nn::Decoder& decoder,
-                      const data::RankStep& work, const nn::ForwardOptions& forward,
-                      bool stop_requested, DataParallel* parallel,
-                      absl::FunctionRef<void(const char* phase, int64_t pack)> report);
+// of `parallel`'s parameters, queued, not awaited. `report` is told the phase and the pack, for the
+// heartbeat.
+void StepGradient(const Context& context, const nn::Decoder& decoder, const data::RankStep& work,
+                  const nn::ForwardOptions& forward, bool stop_requested, DataParallel* parallel,
+                  absl::FunctionRef<void(const char* phase, int64_t pack)> report);
 
 }  // namespace lockstep

@@ -3,13 +3,17 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "data/loader.h"
-#include "nn/host_tensor.h"
 #include "nn/optim/adamw.h"
 #include "nn/optim/lr_schedule.h"
+#include "tensor/runtime.h"
 #include "trainer/data_parallel.h"
 #include "trainer/evaluate.h"
 #include "trainer/step_gradient.h"
@@ -74,6 +78,20 @@ int64_t TokensOf(const std::vector<data::Pack>& packs) {
   return tokens;
 }
 
+// A step that the device may still be working on.
+struct QueuedStep {
+  QueuedStep(Device device, const View& slots_view)
+      : start(Event::Create(device)),
+        end(Event::Create(device)),
+        slots(HostCopy::Create(device, slots_view.num_bytes())),
+        grad_norm(HostCopy::Create(device, sizeof(double))) {}
+
+  data::RankStep work;
+  double learning_rate = 0, load_s = 0;
+  std::unique_ptr<Event> start, end;
+  std::unique_ptr<HostCopy> slots, grad_norm;
+};
+
 // The loop's parts, named so that Train() below reads like the algorithm.
 class Loop {
  public:
@@ -86,7 +104,9 @@ class Loop {
         schedule_(ScheduleOf(run.options.optimizer, run.num_steps)),
         loader_(*run.data.documents.train, run.data.train.pieces, *run.data.plan, run.world.rank(),
                 run.world.size(), run.state.step),
-        times_(&run.world.communicator()) {
+        times_(&run.world.communicator()),
+        // A number that is equal on all ranks: they must see a request to stop at the same step.
+        steps_ahead_(run.context.device().type == DeviceType::kCUDA ? 1 : 0) {
     forward_.checkpointing = run.options.gradient_checkpointing;
     forward_.dropout = true;
   }
@@ -105,40 +125,76 @@ class Loop {
       if (IsBestSoFar()) RETURN_IF_ERROR(Save());
     }
     while (run_.state.step < run_.num_steps) {
-      const Clock::time_point start = Clock::now();
-      const double waited_ms = run_.world.communicator().waited_ms();
-      const data::RankStep work = loader_.Next();
-      const double load_s = SecondsSince(start);
-
-      // The gradient of the mean loss: a sum over the packs of all ranks, exact in any order.
-      const StepSums sums = StepGradient(
-          run_.context, run_.model.decoder(), work, forward_, run_.world.stop_requested() != 0,
-          &parallel_, [&](const char* phase, int64_t pack) { Report(phase, pack); });
-
-      // One AdamW step along the clipped gradient, the same on every rank.
-      const double learning_rate = schedule_.At(work.step + 1);
-      optimizer_.Step(run_.context, run_.model.parameters(), work.step + 1, learning_rate);
-      const double grad_norm = nn::ToHost<double>(run_.context, optimizer_.grad_norm())[0];
-      ++run_.state.step;
-
-      const double step_s = SecondsSince(start);
-      RETURN_IF_ERROR(Log(work, sums, grad_norm, learning_rate, step_s));
-      RETURN_IF_ERROR(run_.log.AddTimes(times_.Add(
-          {run_.state.step, 1e3 * step_s, run_.world.communicator().waited_ms() - waited_ms,
-           1e3 * load_s, TokensOf(work.packs)})));
+      QueueStep();
+      const bool evaluates = Due(run_.state.step, run_.options.eval_steps, run_.num_steps);
+      const bool saves = Due(run_.state.step, run_.options.save_steps, run_.num_steps);
+      RETURN_IF_ERROR(FinishSteps(evaluates || saves ? 0 : steps_ahead_));
       RETURN_IF_ERROR(run_.saver.Poll());
-      if (Due(run_.state.step, run_.options.eval_steps, run_.num_steps)) {
-        RETURN_IF_ERROR(EvaluateNow());
-      }
-      const bool stop = sums.stop && run_.state.step < run_.num_steps;
-      if (stop || OutOfPatience() || IsBestSoFar() ||
-          Due(run_.state.step, run_.options.save_steps, run_.num_steps)) {
-        RETURN_IF_ERROR(Save());
-      }
+      if (evaluates) RETURN_IF_ERROR(EvaluateNow());
+      const bool stop = stop_ && run_.state.step < run_.num_steps;
+      if (stop) RETURN_IF_ERROR(FinishSteps(0));
+      if (stop || saves || OutOfPatience() || IsBestSoFar()) RETURN_IF_ERROR(Save());
       if (stop) return Ending::kInterrupted;
       if (OutOfPatience()) return Ending::kEarlyStopped;
     }
     return Ending::kDone;
+  }
+
+  // Everything that a step does, queued; of its figures, copies are under way.
+  void QueueStep() {
+    QueuedStep& step = queued_.emplace_back(TakeSpare());
+    step.start->Record(run_.context.stream);
+    const Clock::time_point start = Clock::now();
+    step.work = loader_.Next();
+    step.load_s = SecondsSince(start);
+
+    // The gradient of the mean loss: a sum over the packs of all ranks, exact in any order.
+    StepGradient(run_.context, run_.model.decoder(), step.work, forward_,
+                 run_.world.stop_requested() != 0, &parallel_,
+                 [&](const char* phase, int64_t pack) { Report(phase, pack); });
+
+    // One AdamW step along the clipped gradient, the same on every rank.
+    step.learning_rate = schedule_.At(step.work.step + 1);
+    optimizer_.Step(run_.context, run_.model.parameters(), step.work.step + 1, step.learning_rate);
+    step.slots->Begin(run_.context.stream, parallel_.slots());
+    step.grad_norm->Begin(run_.context.stream, optimizer_.grad_norm());
+    step.end->Record(run_.context.stream);
+    ++run_.state.step;
+  }
+
+  // Waits for the oldest steps until `in_flight` remain, and says how they went.
+  absl::Status FinishSteps(size_t in_flight) {
+    while (queued_.size() > in_flight) {
+      QueuedStep step = std::move(queued_.front());
+      queued_.pop_front();
+      RETURN_IF_ERROR(Finish(step));
+      spare_.push_back(std::move(step));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Finish(QueuedStep& step) {
+    step.slots->Wait();
+    step.grad_norm->Wait();
+    step.end->Wait();
+    const StepSums sums = parallel_.Decode(step.slots->data());
+    double grad_norm;
+    std::memcpy(&grad_norm, step.grad_norm->data(), sizeof(grad_norm));
+    stop_ = stop_ || sums.stop;
+
+    const double step_s = step.end->SecondsSince(*step.start);
+    RETURN_IF_ERROR(Log(step.work, sums, grad_norm, step.learning_rate, step_s));
+    const double waited_ms = run_.world.communicator().waited_ms();
+    const double exposed_ms = waited_ms - std::exchange(waited_ms_, waited_ms);
+    return run_.log.AddTimes(times_.Add({step.work.step + 1, 1e3 * step_s, exposed_ms,
+                                         1e3 * step.load_s, TokensOf(step.work.packs)}));
+  }
+
+  QueuedStep TakeSpare() {
+    if (spare_.empty()) return QueuedStep(run_.context.device(), parallel_.slots());
+    QueuedStep step = std::move(spare_.back());
+    spare_.pop_back();
+    return step;
   }
 
   void Report(const char* phase, int64_t pack = -1) {
@@ -206,6 +262,13 @@ class Loop {
   data::StepLoader loader_;
   StepTimes times_;
   nn::ForwardOptions forward_;
+
+  // The host queues this many steps while it looks at the one before them.
+  const size_t steps_ahead_;
+  std::deque<QueuedStep> queued_;
+  std::vector<QueuedStep> spare_;
+  double waited_ms_ = 0;  // by the communicator's clock, until the last step that was finished
+  bool stop_ = false;     // the ranks have agreed to stop
 };
 
 }  // namespace
