@@ -243,7 +243,7 @@ void CopyToDevice(const Stream& stream, const void* host, const View& view) {
     std::memcpy(out, static_cast<const char*>(host) + begin, end - begin);
     return absl::OkStatus();
   };
-  CHECK(FillDevice(stream, view, copy).ok());
+  CHECK(cuda::FillDevice(stream, view, copy).ok());
 }
 
 void CopyToHost(const Stream& stream, const View& view, void* host) {
