@@ -260,5 +260,48 @@ TEST_F(BadInputTest, ADryRunMakesNothing) {
   EXPECT_FALSE(FileExists(folder_));
 }
 
+// An MLP of 2³¹ channels: exit code 1 and the numbers; no weights are asked for.
+TEST_F(BadInputTest, WhatDoesNotFitIsRefusedWithTheNumbers) {
+  std::string config = ReadFile(model_ + "/config.json").value_or("");
+  const std::string size = "\"intermediate_size\":";
+  ASSERT_NE(config.find(size), std::string::npos) << config;
+  const size_t value = config.find(size) + size.size();
+  config.replace(value, config.find_first_of(",}", value) - value, "2147483648");
+  WriteModelFile("config.json", config);
+  ASSERT_EQ(remove((model_ + "/model.safetensors").c_str()), 0);
+  for (const Flags& dry_run : {Flags{"--dry_run"}, Flags{}}) {
+    ExpectRefused(dry_run, {"[memory] want", "TiB for 2 ranks", "for model and optimizer",
+                            "for activations", "got", "HINT: "});
+  }
+  const Outcome outcome = Run({"--dry_run"});
+  EXPECT_THAT(outcome.out,
+              HasSubstr("in all, for each rank"));  // the plans are printed all the same
+}
+
+TEST_F(BadInputTest, DocumentsOnStandardInput) {
+  const Outcome file = Run({"--logging_steps=1"});
+  ASSERT_EQ(file.exit_code, 0) << file.err;
+  const std::string adapter = ReadFile(folder_ + "/adapter_model.safetensors").value_or("");
+  const std::string second = FreshPath("run");
+  const Outcome outcome = Train({"--model=" + model_, "--train_file=-", "--output_dir=" + second,
+                                 "--max_steps=1", "--nproc_per_node=2"},
+                                documents_);
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_TRUE(ReadFile(second + "/adapter_model.safetensors").value_or("") == adapter);
+  const Outcome nothing = Run({"--train_file=-", "--output_dir=" + FreshPath("third")});
+  EXPECT_EQ(nothing.exit_code, 1);
+  EXPECT_THAT(nothing.err, HasSubstr("standard input"));
+}
+
+// Whatever characters flags have, run.flags starts the same run again.
+TEST_F(BadInputTest, RunFlagsStartTheSameRun) {
+  ASSERT_EQ(Run({"--pair_template=Q: {prompt}\n\"A\": {completion}", "--system_prompt= \n x\\n"})
+                .exit_code,
+            0);
+  const Outcome again = Train({"--flagfile=" + folder_ + "/run.flags"});
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_THAT(again.out, HasSubstr("holds this run, finished"));
+}
+
 }  // namespace
 }  // namespace lockstep

@@ -41,7 +41,7 @@ std::string FreshPath(const std::string& name) {
   return absl::StrCat(root != nullptr ? root : "/tmp", "/", name, "-", getpid(), "-", ++count);
 }
 
-TrainerProcess::TrainerProcess(const std::vector<std::string>& flags)
+TrainerProcess::TrainerProcess(const std::vector<std::string>& flags, const std::string& input)
     : out_path_(FreshPath("stdout")), err_path_(FreshPath("stderr")) {
   std::vector<std::string> words = {kTrainer};
   words.insert(words.end(), flags.begin(), flags.end());
@@ -54,7 +54,7 @@ TrainerProcess::TrainerProcess(const std::vector<std::string>& flags)
   PCHECK(pid_ >= 0);
   if (pid_ == 0) {
     setpgid(0, 0);
-    dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
+    dup2(open(input.c_str(), O_RDONLY), STDIN_FILENO);
     dup2(open(out_path_.c_str(), O_WRONLY | O_CREAT, 0644), STDOUT_FILENO);
     dup2(open(err_path_.c_str(), O_WRONLY | O_CREAT, 0644), STDERR_FILENO);
     execv(kTrainer, argv.data());
@@ -83,7 +83,9 @@ Outcome TrainerProcess::Wait(double timeout_s) {
   return {exit_code, ContentOf(out_path_), ContentOf(err_path_)};
 }
 
-Outcome Train(const std::vector<std::string>& flags) { return TrainerProcess(flags).Wait(); }
+Outcome Train(const std::vector<std::string>& flags, const std::string& input) {
+  return TrainerProcess(flags, input).Wait();
+}
 
 bool WaitForFile(const std::string& path, double timeout_s) {
   return WaitUntil([&] { return FileExists(path); }, timeout_s);

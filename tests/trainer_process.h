@@ -15,7 +15,9 @@ struct Outcome {
 
 class TrainerProcess {
  public:
-  explicit TrainerProcess(const std::vector<std::string>& flags);
+  // `input`: the file that is its standard input.
+  explicit TrainerProcess(const std::vector<std::string>& flags,
+                          const std::string& input = "/dev/null");
   ~TrainerProcess();  // kills the process and its ranks if they still run
   TrainerProcess(const TrainerProcess&) = delete;
   TrainerProcess& operator=(const TrainerProcess&) = delete;
@@ -33,7 +35,7 @@ class TrainerProcess {
   std::string out_path_, err_path_;
 };
 
-Outcome Train(const std::vector<std::string>& flags);
+Outcome Train(const std::vector<std::string>& flags, const std::string& input = "/dev/null");
 
 // A fresh folder's path below the test's own, not made yet.
 std::string FreshPath(const std::string& name);

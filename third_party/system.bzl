@@ -60,8 +60,24 @@ _library = repository_rule(
     },
 )
 
+# Libraries whose headers do not say which version they are, by pkg-config's names.
+_VERSIONS = {"GFLAGS_VERSION": "gflags", "GLOG_VERSION": "libglog"}
+
+def _versions_impl(rctx):
+    text = "#pragma once\n"
+    for macro, package in _VERSIONS.items():
+        out = rctx.execute(["/usr/bin/pkg-config", "--modversion", package])
+        version = out.stdout.strip() if out.return_code == 0 else "unknown"
+        text += "#define %s \"%s\"\n" % (macro, version)
+    rctx.file("library_versions.h", text)
+    rctx.file("BUILD", _PUBLIC + "cc_library(name = \"library_versions\", " +
+                       "hdrs = [\"library_versions.h\"], includes = [\".\"])\n")
+
+_versions = repository_rule(implementation = _versions_impl, local = True)
+
 def system_libraries():
     """Declares every library that the project links from Debian."""
+    _versions(name = "library_versions")
     _absl(name = "com_google_absl")
     _library(
         name = "com_github_gflags_gflags",

@@ -9,12 +9,14 @@
 #include <cstdlib>
 #include <iterator>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "trainer/environment.h"
 
 namespace lockstep {
 namespace {
@@ -72,6 +74,21 @@ absl::Status UnknownFlag(absl::string_view where, const std::string& name,
   const std::string hint =
       nearest.empty() ? "--help lists the flags" : absl::StrCat("did you mean --", nearest, "?");
   return UserError(where, problem, hint);
+}
+
+// --name="a\nb" of a flag file as the command line would have it.
+absl::StatusOr<std::string> WithoutQuotes(absl::string_view where, absl::string_view line) {
+  const size_t quote = line.find("=\"");
+  if (quote == absl::string_view::npos || quote + 2 >= line.size() || line.back() != '"' ||
+      quote != line.find('=')) {
+    return std::string(line);
+  }
+  std::string value, error;
+  if (!absl::CUnescape(line.substr(quote + 2, line.size() - quote - 3), &value, &error)) {
+    return UserError(where, absl::StrCat("the value in quotes does not parse: ", error),
+                     "a \\ in quotes is written \\\\");
+  }
+  return absl::StrCat(line.substr(0, quote + 1), value);
 }
 
 class FlagParser {
@@ -134,7 +151,8 @@ class FlagParser {
       if (line.empty() || line.front() == '#') continue;
       const std::string where = absl::StrCat(path, ":", number);
       if (line.front() != '-') return UserError(where, "want a flag, --name=value");
-      RETURN_IF_ERROR(Consume(where, line, nullptr).status());
+      ASSIGN_OR_RETURN(const std::string flag, WithoutQuotes(where, line));
+      RETURN_IF_ERROR(Consume(where, flag, nullptr).status());
     }
     --flag_file_depth_;
     return absl::OkStatus();
@@ -180,6 +198,22 @@ absl::StatusOr<std::vector<std::string>> ParseFlags(int argc, char** argv,
   return rest;
 }
 
+std::string FlagLine(absl::string_view name, absl::string_view value) {
+  const bool plain =
+      value.empty() || (value == absl::StripAsciiWhitespace(value) && value.front() != '"' &&
+                        value.find_first_of("\n\r") == absl::string_view::npos);
+  return plain ? absl::StrCat("--", name, "=", value)
+               : absl::StrCat("--", name, "=\"", absl::Utf8SafeCEscape(value), "\"");
+}
+
+void PrintVersions() {
+  for (const auto& rows : {Versions(), Gpus()}) {
+    for (const auto& [name, version] : rows) {
+      std::printf("%-14s %s\n", name.c_str(), version.c_str());
+    }
+  }
+}
+
 int ToolMain(int argc, char** argv, absl::string_view usage,
              absl::FunctionRef<absl::Status(const std::vector<std::string>&)> run) {
   FLAGS_logtostderr = true;
@@ -188,6 +222,10 @@ int ToolMain(int argc, char** argv, absl::string_view usage,
   const absl::StatusOr<std::vector<std::string>> arguments = ParseFlags(argc, argv);
   if (arguments.ok() && (IsSet("help") || IsSet("helpfull") || IsSet("helpshort"))) {
     PrintHelp(usage);
+    return 0;
+  }
+  if (arguments.ok() && IsSet("version")) {
+    PrintVersions();
     return 0;
   }
   const absl::Status status = arguments.ok() ? run(*arguments) : arguments.status();

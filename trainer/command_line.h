@@ -27,9 +27,16 @@ using FlagHints = std::map<std::string, std::string>;
 absl::StatusOr<std::vector<std::string>> ParseFlags(int argc, char** argv,
                                                     const FlagHints& foreign = {});
 
+// The line of a flag file that sets the flag to this value, whatever characters that has.
+std::string FlagLine(absl::string_view name, absl::string_view value);
+
+// One line for each of Versions() and the GPUs, on standard output.
+void PrintVersions();
+
 // Parses the flags, answers --help (usage and the flags that the tool's own sources define) and
-// calls run(arguments). Returns the exit code: 0, or 1 with the status printed on standard error as
-// one paragraph. A failed CHECK ends the process with exit code 2.
+// --version (environment.h), and calls run(arguments). Returns the exit code: 0, or 1 with the
+// status printed on standard error as one paragraph. A failed CHECK ends the process with exit
+// code 2.
 int ToolMain(int argc, char** argv, absl::string_view usage,
              absl::FunctionRef<absl::Status(const std::vector<std::string>& arguments)> run);
 

@@ -1,6 +1,7 @@
 #include "trainer/command_line.h"
 
 #include <gflags/gflags.h>
+#include <glog/logging.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -68,6 +69,44 @@ TEST(ParseFlagsTest, ReadsAFlagFileAndNamesItsLine) {
   EXPECT_EQ(FLAGS_label, "from file");
   ASSERT_TRUE(WriteFileAtomically(path, "\n--labbel=x\n").ok());
   EXPECT_THAT(Parse({"--flagfile", path}).status().message(), HasSubstr("/flags:2]"));
+}
+
+TEST(ParseFlagsTest, AFlagFilesLineKeepsEveryCharacter) {
+  gflags::FlagSaver saver;
+  const std::string path = ::testing::TempDir() + "/flags";
+  for (const char* value : {"", "plain text", " spaces ", "two\nlines\n", "\"", "\"in quotes\"",
+                            "back\\slash \\n", "\\\n", "{\"a\": \"b\"}", "Grüße\r", "a=\"b\""}) {
+    const std::string line = FlagLine("label", value);
+    EXPECT_EQ(line.find('\n'), std::string::npos) << line;
+    ASSERT_TRUE(WriteFileAtomically(path, line + "\n").ok());
+    const auto parsed = Parse({"--flagfile=" + path});
+    ASSERT_TRUE(parsed.ok()) << parsed.status();
+    EXPECT_EQ(FLAGS_label, value);
+  }
+  ASSERT_TRUE(WriteFileAtomically(path, "--label=\"\\q\"\n").ok());
+  EXPECT_THAT(Parse({"--flagfile", path}).status().message(), HasSubstr("/flags:1]"));
+}
+
+int RunTool(std::vector<std::string> arguments, const absl::Status& status) {
+  arguments.insert(arguments.begin(), "tool");
+  std::vector<char*> argv;
+  for (std::string& a : arguments) argv.push_back(a.data());
+  return ToolMain(static_cast<int>(argv.size()), argv.data(), "A tool.",
+                  [&](const std::vector<std::string>&) { return status; });
+}
+
+// Each ends the process, since glog starts once only.
+TEST(ToolMainDeathTest, ExitCodes) {
+  using ::testing::ExitedWithCode;
+  EXPECT_EXIT(exit(RunTool({}, absl::OkStatus())), ExitedWithCode(0), "");
+  EXPECT_EXIT(exit(RunTool({}, absl::NotFoundError("what\nHINT: do"))), ExitedWithCode(1),
+              "error: what\nHINT: do\n");
+  EXPECT_EXIT(exit(RunTool({"--no_such"}, absl::OkStatus())), ExitedWithCode(1), "no_such");
+  std::string name = "tool";
+  char* argv[] = {name.data()};
+  const auto bug = [](const std::vector<std::string>&) -> absl::Status { LOG(FATAL) << "a bug"; };
+  EXPECT_EXIT(exit(ToolMain(1, argv, "A tool.", bug)), ExitedWithCode(2), "a bug");
+  EXPECT_EXIT(exit(RunTool({"--version"}, absl::NotFoundError("run"))), ExitedWithCode(0), "");
 }
 
 TEST(UserPathTest, StartsWhereTheUserIs) {

@@ -2,7 +2,9 @@
 
 #include <dnnl_version.h>
 #include <gloo/config.h>
+#include <library_versions.h>
 #include <sched.h>
+#include <simdjson.h>
 #include <sys/utsname.h>
 #include <unicode/uvernum.h>
 #include <unistd.h>
@@ -23,6 +25,7 @@
 #include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "trainer/gpu_environment.h"
 #include "trainer/number.h"
 
 namespace lockstep {
@@ -58,10 +61,12 @@ int64_t NumberIn(const char* path, int64_t otherwise) {
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> Versions() {
-  return {
+  std::vector<std::pair<std::string, std::string>> versions = {
       {"lockstep", kVersion},
       {"compiler", absl::StrCat("gcc ", __VERSION__)},
       {"abseil", absl::StrCat(ABSL_LTS_RELEASE_VERSION)},
+      {"gflags", GFLAGS_VERSION},
+      {"glog", GLOG_VERSION},
       {"gloo", absl::StrCat(GLOO_VERSION_MAJOR, ".", GLOO_VERSION_MINOR, ".", GLOO_VERSION_PATCH)},
       {"icu", U_ICU_VERSION},
       {"nlohmann json", absl::StrCat(NLOHMANN_JSON_VERSION_MAJOR, ".", NLOHMANN_JSON_VERSION_MINOR,
@@ -69,10 +74,15 @@ std::vector<std::pair<std::string, std::string>> Versions() {
       {"onednn",
        absl::StrCat(DNNL_VERSION_MAJOR, ".", DNNL_VERSION_MINOR, ".", DNNL_VERSION_PATCH)},
       {"pcre2", absl::StrCat(PCRE2_MAJOR, ".", PCRE2_MINOR)},
+      {"simdjson",
+       absl::StrCat(simdjson::SIMDJSON_VERSION_MAJOR, ".", simdjson::SIMDJSON_VERSION_MINOR, ".",
+                    simdjson::SIMDJSON_VERSION_REVISION)},
       {"xxhash", absl::StrCat(XXH_VERSION_MAJOR, ".", XXH_VERSION_MINOR, ".", XXH_VERSION_RELEASE)},
       {"zlib", ZLIB_VERSION},
       {"zstd", ZSTD_VERSION_STRING},
   };
+  for (auto& version : CudaVersions()) versions.push_back(std::move(version));
+  return versions;
 }
 
 std::vector<std::pair<std::string, std::string>> Hardware() {
@@ -80,13 +90,15 @@ std::vector<std::pair<std::string, std::string>> Hardware() {
   uname(&system);
   cpu_set_t cores;
   sched_getaffinity(0, sizeof(cores), &cores);
-  return {
+  std::vector<std::pair<std::string, std::string>> hardware = {
       {"host", system.nodename},
       {"processor", LineOf("/proc/cpuinfo", "model name")},
       {"cores", absl::StrCat(CPU_COUNT(&cores))},
       {"memory", HumanBytes(static_cast<double>(KibibytesOf(LineOf("/proc/meminfo", "MemTotal"))))},
       {"system", absl::StrCat(system.sysname, " ", system.release)},
   };
+  for (auto& gpu : Gpus()) hardware.push_back(std::move(gpu));
+  return hardware;
 }
 
 int64_t AvailableMemory() {

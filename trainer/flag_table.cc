@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "trainer/command_line.h"
 #include "trainer/number.h"
 
 namespace lockstep {
@@ -109,10 +110,8 @@ std::string RunFlags() {
   std::string text;
   ForEachFlag([&](const gflags::CommandLineFlagInfo& info, bool) {
     const bool one_off = info.name == "dry_run" || info.name == "verify" || info.name == "version";
-    // A flag file has one flag a line: a default with a line break stays the default.
-    const bool one_line = info.current_value.find('\n') == std::string::npos;
-    if (one_off || info.current_value.empty() || !one_line) return;
-    absl::StrAppend(&text, "--", info.name, "=", info.current_value, "\n");
+    if (one_off || info.current_value.empty()) return;
+    absl::StrAppend(&text, FlagLine(info.name, info.current_value), "\n");
   });
   return text;
 }

@@ -80,7 +80,8 @@ TEST(OptionsTest, ForeignNamesAreNoFlagsOfOurs) {
 
 TEST(OptionsTest, RunFlagsReadBackToTheSameRun) {
   const auto options =
-      Read({"--learning_rate=0.1", "--lora_r=3", "--max_steps=7", "--noappend_eos"});
+      Read({"--learning_rate=0.1", "--lora_r=3", "--max_steps=7", "--noappend_eos",
+            "--system_prompt= two\nlines ", "--pair_template={prompt}\n\n{completion}"});
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_THAT(options->run_flags, HasSubstr("--lora_r=3\n"));
   const std::string path = ::testing::TempDir() + "/run.flags";

@@ -27,7 +27,7 @@ Progress::Progress(std::FILE* out, int64_t num_steps, int64_t logging_steps)
       logging_steps_(logging_steps) {}
 
 Progress::~Progress() {
-  if (line_open_) std::fputc('\n', out_);
+  EndLine();
   std::fflush(out_);
 }
 
@@ -54,13 +54,13 @@ void Progress::Eval(const EvalRecord& record) {
 }
 
 void Progress::Say(const std::string& line) {
-  ClearLine();
+  EndLine();
   std::fprintf(out_, "%s\n", line.c_str());
   std::fflush(out_);
 }
 
-void Progress::ClearLine() {
-  if (line_open_) std::fputs("\r\033[K", out_);
+void Progress::EndLine() {
+  if (line_open_) std::fputc('\n', out_);
   line_open_ = false;
 }
 

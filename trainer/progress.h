@@ -24,7 +24,7 @@ class Progress {
   void Say(const std::string& line);
 
  private:
-  void ClearLine();
+  void EndLine();
 
   std::FILE* const out_;
   const bool terminal_;

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pty.h>
+#include <unistd.h>
 
 #include "base/file.h"
 
@@ -34,6 +36,30 @@ TEST(ProgressTest, PlainLinesEveryLoggingStepsAndAtTheEnd) {
   EXPECT_THAT(text, ::testing::HasSubstr("12.3k tokens/s  ETA 0:03"));
   EXPECT_THAT(text, ::testing::HasSubstr("step 5/5"));
   EXPECT_THAT(text, ::testing::HasSubstr("eval after step 5: loss 1.0000"));
+}
+
+// On a terminal a line renews itself, and what is said stands below the last one.
+TEST(ProgressTest, ATerminalKeepsTheLastLine) {
+  int terminal = -1, other_end = -1;
+  ASSERT_EQ(openpty(&other_end, &terminal, nullptr, nullptr, nullptr), 0);
+  std::FILE* out = fdopen(terminal, "w");
+  {
+    Progress progress(out, 2, 1);
+    progress.Step(Step(1));
+    progress.Step(Step(2));
+    progress.Say("the end");
+  }
+  char text[4096];
+  const ssize_t size = read(other_end, text, sizeof(text));
+  ASSERT_GT(size, 0);
+  const std::string seen(text, size);
+  const size_t last = seen.rfind("step 2/2");
+  ASSERT_NE(last, std::string::npos) << seen;
+  const std::string behind = seen.substr(last);
+  EXPECT_EQ(behind.find('\033'), std::string::npos) << behind;
+  EXPECT_THAT(behind, ::testing::HasSubstr("ETA 0:00\r\nthe end"));
+  std::fclose(out);
+  close(other_end);
 }
 
 }  // namespace

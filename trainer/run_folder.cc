@@ -174,8 +174,8 @@ absl::Status CreateRunFolder(const RunStart& start, const TrainOptions& options,
         absl::StartsWith(line, "--tokens_per_pack=") || absl::StartsWith(line, "--output_dir=");
     if (!resolved) absl::StrAppend(&flags, line, "\n");
   }
-  absl::StrAppend(&flags, "--tokens_per_pack=", tokens_per_pack, "\n--output_dir=", start.folder,
-                  "\n");
+  absl::StrAppend(&flags, "--tokens_per_pack=", tokens_per_pack, "\n",
+                  FlagLine("output_dir", start.folder), "\n");
   return WriteFileAtomically(JoinPath(start.folder, "run.flags"), flags);
 }
 

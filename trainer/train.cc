@@ -17,7 +17,7 @@
 #include "base/status.h"
 #include "dist/launch_env.h"
 #include "dist/supervisor.h"
-#include "trainer/environment.h"
+#include "trainer/command_line.h"
 #include "trainer/options.h"
 #include "trainer/run.h"
 
@@ -49,9 +49,7 @@ absl::StatusOr<int> Train(int argc, char** argv) {
   RETURN_IF_ERROR(ParseTrainFlags(argc, argv));
   if (PrintedHelp()) return dist::kExitDone;
   if (VersionRequested()) {
-    for (const auto& [name, version] : Versions()) {
-      std::printf("%-14s %s\n", name.c_str(), version.c_str());
-    }
+    PrintVersions();
     return dist::kExitDone;
   }
   ASSIGN_OR_RETURN(const TrainOptions options, ReadTrainFlags());
