@@ -135,6 +135,10 @@ absl::Status ReadParallel(const SafetensorsFile& file, const StoredTensor& tenso
   return absl::OkStatus();
 }
 
+bool HasWeights(const std::string& directory) {
+  return FileExists(JoinPath(directory, kIndex)) || FileExists(JoinPath(directory, kSingle));
+}
+
 absl::StatusOr<WeightFiles> WeightFiles::Open(const std::string& directory,
                                               const ModelConfig& config) {
   WeightFiles out;

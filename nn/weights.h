@@ -20,6 +20,9 @@ namespace lockstep::nn {
 absl::Status ReadParallel(const SafetensorsFile& file, const StoredTensor& tensor, int64_t begin,
                           int64_t end, DType dtype, void* out);
 
+// Whether the folder holds such files, complete or not.
+bool HasWeights(const std::string& directory);
+
 class WeightFiles {
  public:
   struct Entry {

@@ -269,10 +269,8 @@ TEST_F(BadInputTest, WhatDoesNotFitIsRefusedWithTheNumbers) {
   config.replace(value, config.find_first_of(",}", value) - value, "2147483648");
   WriteModelFile("config.json", config);
   ASSERT_EQ(remove((model_ + "/model.safetensors").c_str()), 0);
-  for (const Flags& dry_run : {Flags{"--dry_run"}, Flags{}}) {
-    ExpectRefused(dry_run, {"[memory] want", "TiB for 2 ranks", "for model and optimizer",
-                            "for activations", "got", "HINT: "});
-  }
+  ExpectRefused({"--dry_run"}, {"[memory] want", "TiB for 2 ranks", "for model and optimizer",
+                                "for activations", "got", "HINT: "});
   const Outcome outcome = Run({"--dry_run"});
   EXPECT_THAT(outcome.out,
               HasSubstr("in all, for each rank"));  // the plans are printed all the same

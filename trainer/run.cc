@@ -19,6 +19,7 @@
 #include "dist/nccl_communicator.h"
 #include "dist/world.h"
 #include "nn/model.h"
+#include "nn/weights.h"
 #include "tensor/runtime.h"
 #include "trainer/checkpoint_saver.h"
 #include "trainer/data_parallel.h"
@@ -168,7 +169,13 @@ absl::Status PrintPlans(const TrainOptions& options, int ranks) {
                    }));
   PrintRows("data", DataTable(*prepared.data));
   PrintRows("steps", PlanTable(*prepared.data, NumSteps(options, *prepared.data->plan)));
-  ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(options, *prepared.data));
+  TrainOptions planned = options;
+  if (!nn::HasWeights(options.data.model)) {
+    std::printf("note: %s holds no weights; planned by its config.json\n",
+                ShownPath(options.data.model).c_str());
+    planned.model.random_init = true;
+  }
+  ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(planned, *prepared.data));
   std::printf("buckets\n%s", memory.buckets.c_str());
   PrintRows("memory", MemoryTable(memory));
   if (options.device == "cpu") return CheckFits(memory, ranks, AvailableMemory());
