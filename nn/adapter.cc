@@ -84,9 +84,9 @@ void ReadInit(const nlohmann::json& object, ConfigReader& reader, LoraConfig& co
   } else if (name == "pissa") {
     config.init = LoraInit::kPissa;
   } else if (name != "orthogonal" && name != "eva") {
-    // These leave the base weights as they are; the others train against changed ones.
-    reader.Problem("init_lora_weights",
-                   absl::StrCat("\"", name, "\" changes the base weights and is not supported"));
+    // These leave the base weights as they are. The others train against changed ones (olora,
+    // corda, lora_ga, loftq, pissa_niter_*) or leave B as it is (mica).
+    reader.Problem("init_lora_weights", absl::StrCat("\"", name, "\" is not supported"));
   }
 }
 
@@ -94,18 +94,17 @@ void ReadInit(const nlohmann::json& object, ConfigReader& reader, LoraConfig& co
 void RefuseVariants(ConfigReader& reader) {
   reader.Want("peft_type", "LORA", "only LoRA adapters are supported");
   reader.Want("task_type", "CAUSAL_LM");
-  reader.Want("bias", "none");
-  for (const char* flag : {"fan_in_fan_out", "lora_bias", "use_qalora", "use_bdlora"}) {
-    reader.Want(flag, false);
-  }
+  for (const char* flag : {"lora_bias", "use_qalora", "use_bdlora"}) reader.Want(flag, false);
   for (const char* object : {"alora_invocation_tokens", "arrow_config", "kasa_config",
                              "layer_replication", "megatron_config", "monteclora_config",
                              "target_parameters", "trainable_token_indices", "velora_config"}) {
     reader.Want(object, nullptr);
   }
-  reader.Ignore({"auto_mapping", "base_model_name_or_path", "corda_config", "ensure_weight_tying",
+  // Bookkeeping, parameters of an initialization that is over, and what oldest versions wrote.
+  reader.Ignore({"auto_mapping", "base_model_name_or_path", "corda_config", "enable_lora",
                  "eva_config", "inference_mode", "loftq_config", "lora_ga_config", "megatron_core",
-                 "peft_version", "qalora_group_size", "revision", "runtime_config"});
+                 "merge_weights", "peft_version", "qalora_group_size", "revision",
+                 "runtime_config"});
 }
 
 void JudgeUnknown(const nlohmann::json& object, ConfigReader& reader,
@@ -129,6 +128,8 @@ std::string CanonicalName(const std::string& name) {
   std::string out = absl::StrReplaceAll(
       name, {{".lora_A.default.", ".lora_A."},
              {".lora_B.default.", ".lora_B."},
+             {".lora_embedding_A.default", ".lora_embedding_A"},
+             {".lora_embedding_B.default", ".lora_embedding_B"},
              {".lora_magnitude_vector.weight", ".lora_magnitude_vector"},
              {".lora_magnitude_vector.default.weight", ".lora_magnitude_vector"}});
   // Gemma 3 as transformers 4 named it.
@@ -136,6 +137,23 @@ std::string CanonicalName(const std::string& name) {
     out = absl::StrReplaceAll(out, {{"language_model.model.", "model.language_model."}});
   }
   return out;
+}
+
+// The base model's own embedding or head, which PEFT stores too where it has an adapter
+// (base_layer) or its vocabulary was resized.
+bool IsBaseTable(const std::string& name) {
+  const bool table =
+      absl::StrContains(name, "embed_tokens.") || absl::StrContains(name, "lm_head.");
+  return table && absl::EndsWith(name, ".weight") && !absl::StrContains(name, ".lora_");
+}
+
+absl::StatusOr<std::shared_ptr<const SafetensorsFile>> OpenWeights(const std::string& directory) {
+  const std::string path = JoinPath(directory, kWeights);
+  if (!FileExists(path) && FileExists(JoinPath(directory, "adapter_model.bin"))) {
+    return UserError(path, "missing, but there is an adapter_model.bin",
+                     "save the adapter with safe_serialization=True");
+  }
+  return SafetensorsFile::Open(path);
 }
 
 std::string ShapeText(const std::vector<int64_t>& shape) {
@@ -185,6 +203,14 @@ absl::StatusOr<LoraConfig> ParseAdapterConfig(const std::string& text, const std
   config.alpha = reader.Number("lora_alpha", 8);
   config.dropout = reader.Number("lora_dropout", 0);
   if (config.dropout < 0 || config.dropout >= 1) reader.Problem("lora_dropout", "want [0, 1)");
+  config.bias = reader.String("bias", "none");
+  if (config.bias != "none" && config.bias != "all" && config.bias != "lora_only") {
+    reader.Problem("bias", absl::StrCat("want none, all or lora_only, got \"", config.bias, "\""));
+  }
+  config.ensure_weight_tying = reader.Bool("ensure_weight_tying", false);
+  if (reader.Bool("fan_in_fan_out", false)) {
+    warnings->push_back("adapter_config.json: fan_in_fan_out has no effect on linear layers");
+  }
   config.use_rslora = reader.Bool("use_rslora", false);
   config.use_dora = reader.Bool("use_dora", false);
   config.target_modules = ReadSelector(object, "target_modules", reader);
@@ -206,7 +232,7 @@ std::string FormatAdapterConfig(const LoraConfig& config, const std::string& bas
   nlohmann::json object = {{"alpha_pattern", nlohmann::json::object()},
                            {"auto_mapping", nullptr},
                            {"base_model_name_or_path", base_name},
-                           {"bias", "none"},
+                           {"bias", config.bias},
                            {"fan_in_fan_out", false},
                            {"inference_mode", true},
                            {"init_lora_weights", true},
@@ -241,17 +267,13 @@ std::string FormatAdapterConfig(const LoraConfig& config, const std::string& bas
   }
   if (config.use_rslora) object["use_rslora"] = true;
   if (config.use_dora) object["use_dora"] = true;
+  if (config.ensure_weight_tying) object["ensure_weight_tying"] = true;
   return FormatJson(object);
 }
 
 absl::Status LoadAdapter(const Context& context, const std::string& directory,
                          FlatParameters& parameters) {
-  const std::string path = JoinPath(directory, kWeights);
-  if (!FileExists(path) && FileExists(JoinPath(directory, "adapter_model.bin"))) {
-    return UserError(path, "missing, but there is an adapter_model.bin",
-                     "save the adapter with safe_serialization=True");
-  }
-  ASSIGN_OR_RETURN(const auto file, SafetensorsFile::Open(path));
+  ASSIGN_OR_RETURN(const auto file, OpenWeights(directory));
   std::map<std::string, const StoredTensor*> stored;
   for (const StoredTensor& tensor : file->tensors()) stored[CanonicalName(tensor.name)] = &tensor;
 
@@ -269,13 +291,13 @@ absl::Status LoadAdapter(const Context& context, const std::string& directory,
     }
   }
   for (const auto& [name, tensor] : stored) {
-    if (wanted.count(name) == 0) problems.push_back("surplus: " + name);
+    if (wanted.count(name) == 0 && !IsBaseTable(name)) problems.push_back("surplus: " + name);
   }
   if (!problems.empty()) {
     const size_t count = problems.size();
     if (count > 10) problems.resize(10);
     return UserError(
-        path,
+        file->path(),
         absl::StrCat(count, " tensors do not fit adapter_config.json and the model\n  ",
                      absl::StrJoin(problems, "\n  ")),
         "the adapter belongs to another base model, or its config was changed");
@@ -290,6 +312,44 @@ absl::Status LoadAdapter(const Context& context, const std::string& directory,
     CopyToDevice(context.stream, buffer.data(), part.Mutable("load_adapter"));
   }
   parameters.RefreshImage(context);
+  return absl::OkStatus();
+}
+
+absl::Status CheckBaseTables(const std::string& directory,
+                             const std::vector<ParameterSpec>& trained, const WeightFiles& base,
+                             const ModelModules& modules) {
+  ASSIGN_OR_RETURN(const auto file, OpenWeights(directory));
+  for (const StoredTensor& stored : file->tensors()) {
+    const std::string name =
+        absl::StrReplaceAll(CanonicalName(stored.name), {{".base_layer.", "."}})
+            .substr(sizeof(kPrefix) - 1);
+    const bool is_trained = std::any_of(trained.begin(), trained.end(),
+                                        [&](const auto& spec) { return spec.name == name; });
+    if (!IsBaseTable(name) || is_trained) continue;
+    const auto* entry = base.Find(name);
+    if (entry == nullptr) entry = base.Find(modules.embedding + ".weight");  // of a tied head
+    if (entry == nullptr || entry->tensor->shape != stored.shape) {
+      return UserError(
+          file->path(),
+          absl::StrCat(stored.name, ": a table of shape ", ShapeText(stored.shape),
+                       ", unlike the base model's ",
+                       entry == nullptr ? "" : ShapeText(entry->tensor->shape)),
+          "the vocabulary was resized before training: resize the base model too, and save it");
+    }
+    const DType dtype = DTypeOfStored(stored.dtype).value_or(DType::kF32);
+    constexpr int64_t kChunk = int64_t{1} << 20;
+    std::vector<char> ours(kChunk * SizeOf(dtype)), theirs(ours.size());
+    for (int64_t begin = 0; begin < stored.numel(); begin += kChunk) {
+      const int64_t end = std::min(begin + kChunk, stored.numel());
+      RETURN_IF_ERROR(entry->file->Read(*entry->tensor, begin, end, dtype, ours.data()));
+      RETURN_IF_ERROR(file->Read(stored, begin, end, dtype, theirs.data()));
+      if (std::equal(ours.begin(), ours.begin() + (end - begin) * SizeOf(dtype), theirs.begin())) {
+        continue;
+      }
+      return UserError(file->path(), absl::StrCat(stored.name, ": differs from the base model's"),
+                       "the adapter was trained on other weights: name that model");
+    }
+  }
   return absl::OkStatus();
 }
 

@@ -9,6 +9,7 @@
 #include "nn/flat_parameters.h"
 #include "nn/lora.h"
 #include "nn/modules.h"
+#include "nn/weights.h"
 #include "tensor/context.h"
 
 namespace lockstep::nn {
@@ -30,9 +31,16 @@ std::string FormatAdapterConfig(const LoraConfig& config, const std::string& bas
 
 // Fills the values of `parameters` from `directory`/adapter_model.safetensors: each parameter under
 // its PEFT name, "base_model.model." + name. Missing, surplus and misshapen tensors are listed at
-// once, before anything is read.
+// once, before anything is read. Tables of the base model are passed over: CheckBaseTables.
 absl::Status LoadAdapter(const Context& context, const std::string& directory,
                          FlatParameters& parameters);
+
+// Tables of the base model that lie in the adapter's file, as PEFT writes them beside an adapter of
+// the embedding or the head: an error if one is neither `trained` nor `base`'s, rounded to its
+// dtype.
+absl::Status CheckBaseTables(const std::string& directory,
+                             const std::vector<ParameterSpec>& trained, const WeightFiles& base,
+                             const ModelModules& modules);
 
 // Writes adapter_model.safetensors (F32; F64 for f64 values).
 absl::Status SaveAdapter(const Context& context, const std::string& directory,

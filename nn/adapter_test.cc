@@ -60,13 +60,21 @@ TEST(AdapterConfig, KeysOfNewerVersions) {
 TEST(AdapterConfig, RefusesByName) {
   const std::vector<std::pair<const char*, nlohmann::json>> cases = {
       {"peft_type", "IA3"},
-      {"bias", "lora_only"},
-      {"fan_in_fan_out", true},
+      {"bias", "some"},
       {"lora_bias", true},
       {"layer_replication", {{0, 1}}},
       {"trainable_token_indices", {1, 2}},
       {"target_parameters", {"x"}},
       {"init_lora_weights", "loftq"},
+      {"init_lora_weights", "pissa_niter_4"},
+      {"use_qalora", true},
+      {"use_bdlora", {{"nblocks", 2}}},
+      {"alora_invocation_tokens", {3, 4}},
+      {"arrow_config", {{"top_k", 3}}},
+      {"kasa_config", {{"beta", 1}}},
+      {"megatron_config", {{"tp", 2}}},
+      {"monteclora_config", {{"n", 2}}},
+      {"velora_config", {{"groups", 2}}},
       {"task_type", "SEQ_CLS"},
       {"r", 0},
       {"lora_dropout", 1.5},
@@ -79,6 +87,37 @@ TEST(AdapterConfig, RefusesByName) {
     ASSERT_FALSE(config.ok()) << key;
     EXPECT_THAT(std::string(config.status().message()), HasSubstr(key));
   }
+}
+
+// What adapter_config.json of PEFT 0.2 … 0.21 holds and what changes nothing.
+TEST(AdapterConfig, KeysWithoutInfluence) {
+  const nlohmann::json object = {{"peft_type", "LORA"},
+                                 {"task_type", nullptr},
+                                 {"target_modules", {"q_proj"}},
+                                 {"bias", "lora_only"},
+                                 {"enable_lora", nullptr},
+                                 {"merge_weights", false},
+                                 {"loftq_config", nlohmann::json::object()},
+                                 {"eva_config", {{"rho", 2.0}}},
+                                 {"corda_config", {{"use_float16", true}}},
+                                 {"megatron_config", nullptr},
+                                 {"megatron_core", "megatron.core"},
+                                 {"layer_replication", nullptr},
+                                 {"trainable_token_indices", nullptr},
+                                 {"use_qalora", false},
+                                 {"runtime_config", {{"ephemeral_gpu_offload", true}}},
+                                 {"auto_mapping", {{"base_model_class", "LlamaForCausalLM"}}},
+                                 {"layers_pattern", ""},
+                                 {"init_lora_weights", "orthogonal"}};
+  std::vector<std::string> warnings;
+  const auto config = Read(object, &warnings);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_THAT(warnings, IsEmpty());
+  EXPECT_EQ(config->bias, "lora_only");
+  nlohmann::json turned = object;
+  turned["fan_in_fan_out"] = true;
+  ASSERT_TRUE(Read(turned, &warnings).ok());
+  EXPECT_THAT(warnings, ElementsAre(HasSubstr("fan_in_fan_out")));
 }
 
 TEST(AdapterConfig, PatternsKeepTheirOrder) {
@@ -108,6 +147,53 @@ TEST(Adapter, OfAnotherModelIsRefused) {
   const std::string error(model.status().message());
   EXPECT_THAT(error, HasSubstr("want [16, 32], got [16, 64]"));
   EXPECT_THAT(error, HasSubstr("belongs to another base model"));
+}
+
+// PEFT stores the base table beside an adapter of embed_tokens.
+TEST(Adapter, BaseTablesInTheFileMustBeTheModels) {
+  const std::string base = MakeModel("tables_base", TinyConfig("llama"));
+  LoraConfig lora;
+  lora.target_modules = ParseModuleSelector("embed_tokens");
+  const std::string adapter = MakeAdapter("tables_adapter", base, lora);
+  const std::string path = adapter + "/adapter_model.safetensors";
+  const auto read = [](const SafetensorsFile& file, const StoredTensor& tensor) {
+    std::vector<float> values(tensor.numel());
+    EXPECT_TRUE(file.Read(tensor, 0, tensor.numel(), DType::kF32, values.data()).ok());
+    return values;
+  };
+  const auto weights = *SafetensorsFile::Open(base + "/model.safetensors");
+  const auto& embedding = *weights->Find("model.embed_tokens.weight");
+  std::vector<float> table = read(*weights, embedding);
+  // Adds the table, with `rows`, to the adapter's own tensors; the error of loading it.
+  const auto load = [&](int64_t rows) {
+    const std::string name = "base_model.model.model.embed_tokens.base_layer.weight";
+    std::map<std::string, std::vector<float>> values;
+    SafetensorsWriter writer(path);
+    {
+      const auto file = *SafetensorsFile::Open(path);
+      for (const StoredTensor& tensor : file->tensors()) {
+        if (tensor.name == name) continue;
+        values[tensor.name] = read(*file, tensor);
+        writer.Declare(tensor.name, DType::kF32, tensor.shape);
+      }
+    }
+    values[name] = table;
+    values[name].resize(rows * 32);
+    writer.Declare(name, DType::kF32, {rows, 32});
+    EXPECT_TRUE(writer.Begin({}).ok());
+    for (const StoredTensor& tensor : writer.tensors()) {
+      const auto& bytes = values[tensor.name];
+      EXPECT_TRUE(writer.Append({reinterpret_cast<const char*>(bytes.data()), tensor.bytes}).ok());
+    }
+    EXPECT_TRUE(writer.Finish().ok());
+    return std::string(Model::Load(kernels::CpuContext(), {.directory = base, .adapter = adapter})
+                           .status()
+                           .message());
+  };
+  EXPECT_EQ(load(96), "");
+  EXPECT_THAT(load(97), HasSubstr("resized"));
+  table[5] += 1;
+  EXPECT_THAT(load(96), HasSubstr("differs from the base model's"));
 }
 
 TEST(Adapter, FilesHavePeftsNames) {

@@ -72,6 +72,16 @@ class Assembler {
     return out;
   }
 
+  std::optional<autograd::LoraAdapter> EmbeddingAdapter(const std::string& path) const {
+    const auto it = trainable_.targets.find(path);
+    if (it == trainable_.targets.end()) return std::nullopt;
+    autograd::LoraAdapter adapter;
+    adapter.a = Leaf(path + ".lora_embedding_A");
+    adapter.b = Leaf(path + ".lora_embedding_B");
+    adapter.scale = it->second.scale;
+    return adapter;
+  }
+
   void AddAdapter(const LinearModule& part, int64_t row, LinearWeights& out) const {
     const auto it = trainable_.targets.find(part.path);
     if (it == trainable_.targets.end()) return;
@@ -122,6 +132,7 @@ absl::StatusOr<DecoderWeights> Assemble(const Context& context, const ModelConfi
   DecoderWeights out;
   out.lora_dropout = options.lora_dropout;
   ASSIGN_OR_RETURN(out.embedding, assembler.Table(modules.embedding, vocab, width));
+  out.embedding_lora = assembler.EmbeddingAdapter(modules.embedding);
   for (const LayerModules& module : modules.layers) {
     LayerWeights layer;
     ASSIGN_OR_RETURN(layer.input_norm, assembler.Norm(module.input_norm));

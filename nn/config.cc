@@ -37,9 +37,6 @@ void ReadTokenIds(ConfigReader& reader, ModelConfig& config) {
   AddEos(reader, config);
   const std::vector<int64_t> bos = reader.IntOrList("bos_token_id");
   if (!bos.empty()) config.bos_token_id = bos[0];
-  // -1 in the wild: none.
-  const int64_t pad = reader.Int("pad_token_id", -1, /*least=*/-1);
-  if (pad >= 0) config.pad_token_id = pad;
 }
 
 }  // namespace

@@ -69,6 +69,7 @@ struct ModelConfig {
   std::vector<std::string> foreign_prefixes;
 
   int64_t bos_token_id = -1;  // -1: none
+  // -1: none. torch.nn.Embedding trains no row for it (and reads -1 in a file as its last row).
   int64_t pad_token_id = -1;
   std::vector<int64_t> eos_token_ids;  // of config.json and generation_config.json together
   std::string stored_dtype;            // "float32", "bfloat16" … as the file says; "" if not

@@ -41,6 +41,20 @@ TEST(Config, LlamaDefaults) {
   EXPECT_FALSE(config.qkv_bias);
 }
 
+// torch.nn.Embedding trains no row for it; a file may say null, or count from the end.
+TEST(Config, PadTokenId) {
+  nlohmann::json llama = Base("llama"), gemma = Base("gemma2");
+  EXPECT_EQ(Parse(llama).pad_token_id, -1);
+  EXPECT_EQ(Parse(gemma).pad_token_id, 0);
+  EXPECT_EQ(Parse({{"model_type", "phi3"}}).pad_token_id, 32000);
+  gemma["pad_token_id"] = nullptr;
+  EXPECT_EQ(Parse(gemma).pad_token_id, -1);
+  llama["pad_token_id"] = -1;
+  EXPECT_EQ(Parse(llama).pad_token_id, 319);
+  llama["pad_token_id"] = 7;
+  EXPECT_EQ(Parse(llama).pad_token_id, 7);
+}
+
 TEST(Config, BothRopeSpellingsMeanTheSame) {
   nlohmann::json older = Base("llama"), newer = Base("llama");
   nlohmann::json scaling = {{"factor", 8.0},

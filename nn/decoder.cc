@@ -8,6 +8,7 @@
 #include "autograd/ops/attention.h"
 #include "autograd/ops/dora.h"
 #include "autograd/ops/embedding.h"
+#include "autograd/ops/embedding_lora.h"
 #include "autograd/ops/gated_mlp.h"
 #include "autograd/ops/glu.h"
 #include "autograd/ops/head_norm.h"
@@ -144,8 +145,15 @@ Decoder::Decoder(ModelConfig config, DecoderWeights weights, DType compute_dtype
 Variable Decoder::Hidden(Tape& tape, const PackedTokens& pack,
                          const ForwardOptions& options) const {
   const auto pass = std::make_shared<const Pass>(config_, weights_, tape.context(), pack, options);
-  Variable residual = autograd::Embedding(tape, pack.input_ids, weights_.embedding, compute_dtype_,
-                                          EmbeddingScale(config_.embedding_scale, compute_dtype_));
+  const double scale = EmbeddingScale(config_.embedding_scale, compute_dtype_);
+  const int64_t padding = config_.pad_token_id < config_.vocab_size ? config_.pad_token_id : -1;
+  Variable residual =
+      autograd::Embedding(tape, pack.input_ids, weights_.embedding, compute_dtype_, scale, padding);
+  if (weights_.embedding_lora.has_value()) {
+    const autograd::LoraAdapter& lora = *weights_.embedding_lora;
+    residual = autograd::EmbeddingLora(tape, pack.input_ids, residual, lora.a, lora.b,
+                                       {.scale = lora.scale * scale, .padding_idx = padding});
+  }
   // What the layer before adds to the residual stream: (branch, its own norm).
   Variable branch, branch_norm;
   for (int i = 0; i < static_cast<int>(weights_.layers.size()); ++i) {

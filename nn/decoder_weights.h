@@ -1,6 +1,7 @@
 // What the decoder computes with: weights in the compute layout, each frozen or a leaf.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "autograd/ops/linear_lora.h"
@@ -29,7 +30,8 @@ struct LayerWeights {
 };
 
 struct DecoderWeights {
-  autograd::Variable embedding;  // [V, C]
+  autograd::Variable embedding;                         // [V, C]
+  std::optional<autograd::LoraAdapter> embedding_lora;  // a [r, V], b [C, r]
   std::vector<LayerWeights> layers;
   autograd::Variable norm;  // [C]
   LinearWeights head;       // [V, C]; the embedding's variable where they are tied

@@ -40,9 +40,11 @@ struct DefaultSizes {
   int64_t head_dim = 0;             // 0: hidden_size / num_attention_heads
   int64_t max_position_embeddings;
   double rms_norm_eps = 1e-6;
+  int64_t pad_token_id = -1;  // -1: none
 };
 
-// The fields that all families have: sizes, eps, attention_dropout, and the neutral rest. Layers
+// The fields that all families have: sizes, eps, pad_token_id, attention_dropout, and the neutral
+// rest. Layers
 // get no window and RoPE 0.
 void ReadSizes(ConfigReader& reader, const DefaultSizes& defaults, ModelConfig& config);
 

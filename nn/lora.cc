@@ -75,7 +75,7 @@ struct Selector {
     return selector;
   }
   bool Matches(const std::string& path) const {
-    if (spec->all_linear) return path != "lm_head";
+    if (spec->all_linear) return path != "lm_head" && !NameMatches(path, "embed_tokens");
     if (regex) return regex->Matches(path);
     return std::any_of(spec->names.begin(), spec->names.end(),
                        [&](const std::string& name) { return NameMatches(path, name); });
@@ -155,17 +155,17 @@ bool IsSavedWhole(const LoraConfig& config, const std::string& path) {
 }  // namespace
 
 absl::StatusOr<std::vector<std::optional<LoraTarget>>> ResolveTargets(
-    const LoraConfig& config, const std::vector<std::string>& linear_modules) {
+    const LoraConfig& config, const std::vector<std::string>& modules) {
   ASSIGN_OR_RETURN(const Selector targets, Selector::Make("target_modules", config.target_modules));
   ASSIGN_OR_RETURN(const Selector excluded,
                    Selector::Make("exclude_modules", config.exclude_modules));
   ASSIGN_OR_RETURN(const LayerFilter layers, LayerFilter::Make(config));
   ASSIGN_OR_RETURN(const auto ranks, CompilePatterns("rank_pattern", config.rank_pattern));
   ASSIGN_OR_RETURN(const auto alphas, CompilePatterns("alpha_pattern", config.alpha_pattern));
-  std::vector<std::optional<LoraTarget>> out(linear_modules.size());
+  std::vector<std::optional<LoraTarget>> out(modules.size());
   bool any = false;
-  for (size_t i = 0; i < linear_modules.size(); ++i) {
-    const std::string& path = linear_modules[i];
+  for (size_t i = 0; i < modules.size(); ++i) {
+    const std::string& path = modules[i];
     if (!targets.Matches(path) || excluded.Matches(path) || IsSavedWhole(config, path) ||
         !layers.Admits(path)) {
       continue;
@@ -184,11 +184,10 @@ absl::StatusOr<std::vector<std::optional<LoraTarget>>> ResolveTargets(
   }
   if (!any && config.modules_to_save.empty()) {
     return UserError(
-        "target_modules", "no linear layer of the model matches",
-        absl::StrCat("the model's linear layers are ",
-                     absl::StrJoin(
-                         linear_modules.begin(),
-                         linear_modules.begin() + std::min<size_t>(8, linear_modules.size()), ", "),
+        "target_modules", "no module of the model matches",
+        absl::StrCat("the model's modules are ",
+                     absl::StrJoin(modules.begin(),
+                                   modules.begin() + std::min<size_t>(8, modules.size()), ", "),
                      " …"));
   }
   return out;

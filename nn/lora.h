@@ -1,6 +1,7 @@
-// LoRA: which linear layers get an adapter, of which rank and scale, and its first values.
+// LoRA: which modules get an adapter, of which rank and scale, and its first values.
 //
 //   y = W x + s · B (A (dropout(x))),   s = alpha / r, or alpha / sqrt(r) with use_rslora
+//   embed_tokens: W[token] + s · (B A)[:, token], without dropout
 //   DoRA: y = m ⊙ (W + s B A) x / ‖W + s B A‖ (L2 norm of each output row), m starts as that norm
 //
 // Names and meanings are PEFT's (tuners/lora/config.py, tuners_utils.py).
@@ -27,6 +28,7 @@ struct ModuleSelector {
   bool empty() const { return names.empty() && !regex && !all_linear; }
 };
 
+// Of embed_tokens, whatever the kind: A = 0 and B normal, with kFalse both normal.
 enum class LoraInit {
   kTrue,      // A ~ U(±1/sqrt(in)), B = 0
   kGaussian,  // A normal with standard deviation 1/r, B = 0
@@ -48,6 +50,8 @@ struct LoraConfig {
   std::vector<std::pair<std::string, int64_t>> rank_pattern;
   std::vector<std::pair<std::string, double>> alpha_pattern;
   std::vector<std::string> modules_to_save;  // trained whole: lm_head, embed_tokens
+  std::string bias = "none";                 // which of the base model's biases are trained, too
+  bool ensure_weight_tying = false;          // of a tied model's adapters of head and embedding
   LoraInit init = LoraInit::kTrue;
   double loraplus_lr_ratio = 1.0;  // rate of B over rate of A; not part of the adapter
 };
@@ -58,11 +62,11 @@ struct LoraTarget {
   double scale = 0;
 };
 
-// Decides for each of `linear_modules` (paths as Hugging Face names them, e.g.
-// "model.layers.0.self_attn.q_proj"; the head's is "lm_head"): nullopt means untouched. Errors: a
-// broken expression (with its offset), nothing matches (with the paths there are), r < 1.
+// Decides for each of `modules` (paths as Hugging Face names them, e.g.
+// "model.layers.0.self_attn.q_proj", "lm_head", "model.embed_tokens"): nullopt means untouched.
+// Errors: a broken expression (with its offset), nothing matches (with the paths there are), r < 1.
 absl::StatusOr<std::vector<std::optional<LoraTarget>>> ResolveTargets(
-    const LoraConfig& config, const std::vector<std::string>& linear_modules);
+    const LoraConfig& config, const std::vector<std::string>& modules);
 
 // Reads the flags' spellings: "all-linear", "q_proj,v_proj", or a regular expression (anything
 // with a character that no module name has).

@@ -27,13 +27,23 @@ void InitializeMatrices(const Context& context, const LoraConfig& lora, uint64_t
   for (int i = 0; i < parameters.num_parameters(); ++i) {
     const Parameter& parameter = parameters.parameters()[i];
     const std::string& name = parameter.spec.name;
+    const Tensor part = parameters.Part(parameters.values(), i);
+    // As torch's embeddings: zero, and normal.
+    const bool is_embedding_b = absl::EndsWith(name, ".lora_embedding_B");
+    if (is_embedding_b || absl::EndsWith(name, ".lora_embedding_A")) {
+      if (is_embedding_b || lora.init == LoraInit::kFalse) {
+        Assign(context, NormalValues(seed, name, parameter.numel, 1), part);
+      } else {
+        kernels::Fill(context.stream, part.Mutable("init"), 0.0);
+      }
+      continue;
+    }
     const bool is_a = absl::EndsWith(name, ".lora_A.weight");
     const bool is_b = absl::EndsWith(name, ".lora_B.weight");
     if (!is_a && !is_b) continue;
     // Both are [out, in] matrices: U(±1/sqrt(in)) is torch's default for linear layers.
     const double inputs = static_cast<double>(parameter.spec.shape[1]);
     const double r = static_cast<double>(parameter.spec.shape[0]);  // of an A
-    const Tensor part = parameters.Part(parameters.values(), i);
     if (is_a && lora.init == LoraInit::kGaussian) {
       Assign(context, NormalValues(seed, name, parameter.numel, 1 / r), part);
     } else if (is_a || lora.init == LoraInit::kFalse) {

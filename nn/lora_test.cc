@@ -24,7 +24,7 @@ ModelConfig Config(bool fused = false) {
 }
 
 std::vector<std::string> Selected(const LoraConfig& lora, bool fused = false) {
-  const std::vector<std::string> paths = LinearPaths(ModulesOf(Config(fused)));
+  const std::vector<std::string> paths = AdapterPaths(ModulesOf(Config(fused)));
   const auto targets = ResolveTargets(lora, paths);
   EXPECT_TRUE(targets.ok()) << targets.status();
   std::vector<std::string> out;
@@ -48,6 +48,7 @@ TEST(Lora, SelectsAsPeftDoes) {
   EXPECT_EQ(Selected(With("all-linear")).size(), 14u);
   EXPECT_EQ(Selected(With("all-linear"), /*fused=*/true).size(), 8u);
   EXPECT_THAT(Selected(With("lm_head")), ElementsAre("lm_head"));
+  EXPECT_THAT(Selected(With("embed_tokens")), ElementsAre("model.embed_tokens"));
   // A suffix starts at a dot; an expression covers the whole path.
   EXPECT_THAT(Selected(With(".*layers\\.1.*(up|down)_proj")),
               ElementsAre("model.layers.1.mlp.up_proj", "model.layers.1.mlp.down_proj"));
@@ -99,6 +100,34 @@ TEST(Lora, BadOptions) {
   lora.r = 4;
   lora.modules_to_save = {"norm"};
   EXPECT_FALSE(TrainableOf(lora, Config(), ModulesOf(Config())).ok());
+}
+
+// What PEFT can and this cannot, by name; the same options where they say nothing are fine.
+TEST(Lora, RefusedCombinations) {
+  const auto error = [](const LoraConfig& lora, const ModelConfig& config) {
+    return std::string(TrainableOf(lora, config, ModulesOf(config)).status().message());
+  };
+  LoraConfig dora = With("lm_head");
+  dora.use_dora = true;
+  EXPECT_THAT(error(dora, Config()), HasSubstr("lm_head cannot have DoRA"));
+  dora.target_modules = ParseModuleSelector("embed_tokens");
+  EXPECT_THAT(error(dora, Config()), HasSubstr("embed_tokens cannot have DoRA"));
+  LoraConfig plus = With("embed_tokens");
+  plus.loraplus_lr_ratio = 16;
+  EXPECT_THAT(error(plus, Config()), HasSubstr("loraplus_lr_embedding"));
+  ModelConfig biased = Config(), tied = Config();
+  biased.qkv_bias = true;
+  tied.tie_word_embeddings = true;
+  LoraConfig bias = With("q_proj");
+  bias.bias = "lora_only";
+  EXPECT_THAT(error(bias, biased), HasSubstr("bias"));
+  EXPECT_EQ(error(bias, Config()), "");
+  LoraConfig tying = With("q_proj");
+  tying.ensure_weight_tying = true;
+  EXPECT_EQ(error(tying, tied), "");
+  tying.modules_to_save = {"embed_tokens"};
+  EXPECT_EQ(error(tying, Config()), "");
+  EXPECT_THAT(error(tying, tied), HasSubstr("ensure_weight_tying"));
 }
 
 // Reverse layer order, A of merged modules side by side, LoRA+ on B.

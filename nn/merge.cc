@@ -55,7 +55,9 @@ class Merger {
   // PiSSA trained against W without its principal part: finds that part, from the whole of W.
   absl::Status Prepare(const Planned& planned) {
     principal_ = {};
-    if (!pissa_ || Target(planned.canonical) == nullptr) return absl::OkStatus();
+    if (!pissa_ || Target(planned.canonical) == nullptr || IsEmbedding(planned.canonical)) {
+      return absl::OkStatus();
+    }
     const StoredTensor& stored = *planned.entry->tensor;
     std::vector<float> w(stored.numel());
     RETURN_IF_ERROR(planned.entry->file->Read(stored, 0, stored.numel(), DType::kF32, w.data()));
@@ -73,6 +75,13 @@ class Merger {
       return;
     }
     const std::string path = Path(name);
+    if (IsEmbedding(name)) {
+      const View w = MakeView(rows.data(), DType::kF32, context_.device(), {end - begin, width});
+      const Tensor a = Value(path + ".lora_embedding_A"), b = Value(path + ".lora_embedding_B");
+      kernels::Gemm(context_.stream, kernels::Transposed(a).Slice(0, begin, end),
+                    kernels::Transposed(b), w, {.alpha = Target(name)->scale, .beta = 1});
+      return;
+    }
     const Tensor a = Value(path + ".lora_A.weight");
     const Tensor b = Value(path + ".lora_B.weight").Slice(0, begin, end);
     const View w = MakeView(rows.data(), DType::kF32, context_.device(), {end - begin, width});
@@ -104,6 +113,9 @@ class Merger {
     if (!absl::EndsWith(name, ".weight")) return nullptr;
     const auto it = trainable_.targets.find(Path(name));
     return it == trainable_.targets.end() ? nullptr : &it->second;
+  }
+  bool IsEmbedding(const std::string& name) const {
+    return parameters_.IndexOf(Path(name) + ".lora_embedding_A") >= 0;
   }
   Tensor Value(const std::string& name) const {
     return parameters_.Part(parameters_.values(), parameters_.IndexOf(name));
@@ -179,7 +191,8 @@ class Merge {
     merger_ = std::make_unique<Merger>(context_, lora_, trainable_, *parameters_);
     ASSIGN_OR_RETURN(WeightFiles files, WeightFiles::Open(options_.model, config_));
     files_ = std::make_unique<WeightFiles>(std::move(files));
-    return files_->Check(WeightsOf(config_, modules_), config_, &report_.warnings);
+    RETURN_IF_ERROR(files_->Check(WeightsOf(config_, modules_), config_, &report_.warnings));
+    return CheckBaseTables(options_.adapter, trainable_.specs, *files_, modules_);
   }
 
   // Which tensors, in the base files' order.

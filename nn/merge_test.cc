@@ -19,15 +19,23 @@ std::vector<Case> Cases() {
   dora.use_dora = true;
   head.modules_to_save = {"lm_head"};
   lora_head.target_modules = ParseModuleSelector("q_proj,lm_head");
-  return {{"llama", "llama", false, plain},   {"phi3", "phi3", false, plain},
-          {"dora", "qwen2", false, dora},     {"tied", "llama", true, plain},
-          {"tied_head", "llama", true, head}, {"lora_head", "llama", true, lora_head}};
+  LoraConfig lora_embedding;
+  lora_embedding.target_modules = ParseModuleSelector("q_proj,embed_tokens");
+  return {{"llama", "llama", false, plain},
+          {"phi3", "phi3", false, plain},
+          {"dora", "qwen2", false, dora},
+          {"tied", "llama", true, plain},
+          {"tied_head", "llama", true, head},
+          {"lora_head", "llama", true, lora_head},
+          {"lora_embedding", "llama", true, lora_embedding},
+          {"lora_embedding_gemma", "gemma2", false, lora_embedding}};
 }
 
 TEST(Merge, EqualsBaseAndAdapter) {
   for (const Case& c : Cases()) {
     nlohmann::json config = TinyConfig(c.model_type);
     config["tie_word_embeddings"] = c.tied;
+    if (config["model_type"] == "gemma2") config["sliding_window"] = 8;
     const std::string base = MakeModel("merge_base", config);
     const std::string adapter = MakeAdapter("merge_adapter", base, c.lora);
     const std::string output = FreshFolder("merged");

@@ -77,6 +77,9 @@ absl::StatusOr<std::unique_ptr<WeightSource>> Model::OpenSource() {
   if (options_.random_init) return std::make_unique<RandomWeights>(config_, options_.seed);
   ASSIGN_OR_RETURN(WeightFiles files, WeightFiles::Open(options_.directory, config_));
   RETURN_IF_ERROR(files.Check(WeightsOf(config_, modules_), config_, &warnings_));
+  if (!options_.adapter.empty()) {
+    RETURN_IF_ERROR(CheckBaseTables(options_.adapter, trainable_.specs, files, modules_));
+  }
   return std::make_unique<FileWeights>(std::move(files));
 }
 

@@ -35,8 +35,16 @@ class LoraSpecs {
     });
     if (!lora_.use_dora) return;
     each([&](const LinearModule& part, int64_t) {
-      out_.specs.push_back({part.path + ".lora_magnitude_vector", {part.out}, true, 1.0, true});
+      out_.specs.push_back(
+          {part.path + ".lora_magnitude_vector", {part.out}, true, lora_.loraplus_lr_ratio, true});
     });
+  }
+  void AddEmbedding(const std::string& path, int64_t vocab, int64_t width) {
+    const auto it = out_.targets.find(path);
+    if (it == out_.targets.end()) return;
+    const int64_t r = it->second.r;
+    out_.specs.push_back({path + ".lora_embedding_A", {r, vocab}});
+    out_.specs.push_back({path + ".lora_embedding_B", {width, r}});
   }
 
  private:
@@ -53,6 +61,46 @@ bool Saves(const LoraConfig& lora, const std::string& path) {
                      [&](const std::string& name) { return Names(name, path); });
 }
 
+bool HasBias(const ModelModules& modules) {
+  return std::any_of(modules.layers.begin(), modules.layers.end(), [](const LayerModules& layer) {
+    return layer.qkv.bias() || layer.o.bias() || layer.gate_up.bias() || layer.down.bias();
+  });
+}
+
+// What PEFT does with these together, and this does not.
+absl::Status RefuseCombinations(const LoraConfig& lora, const ModelConfig& config,
+                                const ModelModules& modules, const Trainable& trainable) {
+  const bool head = trainable.targets.count(modules.head.path) > 0;
+  const bool embedding = trainable.targets.count(modules.embedding) > 0;
+  const char* kLeaveOut = "add it to modules_to_save, or leave it out";
+  if (lora.use_dora && head) {
+    return UserError("target_modules", "lm_head cannot have DoRA", kLeaveOut);
+  }
+  if (lora.use_dora && embedding) {
+    return UserError("target_modules", "embed_tokens cannot have DoRA", kLeaveOut);
+  }
+  if (lora.loraplus_lr_ratio != 1 && embedding) {
+    return UserError("target_modules",
+                     "embed_tokens cannot have LoRA+: PEFT trains its adapter at a rate of its own "
+                     "(loraplus_lr_embedding)",
+                     kLeaveOut);
+  }
+  if (lora.ensure_weight_tying && config.tie_word_embeddings &&
+      (head || embedding || !lora.modules_to_save.empty())) {
+    return UserError("ensure_weight_tying",
+                     "is not supported where lm_head or embed_tokens is trained",
+                     "without it, what is trained of a tied pair stands alone from then on");
+  }
+  if (lora.bias != "none" && HasBias(modules)) {
+    return UserError("bias",
+                     absl::StrCat("\"", lora.bias,
+                                  "\" trains biases of the base model, which is "
+                                  "not supported"),
+                     "want \"none\"");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::vector<std::string> LinearPaths(const ModelModules& modules) {
@@ -66,6 +114,12 @@ std::vector<std::string> LinearPaths(const ModelModules& modules) {
   return paths;
 }
 
+std::vector<std::string> AdapterPaths(const ModelModules& modules) {
+  std::vector<std::string> paths = LinearPaths(modules);
+  paths.push_back(modules.embedding);
+  return paths;
+}
+
 absl::StatusOr<Trainable> TrainableOf(const LoraConfig& lora, const ModelConfig& config,
                                       const ModelModules& modules) {
   for (const std::string& name : lora.modules_to_save) {
@@ -75,16 +129,13 @@ absl::StatusOr<Trainable> TrainableOf(const LoraConfig& lora, const ModelConfig&
     }
   }
   Trainable out;
-  const std::vector<std::string> paths = LinearPaths(modules);
+  const std::vector<std::string> paths = AdapterPaths(modules);
   ASSIGN_OR_RETURN(const auto resolved, ResolveTargets(lora, paths));
   for (size_t i = 0; i < paths.size(); ++i) {
     if (resolved[i]) out.targets[paths[i]] = *resolved[i];
   }
   out.dora = lora.use_dora;
-  if (out.dora && out.targets.count(modules.head.path) > 0) {
-    return UserError("target_modules", "lm_head cannot have DoRA",
-                     "add it to modules_to_save, or leave it out");
-  }
+  RETURN_IF_ERROR(RefuseCombinations(lora, config, modules, out));
   LoraSpecs specs(lora, out);
   const std::vector<int64_t> table = {config.vocab_size, config.hidden_size};
   if (Saves(lora, modules.head.path)) {
@@ -95,6 +146,7 @@ absl::StatusOr<Trainable> TrainableOf(const LoraConfig& lora, const ModelConfig&
     for (const MergedLinear* linear : BackwardOrder(*layer)) specs.Add(linear->parts);
   }
   if (Saves(lora, modules.embedding)) out.specs.push_back({modules.embedding + ".weight", table});
+  specs.AddEmbedding(modules.embedding, config.vocab_size, config.hidden_size);
   return out;
 }
 

@@ -24,10 +24,13 @@ struct Trainable {
 // Paths of all linear layers, the head last.
 std::vector<std::string> LinearPaths(const ModelModules& modules);
 
+// All modules that can have an adapter: the linear layers and the embedding.
+std::vector<std::string> AdapterPaths(const ModelModules& modules);
+
 // LoRA: for each targeted module "<path>.lora_A.weight" [r, in] and "<path>.lora_B.weight" [out,
 // r], with A of merged modules next to each other, with DoRA "<path>.lora_magnitude_vector" [out];
-// and
-// "<path>.weight" of modules_to_save.
+// of the embedding "<path>.lora_embedding_A" [r, V] and "<path>.lora_embedding_B" [C, r]; and
+// "<path>.weight" of modules_to_save. Errors name what PEFT can and this cannot.
 absl::StatusOr<Trainable> TrainableOf(const LoraConfig& lora, const ModelConfig& config,
                                       const ModelModules& modules);
 

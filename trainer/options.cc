@@ -126,7 +126,7 @@ absl::Status ReadExampleFlags() {
 absl::StatusOr<bool> SameTargets(const std::string& model, const nn::LoraConfig& a,
                                  const nn::LoraConfig& b) {
   ASSIGN_OR_RETURN(const nn::ModelConfig config, nn::ReadModelConfig(model));
-  const std::vector<std::string> layers = nn::LinearPaths(nn::ModulesOf(config));
+  const std::vector<std::string> layers = nn::AdapterPaths(nn::ModulesOf(config));
   ASSIGN_OR_RETURN(const auto of_a, nn::ResolveTargets(a, layers));
   ASSIGN_OR_RETURN(const auto of_b, nn::ResolveTargets(b, layers));
   return std::equal(of_a.begin(), of_a.end(), of_b.begin(),

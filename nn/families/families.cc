@@ -97,6 +97,12 @@ void ReadSizes(ConfigReader& reader, const DefaultSizes& defaults, ModelConfig& 
     reader.Problem("head_dim",
                    absl::StrCat("want an even number up to 1024, got ", config.head_dim));
   }
+  if (reader.Has("pad_token_id")) {
+    const int64_t pad = reader.Int("pad_token_id", 0, /*least=*/-1);
+    config.pad_token_id = pad < 0 ? config.vocab_size - 1 : pad;
+  } else if (!reader.HasKey("pad_token_id")) {
+    config.pad_token_id = defaults.pad_token_id;
+  }
   reader.Want("attention_dropout", 0.0);
   reader.Want("quantization_config", nullptr, "use the model's 16-bit files");
   reader.Ignore({"pretraining_tp"});

@@ -18,7 +18,8 @@ void Read(ConfigReader& reader, ModelConfig& config) {
              .num_attention_heads = 8,
              .num_key_value_heads = 4,
              .head_dim = 256,
-             .max_position_embeddings = 8192},
+             .max_position_embeddings = 8192,
+             .pad_token_id = 0},
             config);
   // hidden_act is an older field that transformers passes over for hidden_activation.
   reader.Ignore({"hidden_act"});

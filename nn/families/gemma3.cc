@@ -47,7 +47,8 @@ void Read(ConfigReader& reader, ModelConfig& config) {
              .num_attention_heads = 8,
              .num_key_value_heads = 4,
              .head_dim = 256,
-             .max_position_embeddings = 131072},
+             .max_position_embeddings = 131072,
+             .pad_token_id = 0},
             config);
   ReadActivation(reader, "hidden_activation", "gelu_pytorch_tanh", config);
   ReadRopes(reader, config);

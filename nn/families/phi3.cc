@@ -13,7 +13,8 @@ void Read(ConfigReader& reader, ModelConfig& config) {
              .num_hidden_layers = 32,
              .num_attention_heads = 32,
              .max_position_embeddings = 4096,
-             .rms_norm_eps = 1e-5},
+             .rms_norm_eps = 1e-5,
+             .pad_token_id = 32000},
             config);
   ReadActivation(reader, "hidden_act", "silu", config);
   ReadRope(reader,
