@@ -1,4 +1,4 @@
-"""Writes a folder with random weights in the shape of Llama-3.1-8B, for measurements on a GPU (needs torch and safetensors).
+"""Writes a folder with random weights in the shape of Llama-3.1-8B, for measurements (needs torch and safetensors).
 
   random_llama.py OUT TOKENIZER_FOLDER      the tokenizer may be any with fewer than 128,256 entries
 """
@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from safetensors.torch import save_file
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 WIDTH, FFN, LAYERS, VOCAB, KV = 4096, 14336, 32, 128256, 1024
 
 
 def random(*shape):
-    return (torch.randn(*shape, device="cuda", dtype=torch.bfloat16) * 0.02).cpu()
+    return (torch.randn(*shape, device=DEVICE, dtype=torch.bfloat16) * 0.02).cpu()
 
 
 def ones():
