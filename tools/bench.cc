@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/file.h"
@@ -11,6 +12,7 @@
 #include "benchmark/benchmark.h"
 #include "tools/benchmarks/all_reduce.h"
 #include "tools/benchmarks/plan.h"
+#include "tools/benchmarks/scaling.h"
 #include "tools/benchmarks/shapes.h"
 #include "tools/benchmarks/steps.h"
 #include "tools/benchmarks/tokenize.h"
@@ -37,13 +39,18 @@ DEFINE_bool(repeat, true, "Also compute the gradient of one pack twice and compa
 
 DEFINE_string(kernels, "", "Instead of steps: benchmarks of kernels whose name matches this.");
 
-DEFINE_int32(nproc_per_node, 0, "all_reduce: ranks; 0: all GPUs.");
+DEFINE_int32(nproc_per_node, 0, "all_reduce, scaling: ranks; 0: all GPUs.");
 DEFINE_int32(max_channels, 0, "all_reduce: thread blocks of NCCL; 0: the trainer's.");
 DEFINE_int64(numel, 42 << 20,
              "all_reduce: gradients; rank 16 on all linear layers of an 8B model has 42 M.");
 DEFINE_int32(products, 24,
              "all_reduce: products of [8192, 4096] by [4096, 4096] in bf16, beside the sums.");
-DEFINE_int32(rounds, 7, "all_reduce, tokenize: measurements of each figure.");
+DEFINE_int32(rounds, 7, "all_reduce, scaling, tokenize: measurements of each figure.");
+
+DEFINE_string(bucket_cap_mb, "5,25,100,400", "scaling: bucket sizes to compare, in MiB.");
+DEFINE_string(gradient_sum, "exact,fp32,bf16", "scaling: ways to add gradients, to compare.");
+DEFINE_int32(packs_per_rank, 1, "scaling: packs of a step on each rank.");
+DEFINE_bool(full, false, "scaling: train every weight, not an adapter.");
 
 DEFINE_int64(documents, 1000000, "plan: documents of made-up lengths whose planning is timed.");
 
@@ -55,6 +62,7 @@ constexpr char kUsage[] =
     "  bench --shape=135m --packs=1x1024 --num_threads=2\n"
     "  bench --kernels=gemm     kernels alone, by regular expression; \".\" is all\n"
     "  bench all_reduce         the sum of gradients over GPUs\n"
+    "  bench scaling            steps on several ranks, by bucket size and way to add gradients\n"
     "  bench plan               how equal the ranks' work is, and the time to plan it\n"
     "  bench tokenize           loading --model's tokenizer, and tokenizing --train_file with it";
 
@@ -93,6 +101,26 @@ absl::StatusOr<StepsOptions> ReadStepsFlags() {
   return options;
 }
 
+absl::StatusOr<ScalingOptions> ReadScalingFlags() {
+  ScalingOptions options;
+  ASSIGN_OR_RETURN(options.steps, ReadStepsFlags());
+  RETURN_IF_ERROR(CheckRange("packs_per_rank", FLAGS_packs_per_rank, 1, 1e6));
+  options.nproc_per_node = FLAGS_nproc_per_node;
+  options.packs_per_rank = FLAGS_packs_per_rank;
+  options.full = FLAGS_full;
+  options.gradient_sums = absl::StrSplit(FLAGS_gradient_sum, ',', absl::SkipEmpty());
+  options.rounds = FLAGS_rounds;
+  for (const absl::string_view text : absl::StrSplit(FLAGS_bucket_cap_mb, ',')) {
+    double cap = 0;
+    if (!absl::SimpleAtod(text, &cap) || cap <= 0) {
+      return UserError("--bucket_cap_mb", absl::StrCat("want sizes in MiB, got \"", text, "\""),
+                       "for example 5,25,100");
+    }
+    options.bucket_caps_mb.push_back(cap);
+  }
+  return options;
+}
+
 absl::Status BenchKernels() {
   RETURN_IF_ERROR(ReadComputeFlags().status());
   char name[] = "bench";
@@ -116,6 +144,10 @@ absl::Status Run(const std::vector<std::string>& command_line,
         {FLAGS_nproc_per_node, FLAGS_max_channels, FLAGS_numel, FLAGS_products, FLAGS_rounds},
         command_line);
   }
+  if (what == "scaling") {
+    ASSIGN_OR_RETURN(const ScalingOptions options, ReadScalingFlags());
+    return BenchScaling(options, command_line);
+  }
   if (what == "plan" || what == "tokenize") {
     RETURN_IF_ERROR(ReadComputeFlags().status());
     ASSIGN_OR_RETURN(const DataOptions data, ReadDataFlags());
@@ -125,7 +157,7 @@ absl::Status Run(const std::vector<std::string>& command_line,
   }
   if (what != "steps") {
     return UserError("arguments", absl::StrCat("there is nothing named ", what, " to measure"),
-                     "want steps (also without a name), all_reduce, plan or tokenize");
+                     "want steps (also without a name), all_reduce, scaling, plan or tokenize");
   }
   if (!FLAGS_kernels.empty()) return BenchKernels();
   ASSIGN_OR_RETURN(const StepsOptions options, ReadStepsFlags());

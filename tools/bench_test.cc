@@ -18,6 +18,21 @@ TEST(BenchTest, MeasuresAStep) {
   }
 }
 
+TEST(BenchTest, MeasuresScaling) {
+  const std::string model = MakeTestFolder("model");
+  WriteTinyModel(model);
+  for (const char* full : {"--nofull", "--full"}) {
+    const ToolResult result =
+        RunTool("bench", {"scaling", "--model=" + model, "--packs=4x16", "--steps=2", "--rounds=2",
+                          "--device=cpu", "--nproc_per_node=2", "--bucket_cap_mb=0.01,25", full});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    for (const char* part :
+         {"exact     alone", "exact  0.01 MiB", "bf16     25 MiB", "not hidden"}) {
+      EXPECT_THAT(result.out, HasSubstr(part));
+    }
+  }
+}
+
 TEST(BenchTest, MeasuresPlans) {
   const ToolResult result = RunTool("bench", {"plan", "--documents=1000"});
   EXPECT_EQ(result.exit_code, 0) << result.err;

@@ -47,8 +47,9 @@ std::string Line(absl::Span<const StepTime> ranks) {
 StepTimes::StepTimes(dist::Communicator* communicator)
     : communicator_(communicator),
       capacity_(std::clamp<size_t>(kMaxGathered / static_cast<size_t>(communicator->size()), 1,
-                                   kMaxPending)),
-      own_ms_(static_cast<size_t>(communicator->size())) {}
+                                   kMaxPending)) {
+  sum_.own_ms.resize(static_cast<size_t>(communicator->size()));
+}
 
 std::string StepTimes::Add(const StepTime& mine) {
   pending_.push_back(mine);
@@ -83,33 +84,37 @@ std::string StepTimes::Flush() {
 
 void StepTimes::Count(absl::Span<const StepTime> ranks) {
   if (++num_seen_ <= kWarmUp) return;
-  ++num_counted_;
+  ++sum_.steps;
   const auto n = static_cast<double>(ranks.size());
   double least = ranks[0].exposed_ms, sum = 0;
   for (size_t r = 0; r < ranks.size(); ++r) {
-    step_ms_ += ranks[r].step_ms / n;
-    load_ms_ += ranks[r].load_ms / n;
-    own_ms_[r] += ranks[r].own_ms();
+    sum_.step_ms += ranks[r].step_ms / n;
+    sum_.own_ms[r] += ranks[r].own_ms();
     least = std::min(least, ranks[r].exposed_ms);
     sum += ranks[r].exposed_ms;
   }
-  exposed_ms_ += least;
-  late_ms_ += sum / n - least;
+  sum_.exposed_ms += least;
+  sum_.late_ms += sum / n - least;
+}
+
+StepTimes::Average StepTimes::average() const {
+  Average average = sum_;
+  const double steps = std::max(1.0, static_cast<double>(sum_.steps));
+  for (double* ms : {&average.step_ms, &average.exposed_ms, &average.late_ms}) *ms /= steps;
+  for (double& ms : average.own_ms) ms /= steps;
+  return average;
 }
 
 std::string StepTimes::Summary() const {
-  if (own_ms_.size() < 2 || num_counted_ == 0) return "";
-  const auto steps = static_cast<double>(num_counted_);
-  const auto part = [&](double sum) {
-    return absl::StrFormat("%.2f ms (%.2f %%)", sum / steps, 100 * sum / step_ms_);
-  };
-  const auto [least, most] = std::minmax_element(own_ms_.begin(), own_ms_.end());
+  const Average a = average();
+  if (a.own_ms.size() < 2 || a.steps == 0) return "";
+  const auto [least, most] = std::minmax_element(a.own_ms.begin(), a.own_ms.end());
   return absl::StrFormat(
-      "of a step of %.2f ms: sums that nothing hid %s, waiting for the step's slowest rank %s, "
-      "loading %s; own work %.2f ms (rank %d) to %.2f ms (rank %d)",
-      step_ms_ / steps, part(exposed_ms_), part(late_ms_), part(load_ms_), *least / steps,
-      static_cast<int>(least - own_ms_.begin()), *most / steps,
-      static_cast<int>(most - own_ms_.begin()));
+      "of a step of %.2f ms: sums that nothing hid %.2f ms (%.2f %%), waiting for the step's "
+      "slowest rank %.2f ms (%.2f %%); own work %.2f ms (rank %d) to %.2f ms (rank %d)",
+      a.step_ms, a.exposed_ms, 100 * a.exposed_ms / a.step_ms, a.late_ms,
+      100 * a.late_ms / a.step_ms, *least, static_cast<int>(least - a.own_ms.begin()), *most,
+      static_cast<int>(most - a.own_ms.begin()));
 }
 
 }  // namespace lockstep

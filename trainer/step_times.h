@@ -6,7 +6,8 @@
 //
 // exposed_ms is what the rank's stream stood still for the ranks' sums (Communicator::waited_ms):
 // the end of the last sum that nothing hides, the same for all, and the lateness of the slowest
-// rank. load_ms is the wait for the loader, own_ms the rest of step_ms: the rank's own work.
+// rank. own_ms is the rest of step_ms: the rank's own work. load_ms is the host's wait for the
+// loader; on a GPU it may be hidden behind the step before.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +25,7 @@ struct StepTime {
   double step_ms = 0, exposed_ms = 0, load_ms = 0;
   int64_t tokens = 0;  // of the rank's own packs
 
-  double own_ms() const { return step_ms - exposed_ms - load_ms; }
+  double own_ms() const { return step_ms - exposed_ms; }
 };
 
 // All ranks' times, gathered now and then; the figures of a step are not worth a collective each.
@@ -36,8 +37,16 @@ class StepTimes {
   std::string Add(const StepTime& mine);
   std::string Flush();
 
-  // Where the steps' time went, on average over all but the run's first two steps; "" where nobody
-  // has to wait for others.
+  // A step on average, over all but the run's first two.
+  struct Average {
+    int64_t steps = 0;
+    double step_ms = 0;
+    double exposed_ms = 0;       // of all ranks alike: the least of a step's
+    double late_ms = 0;          // above that, the ranks' mean
+    std::vector<double> own_ms;  // by rank
+  };
+  Average average() const;
+  // Where the time went, as one line; "" where nobody has to wait for others.
   std::string Summary() const;
 
  private:
@@ -46,9 +55,8 @@ class StepTimes {
   dist::Communicator* const communicator_;
   const size_t capacity_;
   std::vector<StepTime> pending_;
-  int64_t num_seen_ = 0, num_counted_ = 0;
-  double step_ms_ = 0, load_ms_ = 0, exposed_ms_ = 0, late_ms_ = 0;  // sums over the counted steps
-  std::vector<double> own_ms_;                                       // the same, by rank
+  int64_t num_seen_ = 0;
+  Average sum_;  // over sum_.steps
 };
 
 }  // namespace lockstep

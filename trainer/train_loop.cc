@@ -142,6 +142,8 @@ class Loop {
 
   // Everything that a step does, queued; of its figures, copies are under way.
   void QueueStep() {
+    // What evaluations and checkpoints have waited for is no step's.
+    if (queued_.empty()) waited_ms_ = run_.world.communicator().waited_ms();
     QueuedStep& step = queued_.emplace_back(TakeSpare());
     step.start->Record(run_.context.stream);
     const Clock::time_point start = Clock::now();

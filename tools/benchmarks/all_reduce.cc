@@ -7,15 +7,13 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "base/status.h"
-#include "dist/nccl_communicator.h"
-#include "dist/supervisor.h"
 #include "dist/world.h"
 #include "tensor/kernels/fill.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/runtime.h"
 #include "tensor/tensor.h"
+#include "tools/benchmarks/ranks.h"
 
 namespace lockstep {
 namespace {
@@ -125,44 +123,16 @@ class Bench {
   std::vector<double> products_;
 };
 
-absl::Status RunRank(const AllReduceOptions& options, const dist::LaunchEnv& env) {
-  ASSIGN_OR_RETURN(const auto runtime,
-                   Runtime::Open({DeviceType::kCUDA, static_cast<int8_t>(env.local_rank)}));
-  dist::NcclOptions nccl;
-  nccl.device = runtime->context().stream.device;
-  if (options.max_channels > 0) nccl.max_channels = options.max_channels;
-  dist::WorldOptions world_options;
-  world_options.device = runtime->Describe();
-  const double start = Now();
-  world_options.make_communicator = [&](int rank, int size, dist::StoreClient& store,
-                                        dist::Communicator::FailureHandler on_failure) {
-    nccl.on_failure = std::move(on_failure);
-    return dist::MakeNcclCommunicator(rank, size, store, nccl);
-  };
-  ASSIGN_OR_RETURN(const auto world, dist::JoinWorld(env, world_options));
-  if (env.rank == 0) {
-    std::printf("%d ranks, %s, at most %d channels, %lld values; joined in %.1f s\n",
-                env.world_size, world_options.device.c_str(), nccl.max_channels,
-                static_cast<long long>(options.numel), Now() - start);
-  }
-  world->heartbeat().Report({"bench"});
-  Bench(options, runtime->context(), world->communicator()).Run();
-  world->Leave();
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::Status BenchAllReduce(const AllReduceOptions& options,
                             const std::vector<std::string>& command_line) {
-  dist::LaunchFlags flags;
-  flags.nproc_per_node =
-      options.nproc_per_node > 0 ? options.nproc_per_node : std::max(1, CudaDeviceCount());
-  ASSIGN_OR_RETURN(const auto env, dist::ResolveLaunch(dist::ReadEnvironment(), flags));
-  if (env.role == dist::Role::kRank) return RunRank(options, env);
-  const int code = dist::Supervise(env, dist::SuperviseOptions(), command_line);
-  if (code == 0) return absl::OkStatus();
-  return absl::AbortedError(absl::StrCat("the ranks ended with exit code ", code));
+  return RunOnRanks({DeviceType::kCUDA, options.nproc_per_node, options.max_channels}, command_line,
+                    [&](const Context& context, dist::World& world) {
+                      world.heartbeat().Report({"bench"});
+                      Bench(options, context, world.communicator()).Run();
+                      return absl::OkStatus();
+                    });
 }
 
 }  // namespace lockstep

@@ -132,20 +132,6 @@ Times Time(const Context& context, const StepsOptions& options, BenchStep* step)
   return times;
 }
 
-struct PackShape {
-  int64_t documents = 0, length = 0;
-};
-absl::StatusOr<PackShape> ParsePack(const std::string& pack) {
-  const std::vector<std::string> parts = absl::StrSplit(pack, 'x');
-  PackShape shape;
-  if (parts.size() != 2 || !absl::SimpleAtoi(parts[0], &shape.documents) ||
-      !absl::SimpleAtoi(parts[1], &shape.length) || shape.documents < 1 || shape.length < 2) {
-    return UserError("--packs", absl::StrCat("want documents x tokens of each, got \"", pack, "\""),
-                     "for example 2x4096,1x4096");
-  }
-  return shape;
-}
-
 void Measure(const Context& context, const StepsOptions& options, nn::Model* model,
              const PackShape& pack) {
   context.allocator->ResetPeak();
@@ -179,6 +165,17 @@ void Measure(const Context& context, const StepsOptions& options, nn::Model* mod
 }
 
 }  // namespace
+
+absl::StatusOr<PackShape> ParsePack(const std::string& pack) {
+  const std::vector<std::string> parts = absl::StrSplit(pack, 'x');
+  PackShape shape;
+  if (parts.size() != 2 || !absl::SimpleAtoi(parts[0], &shape.documents) ||
+      !absl::SimpleAtoi(parts[1], &shape.length) || shape.documents < 1 || shape.length < 2) {
+    return UserError("--packs", absl::StrCat("want documents x tokens of each, got \"", pack, "\""),
+                     "for example 2x4096,1x4096");
+  }
+  return shape;
+}
 
 absl::Status BenchSteps(const StepsOptions& options) {
   const Clock::time_point start = Clock::now();

@@ -2,10 +2,12 @@
 // the time goes on a GPU.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "nn/decoder.h"
 #include "tensor/device.h"
 #include "tensor/dtype.h"
@@ -25,6 +27,12 @@ struct StepsOptions {
   int top = 0;         // kernels to list, of one more step on a GPU; 0: no table
   bool repeat = true;  // also compute the gradient of one pack twice and compare the bits
 };
+
+struct PackShape {
+  int64_t documents = 0, length = 0;
+};
+// "2x4096". Errors: UserError.
+absl::StatusOr<PackShape> ParsePack(const std::string& text);
 
 // A line for each pack on standard output. Errors: UserError.
 absl::Status BenchSteps(const StepsOptions& options);
