@@ -14,18 +14,18 @@ SpecialTokens::SpecialTokens(const Tokenizer* tokenizer) {
   for (int32_t id = 0; id < tokenizer->vocab_size(); ++id) {
     if (!tokenizer->IsSpecial(id)) continue;
     const std::optional<std::string> text = tokenizer->IdToToken(id);
-    if (text.has_value() && !text->empty()) by_first_[text->front()].push_back(*text);
+    if (text.has_value() && !text->empty()) {
+      by_first_[static_cast<unsigned char>(text->front())].push_back(*text);
+    }
   }
-  for (auto& [first, texts] : by_first_) {
+  for (std::vector<std::string>& texts : by_first_) {
     std::sort(texts.begin(), texts.end(),
               [](const auto& a, const auto& b) { return a.size() > b.size(); });
   }
 }
 
 size_t SpecialTokens::LengthAt(absl::string_view text, size_t at) const {
-  const auto found = by_first_.find(text[at]);
-  if (found == by_first_.end()) return 0;
-  for (const std::string& token : found->second) {
+  for (const std::string& token : by_first_[static_cast<unsigned char>(text[at])]) {
     if (absl::StartsWith(text.substr(at), token)) return token.size();
   }
   return 0;

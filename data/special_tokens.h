@@ -1,12 +1,12 @@
 // The texts of a tokenizer's added tokens, to look for in a text.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 
 namespace lockstep::data {
@@ -30,7 +30,7 @@ class SpecialTokens {
   int64_t TurnEnd(absl::string_view text, int64_t begin, int64_t end) const;
 
  private:
-  absl::flat_hash_map<char, std::vector<std::string>> by_first_;  // longest first
+  std::array<std::vector<std::string>, 256> by_first_;  // by their first byte, longest first
 };
 
 }  // namespace lockstep::data
