@@ -59,7 +59,7 @@ absl::StatusOr<std::optional<Span>> TurnSpan(absl::string_view text, size_t i,
 std::optional<std::vector<Span>> BlockSpans(const jinja::Rendered& whole, const ChatExample& chat,
                                             const std::vector<size_t>& assistants,
                                             const SpecialTokens& special) {
-  if (whole.generation_spans.empty()) return std::nullopt;
+  if (whole.generation_spans.empty() || whole.spans_lost) return std::nullopt;
   const bool paired = whole.generation_spans.size() == assistants.size();
   const bool all_trained =
       std::all_of(assistants.begin(), assistants.end(), [&](size_t i) { return chat.trained[i]; });

@@ -25,6 +25,7 @@ std::vector<std::pair<Value, Value>> DictItems(const Arguments& arguments) {
   std::vector<std::pair<Value, Value>> items;
   if (!arguments.positional.empty()) {
     const Value& source = arguments.positional[0];
+    if (source.is_undefined()) ThrowUndefined(source);
     if (source.is_dict()) {
       items = source.dict().items;
     } else {
@@ -65,6 +66,10 @@ Value StrftimeNow(Interpreter& interpreter, const Arguments& arguments) {
     throw TemplateError("strftime_now: no date is given, and today's would change the text");
   }
   return Value::String(FormatTime(interpreter.options().now, bound.String(0)));
+}
+
+Value Lipsum(Interpreter&, const Arguments&) {
+  throw TemplateError("lipsum() makes random text: the same data would give other tokens");
 }
 
 class CyclerObject : public CustomObject {
@@ -132,6 +137,7 @@ std::optional<Value> FindFunction(const std::string& name) {
           {"cycler", Cycler},
           {"dict", Dict},
           {"joiner", Joiner},
+          {"lipsum", Lipsum},
           {"namespace", Namespace},
           {"range", Range},
           {"raise_exception", RaiseException},

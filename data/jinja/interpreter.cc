@@ -23,13 +23,12 @@ Interpreter::~Interpreter() {
 
 Rendered Interpreter::Run() {
   Output out;
-  out.root = true;
   std::unique_ptr<Frame> frame = NewFrame(nullptr, module_.num_slots);
   Enter(module_.scope, *frame);
   ExecuteBody(module_.body, *frame, out);
-  rendered_.text = std::move(out.text);
   Retire(std::move(frame));
-  return std::move(rendered_);
+  const bool lost = num_generations_ > static_cast<int64_t>(out.spans.size());
+  return {std::move(out.text), std::move(out.spans), lost};
 }
 
 void Interpreter::Charge(int64_t work) {
@@ -46,6 +45,37 @@ void Interpreter::Write(absl::string_view text, Output& out) {
     throw TemplateError(absl::StrCat("the template writes too much (more than ",
                                      options_.max_output_bytes, " bytes)"));
   }
+}
+
+// Like Write(Str(value), out), but generation spans inside the value come along.
+void Interpreter::WriteValue(const Value& value, Output& out) {
+  const int64_t begin = static_cast<int64_t>(out.text.size());
+  if (value.is_string()) {
+    Write(value.str(), out);
+  } else {
+    Write(Str(value), out);
+  }
+  if (spanned_.empty()) return;
+  const auto found = spanned_.find(value.object());
+  if (found == spanned_.end()) return;
+  for (const auto& [first, last] : found->second.second) {
+    out.spans.emplace_back(begin + first, begin + last);
+  }
+}
+
+// A body's text as a value.
+Value Interpreter::TextOf(Output out) {
+  Value text = Value::String(std::move(out.text));
+  if (!out.spans.empty()) spanned_[text.object()] = {text, std::move(out.spans)};
+  return text;
+}
+
+// `text`, which is `parts` one behind the other, with their spans.
+Value Interpreter::Join(const Value& text, const std::vector<Value>& parts) {
+  if (spanned_.empty()) return text;
+  Output out;
+  for (const Value& part : parts) WriteValue(part, out);
+  return out.spans.empty() ? text : TextOf(std::move(out));
 }
 
 std::unique_ptr<Frame> Interpreter::NewFrame(Frame* parent, int num_slots) {
@@ -166,7 +196,9 @@ Value Interpreter::EvaluateNode(const Expr& expr, Frame& frame) {
     case Expr::kBinary: {
       const Value left = operand(0), right = operand(1);
       Charge((left.weight() + right.weight()) / 256);
-      return Arithmetic(expr.operators[0], left, right);
+      const Value result = Arithmetic(expr.operators[0], left, right);
+      const bool joined = expr.operators[0] == Operator::kAdd && result.is_string();
+      return joined ? Join(result, {left, right}) : result;
     }
     case Expr::kCompare:
       return EvaluateCompare(expr, frame);
@@ -206,10 +238,11 @@ Value Interpreter::EvaluateCompare(const Expr& expr, Frame& frame) {
 }
 
 Value Interpreter::EvaluateConcatenation(const Expr& expr, Frame& frame) {
-  std::string out;
-  for (const ExprPtr& part : expr.operands) out += Str(Evaluate(*part, frame));
-  Charge(static_cast<int64_t>(out.size()) / 256);
-  return Value::String(std::move(out));
+  const std::vector<Value> parts = EvaluateAll(expr.operands, frame);
+  Output out;
+  for (const Value& part : parts) WriteValue(part, out);
+  Charge(static_cast<int64_t>(out.text.size()) / 256);
+  return TextOf(std::move(out));
 }
 
 Arguments Interpreter::EvaluateArguments(const CallArguments& call, Frame& frame) {
@@ -264,10 +297,25 @@ Value Interpreter::Call(const Value& callable, const Arguments& arguments) {
   return held.custom().Call(*this, arguments);
 }
 
+namespace {
+
+TemplateError NoFilter(absl::string_view name) {
+  if (name == "random") {
+    return TemplateError(
+        "the filter 'random' is not supported: the same data would give other tokens");
+  }
+  if (name == "urlize") {
+    return TemplateError("the filter 'urlize' (links of HTML) is not supported");
+  }
+  return TemplateError(absl::StrCat("No filter named '", name, "'."));
+}
+
+}  // namespace
+
 Value Interpreter::CallFilter(absl::string_view name, const Value& value,
                               const Arguments& arguments) {
   const Filter filter = FindFilter(name);
-  if (filter == nullptr) throw TemplateError(absl::StrCat("No filter named '", name, "'."));
+  if (filter == nullptr) throw NoFilter(name);
   Charge(value.weight() / 256);
   return filter(*this, value, arguments);
 }

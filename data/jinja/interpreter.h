@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "data/jinja/ast.h"
 #include "data/jinja/template.h"
 #include "data/jinja/value.h"
@@ -20,10 +21,13 @@ struct Frame {
   bool captured = false;  // a macro defined here may outlive the activation
 };
 
-// A body's text. Only the root one is the template's own output, where generation spans are.
+// Bytes [begin, end) of a text that {% generation %} blocks wrote.
+using Spans = std::vector<std::pair<int64_t, int64_t>>;
+
+// A body's text.
 struct Output {
   std::string text;
-  bool root = false;
+  Spans spans;
 };
 
 class LoopObject;
@@ -59,6 +63,9 @@ class Interpreter {
   void ExecuteSet(const Stmt& stmt, Frame& frame);
   void ExecuteGeneration(const Stmt& stmt, Frame& frame, Output& out);
   void Write(absl::string_view text, Output& out);
+  void WriteValue(const Value& value, Output& out);
+  Value TextOf(Output out);
+  Value Join(const Value& text, const std::vector<Value>& parts);
   Value Capture(const Body& body, Frame& frame, const Expr* filter);
 
   void Enter(const ScopeEntry& scope, Frame& frame);
@@ -85,7 +92,9 @@ class Interpreter {
   const RenderOptions& options_;
   int64_t steps_ = 0;
   int depth_ = 0;
-  Rendered rendered_;
+  // Texts of bodies (macros, set blocks) that hold generation spans, until they are written.
+  absl::flat_hash_map<const Object*, std::pair<Value, Spans>> spanned_;
+  int64_t num_generations_ = 0;  // blocks that were run
   std::vector<std::unique_ptr<Frame>> retired_;
   std::vector<std::shared_ptr<NamespaceObject>> namespaces_;
 };

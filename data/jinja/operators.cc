@@ -375,6 +375,11 @@ Value GetSlice(const Value& object, const Value& start, const Value& stop, const
     const size_t bytes = string.ascii ? end - begin : ByteOffset(rest, end - begin);
     return Text(std::string(rest.substr(0, bytes)), object);
   }
+  if (object.type() == Type::kRange) {
+    const RangeObject& range = object.range();
+    return Value::Range(range.start + begin * range.step, range.start + end * range.step,
+                        stride * range.step);
+  }
   const std::vector<Value> all = ToVector(object);
   std::vector<Value> picked;
   for (int64_t i = begin; back ? i > end : i < end; i += stride) {

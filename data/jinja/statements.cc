@@ -35,7 +35,7 @@ Interpreter::Flow Interpreter::Execute(const Stmt& stmt, Frame& frame, Output& o
       Write(stmt.text, out);
       break;
     case Stmt::kOutput:
-      Write(Str(Evaluate(*stmt.expression, frame)), out);
+      WriteValue(Evaluate(*stmt.expression, frame), out);
       break;
     case Stmt::kIf:
       return ExecuteIf(stmt, frame, out);
@@ -54,7 +54,7 @@ Interpreter::Flow Interpreter::Execute(const Stmt& stmt, Frame& frame, Output& o
       break;
     case Stmt::kCall: {
       const Value caller = MakeMacro(*stmt.function, frame);
-      Write(Str(EvaluateCall(*stmt.expression, frame, &caller)), out);
+      WriteValue(EvaluateCall(*stmt.expression, frame, &caller), out);
       break;
     }
     case Stmt::kGeneration:
@@ -62,7 +62,7 @@ Interpreter::Flow Interpreter::Execute(const Stmt& stmt, Frame& frame, Output& o
       break;
     case Stmt::kFilterBlock:
       Enter(stmt.scope, frame);
-      Write(Str(Capture(stmt.body, frame, stmt.filter.get())), out);
+      WriteValue(Capture(stmt.body, frame, stmt.filter.get()), out);
       break;
     case Stmt::kWith: {
       std::vector<Value> values = EvaluateAll(stmt.values, frame);
@@ -95,7 +95,7 @@ Interpreter::Flow Interpreter::ExecuteIf(const Stmt& stmt, Frame& frame, Output&
 void Interpreter::ExecuteFor(const Stmt& stmt, Frame& frame, Output& out) {
   const Value items = Evaluate(*stmt.expression, frame);
   if (stmt.recursive) {
-    Write(CallLoop(stmt, &frame, items, 0).str(), out);
+    WriteValue(CallLoop(stmt, &frame, items, 0), out);
   } else {
     RunLoop(stmt, items, frame, 0, out);
   }
@@ -106,8 +106,20 @@ Value Interpreter::CallLoop(const Stmt& loop, Frame* closure, const Value& items
   Output out;
   RunLoop(loop, items, *frame, depth, out);
   Retire(std::move(frame));
-  return Value::String(std::move(out.text));
+  return TextOf(std::move(out));
 }
+
+namespace {
+
+// What a loop with a test walks over: where its target is a tuple, tuples.
+Value AsTuples(const Expr& target, const Value& value) {
+  if (target.kind != Expr::kTuple) return value;
+  std::vector<Value> parts = ToVector(value);
+  for (size_t i = 0; i < parts.size(); ++i) parts[i] = AsTuples(*target.operands[i], parts[i]);
+  return Value::Tuple(std::move(parts));
+}
+
+}  // namespace
 
 void Interpreter::RunLoop(const Stmt& stmt, const Value& items, Frame& frame, int depth,
                           Output& out) {
@@ -117,7 +129,9 @@ void Interpreter::RunLoop(const Stmt& stmt, const Value& items, Frame& frame, in
       if (!std::exchange(entered, true)) Enter(stmt.test_scope, frame);
       while (all(item)) {
         Assign(*stmt.test_target, *item, frame);
-        if (Truthy(Evaluate(*stmt.test, frame))) return true;
+        if (!Truthy(Evaluate(*stmt.test, frame))) continue;
+        *item = AsTuples(*stmt.test_target, *item);
+        return true;
       }
       return false;
     };
@@ -193,7 +207,7 @@ void Interpreter::Assign(const Expr& target, Value value, Frame& frame) {
 Value Interpreter::Capture(const Body& body, Frame& frame, const Expr* filter) {
   Output out;
   ExecuteBody(body, frame, out);
-  Value text = Value::String(std::move(out.text));
+  Value text = TextOf(std::move(out));
   return filter != nullptr ? EvaluateFilter(*filter, frame, &text) : text;
 }
 
@@ -202,9 +216,8 @@ void Interpreter::ExecuteGeneration(const Stmt& stmt, Frame& frame, Output& out)
   const Value text = CallMacro(*stmt.function, &frame, {});
   const int64_t begin = static_cast<int64_t>(out.text.size());
   Write(text.str(), out);
-  if (out.root) {
-    rendered_.generation_spans.emplace_back(begin, static_cast<int64_t>(out.text.size()));
-  }
+  out.spans.emplace_back(begin, static_cast<int64_t>(out.text.size()));
+  ++num_generations_;
 }
 
 Value Interpreter::CallMacro(const Function& function, Frame* closure, const Arguments& arguments) {
@@ -258,7 +271,7 @@ Value Interpreter::CallMacro(const Function& function, Frame* closure, const Arg
   Output out;
   ExecuteBody(function.body, *frame, out);
   Retire(std::move(frame));
-  return Value::String(std::move(out.text));
+  return TextOf(std::move(out));
 }
 
 }  // namespace lockstep::data::jinja

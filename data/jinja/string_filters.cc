@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "data/jinja/operators.h"
 #include "data/jinja/repr.h"
 #include "data/jinja/text.h"
+#include "data/jinja/text_wrap.h"
 
 namespace lockstep::data::jinja {
 
@@ -111,7 +113,6 @@ Value Indent(Interpreter&, const Value& value, const Arguments& arguments) {
 
 Value Truncate(Interpreter&, const Value& value, const Arguments& arguments) {
   const BoundArguments bound("truncate", arguments, {"length", "killwords", "end", "leeway"});
-  RequireString(value, "truncate");
   const std::string end = bound.Has(2) ? bound.String(2) : "...";
   const int64_t length = bound.Index(0, 255), leeway = bound.HasValue(3) ? AsIndex(bound[3]) : 5;
   const int64_t end_length = CountCodePoints(end);
@@ -119,11 +120,34 @@ Value Truncate(Interpreter&, const Value& value, const Arguments& arguments) {
     throw TemplateError(absl::StrCat("expected length >= ", end_length, ", got ", length));
   }
   if (leeway < 0) throw TemplateError(absl::StrCat("expected leeway >= 0, got ", leeway));
-  if (value.string_object().length <= length + leeway) return value;
+  const std::optional<int64_t> size = Length(value);
+  if (size.has_value() && *size <= length + leeway) return value;
+  RequireString(value, "truncate");
   absl::string_view kept = value.str();
   kept = kept.substr(0, ByteOffset(kept, length - end_length));
   if (!bound.Flag(1, false)) kept = SplitAt(kept, " ", 1, true)[0];
   return Text(absl::StrCat(kept, value.is_markup() ? EscapeHtml(end) : end), value);
+}
+
+Value WordWrap(Interpreter&, const Value& value, const Arguments& arguments) {
+  const BoundArguments bound("wordwrap", arguments,
+                             {"width", "break_long_words", "wrapstring", "break_on_hyphens"});
+  const std::string& text = RequireString(value, "wordwrap");
+  const WrapOptions options{bound.Index(0, 79), bound.Flag(1, true), bound.Flag(3, true)};
+  if (options.width <= 0 && !text.empty()) {
+    throw TemplateError(absl::StrCat("invalid width ", options.width, " (must be > 0)"));
+  }
+  std::vector<std::string> lines;  // an empty line stays one
+  const std::string separator = bound.HasValue(2) ? bound.String(2) : "\n";
+  for (const absl::string_view line : SplitLines(text, false)) {
+    lines.push_back(absl::StrJoin(WrapLine(line, options), separator));
+  }
+  return Value::String(absl::StrJoin(lines, separator));
+}
+
+Value PrettyPrint(Interpreter&, const Value& value, const Arguments& arguments) {
+  BoundArguments("pprint", arguments, {});
+  return Value::String(PrettyRepr(value));
 }
 
 Value WordCount(Interpreter&, const Value& value, const Arguments& arguments) {
@@ -276,6 +300,7 @@ Filter FindStringFilter(absl::string_view name) {
       {"format", Format},
       {"indent", Indent},
       {"lower", Map<Lower>},
+      {"pprint", PrettyPrint},
       {"replace", Replace},
       {"safe", Safe},
       {"string", AsString},
@@ -286,6 +311,7 @@ Filter FindStringFilter(absl::string_view name) {
       {"upper", Map<Upper>},
       {"urlencode", UrlEncode},
       {"wordcount", WordCount},
+      {"wordwrap", WordWrap},
       {"xmlattr", XmlAttributes},
   };
   const auto found = filters.find(name);

@@ -6,9 +6,10 @@
 // The environment: trim_blocks, lstrip_blocks, no trailing newline kept, lenient Undefined, no
 // autoescape, an immutable sandbox (list.append and its like are errors), loop controls,
 // {% generation %} blocks, `tojson` as json.dumps(ensure_ascii=False), the functions
-// raise_exception, strftime_now, namespace, range, dict, cycler and joiner. Nothing is read from
-// files and templates cannot load others. Not there: the filters urlize and random, lipsum(),
-// {% autoescape %}, and integers beyond 128 bits.
+// raise_exception, strftime_now, namespace, range, dict, cycler and joiner; all filters and tests
+// but those below. Nothing is read from files and templates cannot load others. Not there, and
+// refused by name: the filter random and lipsum() (the text would change by itself), the filter
+// urlize (links of HTML), str.encode and str.translate, {% autoescape %}, integers beyond 128 bits.
 //
 // A Template is immutable; many threads may render it.
 #pragma once
@@ -38,8 +39,10 @@ struct RenderOptions {
 
 struct Rendered {
   std::string text;
-  // Bytes [begin, end) of `text` that {% generation %} blocks wrote.
+  // Bytes [begin, end) of `text` that {% generation %} blocks wrote, in macros too.
   std::vector<std::pair<int64_t, int64_t>> generation_spans;
+  // True if what a block wrote went through a filter or was thrown away, so that spans are missing.
+  bool spans_lost = false;
 };
 
 class Template {

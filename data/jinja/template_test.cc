@@ -87,6 +87,35 @@ TEST(Template, GenerationSpansAreBytesOfTheText) {
   EXPECT_EQ(out->generation_spans[1], (std::pair<int64_t, int64_t>(11, 15)));
 }
 
+// What the spans hold, one behind the other with "|" between.
+std::string SpansOf(absl::string_view source) {
+  const absl::StatusOr<Rendered> out = RenderText(source, Json(R"({"m": ["a", "bc"]})"));
+  if (!out.ok()) return std::string(out.status().message());
+  std::string spans = out->spans_lost ? "lost" : "";
+  for (const auto& [begin, end] : out->generation_spans) {
+    spans += "|" + out->text.substr(begin, end - begin);
+  }
+  return spans;
+}
+
+TEST(Template, GenerationSpansComeOutOfMacrosAndBlocks) {
+  const std::string macro =
+      "{% macro say(x) %}<{{ x }}>{% generation %}é{{ x }}{% endgeneration %};{% endmacro %}";
+  EXPECT_EQ(SpansOf(macro + "{% for x in m %}: {{ say(x) }}{% endfor %}"), "|éa|ébc");
+  EXPECT_EQ(SpansOf(macro + "{% set a = say('x') %}, {{ a }}, {{ a }}"), "|éx|éx");
+  EXPECT_EQ(SpansOf(macro + "{{ 'ab' ~ say('x') ~ say('y') }}"), "|éx|éy");
+  EXPECT_EQ(SpansOf(macro + "{{ 'ab' + say('x') + 'c' }}"), "|éx");
+  EXPECT_EQ(SpansOf(macro + "{% set b %}1{{ say('x') }}2{% endset %}{{ b }}"), "|éx");
+  EXPECT_EQ(SpansOf("{% macro outer() %}({{ caller() }}){% endmacro %}{% call outer() %}ab"
+                    "{% generation %}c{% endgeneration %}{% endcall %}"),
+            "|c");
+  EXPECT_EQ(SpansOf("{% for x in m recursive %}-{% generation %}{{ x }}{% endgeneration %}"
+                    "{% endfor %}"),
+            "|a|bc");
+  EXPECT_EQ(SpansOf(macro + "{{ say('x') | trim }}"), "lost");
+  EXPECT_EQ(SpansOf(macro + "{% set unused = say('x') %}"), "lost");
+}
+
 TEST(Template, LimitsStopWhatRunsTooLong) {
   EXPECT_THAT(TextOf("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}"
                      "{% endfor %}"),
@@ -95,7 +124,7 @@ TEST(Template, LimitsStopWhatRunsTooLong) {
   EXPECT_THAT(TextOf("{{ 'a' * 99999999999 }}"), HasSubstr("too large"));
   EXPECT_THAT(TextOf("{% set ns = namespace(x='aaaaaaaaaaaaaaaa') %}{% for i in range(99) %}"
                      "{% set ns.x = ns.x ~ ns.x %}{% endfor %}"),
-              HasSubstr("too l"));
+              HasSubstr("too "));
   EXPECT_THAT(TextOf("{% set ns = namespace(x=[]) %}{% for i in range(9999) %}"
                      "{% set ns.x = [ns.x] %}{% endfor %}"),
               HasSubstr("too deeply"));
@@ -109,6 +138,13 @@ TEST(Template, LimitsStopWhatRunsTooLong) {
   RenderOptions small;
   small.max_output_bytes = 10;
   EXPECT_FALSE(RenderText("{{ 'abc' }}{{ 'abcdefghi' }}", Json("{}"), small).ok());
+}
+
+TEST(Template, WhatIsNotThereIsNamed) {
+  EXPECT_THAT(TextOf("{{ [1]|random }}"), HasSubstr("'random' is not supported"));
+  EXPECT_THAT(TextOf("{{ 'a'|urlize }}"), HasSubstr("'urlize'"));
+  EXPECT_THAT(TextOf("{{ lipsum() }}"), HasSubstr("lipsum() makes random text"));
+  EXPECT_THAT(TextOf("{{ 'a'|shout }}"), HasSubstr("No filter named 'shout'"));
 }
 
 TEST(Template, StrftimeNowNeedsADate) {

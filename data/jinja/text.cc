@@ -4,6 +4,7 @@
 #include <unicode/ustring.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -106,8 +107,19 @@ void AppendCodePoint(char32_t code, std::string* out) {
 }
 
 int64_t CountCodePoints(absl::string_view text) {
+  constexpr uint64_t kNotAscii = 0x8080808080808080;
   int64_t count = 0;
-  for (size_t at = 0; at < text.size(); ++count) NextCodePoint(text, &at);
+  for (size_t at = 0; at < text.size();) {
+    uint64_t eight = kNotAscii;
+    if (at + 8 <= text.size()) std::memcpy(&eight, text.data() + at, 8);
+    if ((eight & kNotAscii) == 0) {
+      at += 8;
+      count += 8;
+    } else {
+      NextCodePoint(text, &at);
+      ++count;
+    }
+  }
   return count;
 }
 

@@ -401,9 +401,7 @@ std::function<bool(Value*)> Iterate(const Value& value) {
         if (at == text.size()) return false;
         const size_t begin = at;
         NextCodePoint(text, &at);
-        std::string character = text.substr(begin, at - begin);
-        *out = value.is_markup() ? Value::Markup(std::move(character))
-                                 : Value::String(std::move(character));
+        *out = Value::String(text.substr(begin, at - begin));
         return true;
       };
     case Type::kList:

@@ -195,7 +195,8 @@ class Chats:
 def templates_of(folders):
     for folder in map(pathlib.Path, folders):
         for path in sorted(folder.rglob("*.jinja")):
-            yield str(path), path.read_text(newline="")
+            with path.open(newline="") as file:
+                yield str(path), file.read()
         for path in sorted(folder.rglob("*.json")):
             for case in json.loads(path.read_text()):
                 if isinstance(case, dict) and "chat_template" in case:
