@@ -19,7 +19,6 @@ def _cuda_impl(rctx):
         "cublaslt": ["-lcublasLt"],
         "cudnn": ["-lcudnn"],
         "nccl": ["-lnccl"],
-        "cupti": ["-lcupti"],
     }
     for name, options in libraries.items():
         if found:

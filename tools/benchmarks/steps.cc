@@ -5,11 +5,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <map>
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -17,8 +15,9 @@
 #include "base/status.h"
 #include "nn/model.h"
 #include "tensor/kernels/gemm.h"
+#include "tensor/profile/activity.h"
+#include "tensor/profile/summary.h"
 #include "tensor/runtime.h"
-#include "tools/benchmarks/activity.h"
 #include "tools/benchmarks/shapes.h"
 #include "tools/benchmarks/step.h"
 
@@ -29,49 +28,6 @@ using Clock = std::chrono::steady_clock;
 
 double MillisecondsSince(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
-
-// The kind of work that a kernel does, from its name.
-const char* KindOf(const std::string& name) {
-  const auto has = [&](const char* part) { return absl::StrContains(name, part); };
-  if (has("cudnn") || has("sdpa") || has("fmha") || has("flash") || has("Attention")) {
-    return "attention";
-  }
-  if (has("gemm") || has("nvjet") || has("cutlass") || has("splitK") || has("cublas")) {
-    return "gemm";
-  }
-  if (absl::StartsWith(name, "copy of") || absl::StartsWith(name, "fill of")) return "copy, fill";
-  return "pointwise";
-}
-
-// Shares of one step: they add up to the time from its first kernel's start to its last one's end.
-void PrintTable(const std::vector<Activity>& activities, int top) {
-  if (activities.empty()) return;
-  std::map<std::string, double> kinds;
-  std::map<std::string, std::pair<int, double>> kernels;
-  double busy = 0, last = activities[0].start_us;
-  for (const Activity& activity : activities) {
-    const double us = activity.end_us - activity.start_us;
-    busy += us;
-    kinds[KindOf(activity.name)] += us;
-    last = std::max(last, activity.end_us);
-    auto& kernel = kernels[activity.name];
-    ++kernel.first;
-    kernel.second += us;
-  }
-  const double span = last - activities[0].start_us;
-  kinds["idle"] = span - busy;
-  for (const auto& [kind, us] : kinds) {
-    absl::PrintF("  %-11s %9.3f ms %5.1f %%\n", kind, us * 1e-3, 100 * us / span);
-  }
-  std::vector<std::pair<double, std::string>> order;
-  for (const auto& [name, kernel] : kernels) order.push_back({kernel.second, name});
-  std::sort(order.rbegin(), order.rend());
-  order.resize(std::min<size_t>(order.size(), top));
-  for (const auto& [us, name] : order) {
-    const int count = kernels[name].first;
-    absl::PrintF("  %9.3f ms  %5d × %9.1f µs  %s\n", us * 1e-3, count, us / count, name);
-  }
 }
 
 // The rate of a large matrix product, which no step can exceed: operations a second.
@@ -132,8 +88,8 @@ Times Time(const Context& context, const StepsOptions& options, BenchStep* step)
   return times;
 }
 
-void Measure(const Context& context, const StepsOptions& options, nn::Model* model,
-             const PackShape& pack) {
+absl::Status Measure(const Context& context, const StepsOptions& options, nn::Model* model,
+                     const PackShape& pack) {
   context.allocator->ResetPeak();
   BenchStep step(context, model, pack.documents, pack.length, options.checkpointing);
   const Times times = Time(context, options, &step);
@@ -156,12 +112,19 @@ void Measure(const Context& context, const StepsOptions& options, nn::Model* mod
   if (options.top > 0) {
     step.Run();
     Synchronize(context.stream);
-    StartWatching();
+    RETURN_IF_ERROR(profile::StartWatching());
+    const double begin_us = profile::NowUs();
     step.Run();
     Synchronize(context.stream);
-    PrintTable(StopWatching(), options.top);
+    const double end_us = profile::NowUs();
+    const std::vector<profile::Activity> activities = profile::StopWatching();
+    std::fputs(profile::Table(profile::Summarize(activities, begin_us, end_us), activities,
+                              /*steps=*/1, options.top)
+                   .c_str(),
+               stdout);
   }
   std::fflush(stdout);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -197,7 +160,9 @@ absl::Status BenchSteps(const StepsOptions& options) {
   absl::PrintF("%s; model ready after %.1f s\n", runtime->Describe(),
                MillisecondsSince(start) * 1e-3);
   std::fflush(stdout);
-  for (const PackShape& pack : packs) Measure(runtime->context(), options, model.get(), pack);
+  for (const PackShape& pack : packs) {
+    RETURN_IF_ERROR(Measure(runtime->context(), options, model.get(), pack));
+  }
   return absl::OkStatus();
 }
 

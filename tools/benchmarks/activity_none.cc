@@ -1,8 +1,0 @@
-#include "tools/benchmarks/activity.h"
-
-namespace lockstep {
-
-void StartWatching() {}
-std::vector<Activity> StopWatching() { return {}; }
-
-}  // namespace lockstep
