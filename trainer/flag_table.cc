@@ -75,7 +75,7 @@ const std::vector<FlagGroup>& FlagGroups() {
         "history", "append_eos", "skip_bad_documents", "*cache_dir"}},
       {"Output",
        {"*output_dir", "*run_name", "*logging_steps", "*eval_steps", "*save_steps",
-        "*save_total_limit", "*resume_from_checkpoint", "*on_nonfinite"}},
+        "*save_total_limit", "*resume_from_checkpoint", "*on_nonfinite", "*profile_steps"}},
       {"Arithmetic and memory", {"device", "dtype", "base_dtype", "*gradient_checkpointing"}},
       {"Ranks",
        {"*nproc_per_node", "*nnodes", "*node_rank", "*master_addr", "*master_port", "gradient_sum",

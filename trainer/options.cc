@@ -67,6 +67,10 @@ DEFINE_string(
 DEFINE_string(on_nonfinite, "stop",
               "When a loss or gradient is not finite: stop, or skip the step and go on.");
 
+DEFINE_string(profile_steps, "",
+              "Steps of which to say where a GPU's time went, e.g. 3..5; a timeline lies in "
+              "profile/ afterwards.");
+
 DEFINE_string(device, "auto", "cuda, cpu, or auto: cuda where there is a GPU.");
 DEFINE_string(dtype, "",
               "Compute type: bf16 (default) or fp32 on a GPU, fp32 on a CPU. Trained values, their "
@@ -308,6 +312,11 @@ absl::Status ReadArithmeticFlags(TrainOptions* options) {
                                                                 {"fp32", GradientSum::kFp32},
                                                                 {"bf16", GradientSum::kBf16}}));
   options->model.sum_dtype = SumDtype(options->reduction.sum);
+  ASSIGN_OR_RETURN(options->profile_steps, ParseStepRange("profile_steps", FLAGS_profile_steps));
+  if (options->profile_steps.last > 0 && options->device != "cuda") {
+    return UserError("--profile_steps", "want a GPU: kernels and their times are asked of it",
+                     "on a CPU, perf record shows where time goes");
+  }
   return absl::OkStatus();
 }
 

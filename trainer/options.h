@@ -13,6 +13,7 @@
 #include "nn/optim/lr_schedule.h"
 #include "trainer/data_flags.h"
 #include "trainer/data_parallel.h"
+#include "trainer/step_profiler.h"
 
 namespace lockstep {
 
@@ -55,6 +56,8 @@ struct TrainOptions {
   ReductionOptions reduction;
   // Whether the result is the same on any number of ranks.
   bool in_lockstep() const { return reduction.sum == GradientSum::kExact; }
+
+  StepRange profile_steps;
 
   bool dry_run = false;
   bool verify = false;

@@ -30,6 +30,8 @@
 #include "trainer/run_log.h"
 #include "trainer/run_output.h"
 #include "trainer/samples.h"
+#include "trainer/startup_times.h"
+#include "trainer/step_profiler.h"
 #include "trainer/train_loop.h"
 #include "trainer/training_data.h"
 #include "trainer/verify.h"
@@ -184,11 +186,15 @@ absl::Status PrintPlans(const TrainOptions& options, int ranks) {
 }
 
 absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& env) {
+  StartupTimes startup(env.has_parent);
   SetNumThreads(static_cast<int>(
       options.num_threads.value_or(std::max(1, NumCores() / env.local_world_size))));
   ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(DeviceOf(options, env)));
   const Context& context = runtime->context();
+  startup.Done("device");
   ASSIGN_OR_RETURN(const auto world, dist::JoinWorld(env, WorldOptionsFor(options, *runtime)));
+
+  startup.Done("ranks");
 
   // What is trained on, and from where: the same on every rank, proven.
   world->heartbeat().Report({"load"});
@@ -203,15 +209,18 @@ absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& 
     return dist::kExitDone;
   }
   RETURN_IF_ERROR(world->Agree(FactsThatRanksShare(prepared)));
+  startup.Done("data");
   if (options.device == "cuda") {
     ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(options, *prepared.data));
     RETURN_IF_ERROR(CheckFits(memory, 1, runtime->FreeBytes()));
   }
 
+  startup.Done("plan");
   // A frozen base model with small trainable adapters, or every weight.
   nn::ModelOptions model_options = options.model;
   model_options.num_slots = dist::kNumStepSlots;
   ASSIGN_OR_RETURN(const auto model, nn::Model::Load(context, model_options));
+  startup.Done("weights");
 
   ASSIGN_OR_RETURN(const auto output, RunOutput::Create(options, start, *world, context, *model,
                                                         *prepared.data, prepared.identity));
@@ -229,8 +238,21 @@ absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& 
   CheckpointSaver saver(
       *world, context, model->parameters(),
       {CheckpointFolder(start), options.save_total_limit, JoinPath(start.folder, "metrics.jsonl")});
-  Run run{options, *world,      context, *model, *prepared.data, output->log(), output->num_steps(),
-          saver,   start.state, {}};
+  StepProfiler profiler(options.profile_steps, output->num_steps(),
+                        JoinPath(start.folder, "profile"), world->rank());
+  startup.Done("samples");
+  Run run{options,
+          *world,
+          context,
+          *model,
+          *prepared.data,
+          output->log(),
+          output->num_steps(),
+          saver,
+          profiler,
+          startup,
+          start.state,
+          {}};
   run.state.identity = prepared.identity;
   run.state.tokens_per_pack = prepared.data->plan_options.tokens_per_pack;
   run.on_evaluation = [&] { return output->Show("running"); };

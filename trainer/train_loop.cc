@@ -6,6 +6,7 @@
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,6 +14,7 @@
 #include "data/loader.h"
 #include "nn/optim/adamw.h"
 #include "nn/optim/lr_schedule.h"
+#include "tensor/profile/range.h"
 #include "tensor/runtime.h"
 #include "trainer/data_parallel.h"
 #include "trainer/evaluate.h"
@@ -123,9 +125,12 @@ class Loop {
     if (run_.state.step == 0) {
       RETURN_IF_ERROR(EvaluateNow());
       if (IsBestSoFar()) RETURN_IF_ERROR(Save());
+      if (!run_.data.evaluation.empty()) run_.startup.Done("evaluation");
     }
     while (run_.state.step < run_.num_steps) {
+      RETURN_IF_ERROR(StartProfile());
       QueueStep();
+      RETURN_IF_ERROR(StopProfile());
       const bool evaluates = Due(run_.state.step, run_.options.eval_steps, run_.num_steps);
       const bool saves = Due(run_.state.step, run_.options.save_steps, run_.num_steps);
       RETURN_IF_ERROR(FinishSteps(evaluates || saves ? 0 : steps_ahead_));
@@ -140,8 +145,24 @@ class Loop {
     return Ending::kDone;
   }
 
+  absl::Status StartProfile() {
+    if (!run_.profiler.Begins(run_.state.step + 1)) return absl::OkStatus();
+    RETURN_IF_ERROR(FinishSteps(0));
+    return run_.profiler.Start(run_.context.stream);
+  }
+
+  absl::Status StopProfile() {
+    if (!run_.profiler.Ends(run_.state.step)) return absl::OkStatus();
+    RETURN_IF_ERROR(FinishSteps(0));
+    ASSIGN_OR_RETURN(const std::string table,
+                     run_.profiler.Stop(run_.context.stream, run_.state.step));
+    run_.log.Say(table);
+    return absl::OkStatus();
+  }
+
   // Everything that a step does, queued; of its figures, copies are under way.
   void QueueStep() {
+    const profile::Range range(absl::StrCat("step ", run_.state.step + 1));
     // What evaluations and checkpoints have waited for is no step's.
     if (queued_.empty()) waited_ms_ = run_.world.communicator().waited_ms();
     QueuedStep& step = queued_.emplace_back(TakeSpare());
@@ -155,12 +176,14 @@ class Loop {
                  run_.world.stop_requested() != 0, &parallel_,
                  [&](const char* phase, int64_t pack) { Report(phase, pack); });
 
+    Report("optimizer");
     // One AdamW step along the clipped gradient, the same on every rank.
     step.learning_rate = schedule_.At(step.work.step + 1);
     optimizer_.Step(run_.context, run_.model.parameters(), step.work.step + 1, step.learning_rate);
     step.slots->Begin(run_.context.stream, parallel_.slots());
     step.grad_norm->Begin(run_.context.stream, optimizer_.grad_norm());
     step.end->Record(run_.context.stream);
+    phase_.reset();
     ++run_.state.step;
   }
 
@@ -185,6 +208,10 @@ class Loop {
     stop_ = stop_ || sums.stop;
 
     const double step_s = step.end->SecondsSince(*step.start);
+    if (!std::exchange(has_finished_a_step_, true)) {
+      run_.startup.Done("first step");
+      run_.log.Say(run_.startup.Line());
+    }
     RETURN_IF_ERROR(Log(step.work, sums, grad_norm, step.learning_rate, step_s));
     const double waited_ms = run_.world.communicator().waited_ms();
     const double exposed_ms = waited_ms - std::exchange(waited_ms_, waited_ms);
@@ -201,6 +228,8 @@ class Loop {
 
   void Report(const char* phase, int64_t pack = -1) {
     run_.world.heartbeat().Report({phase, run_.state.step + 1, pack});
+    phase_.reset();
+    phase_.emplace(pack < 0 ? phase : absl::StrCat(phase, " ", pack));
   }
 
   absl::Status Log(const data::RankStep& work, const StepSums& sums, double grad_norm,
@@ -270,7 +299,9 @@ class Loop {
   std::deque<QueuedStep> queued_;
   std::vector<QueuedStep> spare_;
   double waited_ms_ = 0;  // by the communicator's clock, until the last step that was finished
-  bool stop_ = false;     // the ranks have agreed to stop
+  bool has_finished_a_step_ = false;
+  std::optional<profile::Range> phase_;  // of the step that is being queued
+  bool stop_ = false;                    // the ranks have agreed to stop
 };
 
 }  // namespace

@@ -16,6 +16,8 @@
 #include "trainer/metrics.h"
 #include "trainer/options.h"
 #include "trainer/run_log.h"
+#include "trainer/startup_times.h"
+#include "trainer/step_profiler.h"
 #include "trainer/training_data.h"
 
 namespace lockstep {
@@ -31,6 +33,8 @@ struct Run {
   int64_t num_steps;
 
   CheckpointSaver& saver;
+  StepProfiler& profiler;
+  StartupTimes& startup;
 
   CheckpointState state;  // where the run stands; the loop carries it on
 
