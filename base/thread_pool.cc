@@ -42,6 +42,12 @@ void SpinUntil(const Ready& ready) {
   for (int i = 0; i < kPauses && !ready(); ++i) __builtin_ia32_pause();
 }
 
+// A loop is handed over by atomics alone while the threads spin; whoever sleeps is woken under the
+// mutex. Each handover is a store by one side before it loads what the other side stores before it
+// loads (all sequentially consistent), so that at least one of the two sees the other:
+//   a thread that enters, busy_ then loop_  |  the loop's end, loop_ = nullptr then busy_
+//   a thread that falls asleep, sleepers_ then generation_  |  a new loop, the other way round
+//   the last thread to leave, busy_ then caller_sleeps_  |  the caller, the other way round
 class Pool {
  public:
   explicit Pool(int num_threads) {
@@ -49,11 +55,8 @@ class Pool {
   }
 
   ~Pool() {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      stopping_ = true;
-    }
-    wake_.notify_all();
+    stopping_ = true;
+    Announce();
     for (std::thread& thread : threads_) thread.join();
   }
 
@@ -61,44 +64,58 @@ class Pool {
 
   void Run(Loop& loop) {
     std::lock_guard<std::mutex> one_loop_at_a_time(run_mutex_);
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      loop_ = &loop;
-      ++generation_;
-    }
-    wake_.notify_all();
+    loop_ = &loop;
+    Announce();
     loop.Work();
-    SpinUntil([this] { return busy_ == 0; });
+    loop_ = nullptr;  // a thread that comes only now is not waited for
+    const auto all_left = [this] { return busy_ == 0; };
+    SpinUntil(all_left);
+    if (all_left()) return;
     std::unique_lock<std::mutex> lock(mutex_);
-    loop_ = nullptr;  // a thread that wakes only now is not waited for
-    done_.wait(lock, [this] { return busy_ == 0; });
+    caller_sleeps_ = true;
+    done_.wait(lock, all_left);
+    caller_sleeps_ = false;
   }
 
  private:
+  void Announce() {
+    ++generation_;
+    if (sleepers_ == 0) return;
+    std::lock_guard<std::mutex> lock(mutex_);
+    wake_.notify_all();
+  }
+
   void Serve() {
     uint64_t seen = 0;
+    const auto called = [&] { return generation_ != seen; };
     while (true) {
-      SpinUntil([&] { return generation_ != seen; });
-      std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [&] { return stopping_ || (loop_ != nullptr && generation_ != seen); });
+      SpinUntil(called);
+      if (!called()) {
+        std::unique_lock<std::mutex> lock(mutex_);
+        ++sleepers_;
+        wake_.wait(lock, called);
+        --sleepers_;
+      }
       if (stopping_) return;
       seen = generation_;
-      Loop* loop = loop_;
       ++busy_;
-      lock.unlock();
-      loop->Work();
-      lock.lock();
-      if (--busy_ == 0) done_.notify_one();
+      if (Loop* loop = loop_; loop != nullptr) loop->Work();
+      if (--busy_ == 0 && caller_sleeps_) {
+        std::lock_guard<std::mutex> lock(mutex_);
+        done_.notify_one();
+      }
     }
   }
 
   std::mutex run_mutex_;
-  std::mutex mutex_;  // held to change any of these
+  std::mutex mutex_;  // of those who sleep
   std::condition_variable wake_, done_;
-  Loop* loop_ = nullptr;
+  std::atomic<Loop*> loop_{nullptr};
   std::atomic<uint64_t> generation_{0};  // of loops
-  std::atomic<int> busy_{0};             // threads inside the loop
-  bool stopping_ = false;
+  std::atomic<int> busy_{0};             // threads that are, or may be, inside the loop
+  std::atomic<int> sleepers_{0};
+  std::atomic<bool> caller_sleeps_{false};
+  std::atomic<bool> stopping_{false};
   std::vector<std::thread> threads_;
 };
 

@@ -19,15 +19,18 @@ struct Tiling {
 };
 
 // Tiles are large enough that packing operands costs little, and enough for several threads where
-// C has room for them. 8 rows by 48 columns are what the library's kernel computes in registers.
-Tiling TilingOf(int64_t m, int64_t n) {
-  constexpr int64_t kRowStep = 8, kColumnStep = 48, kEnoughTiles = 16;
+// C has room for them and the work is worth more calls. 8 rows by 48 columns are what the library's
+// kernel computes in registers.
+Tiling TilingOf(int64_t m, int64_t n, int64_t k) {
+  constexpr int64_t kRowStep = 8, kColumnStep = 48, kEnoughTiles = 8;
+  constexpr int64_t kLittleWork = int64_t{1} << 22;  // multiplications: some 40 µs of a thread
   const auto part = [](int64_t size, int64_t parts, int64_t step) {
     return ((size + parts - 1) / parts + step - 1) / step * step;
   };
-  const int64_t row_parts = (m + 127) / 128;
+  const int64_t row_parts = m <= 192 ? 1 : (m + 127) / 128;
   int64_t column_parts = (n + 383) / 384;
-  while (row_parts * column_parts < kEnoughTiles && n > 2 * kColumnStep * column_parts) {
+  while (row_parts * column_parts < kEnoughTiles && n > 2 * kColumnStep * column_parts &&
+         m * n * k > kLittleWork * row_parts * column_parts) {
     column_parts *= 2;
   }
   return {part(m, row_parts, kRowStep), part(n, column_parts, kColumnStep)};
@@ -109,7 +112,7 @@ View BiasOf(const GemmOptions& options, int64_t begin, int64_t end) {
 // B in the compute type.
 template <typename T>
 void Product(const View& a, const View& b, const View& c, const GemmOptions& options) {
-  const Tiling tile = TilingOf(c.shape[0], c.shape[1]);
+  const Tiling tile = TilingOf(c.shape[0], c.shape[1], a.shape[1]);
   const int64_t row_tiles = (c.shape[0] + tile.rows - 1) / tile.rows;
   const int64_t column_tiles = (c.shape[1] + tile.columns - 1) / tile.columns;
   // Neighboring tasks share columns of B, the larger operand.

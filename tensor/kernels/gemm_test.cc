@@ -2,6 +2,8 @@
 
 #include <omp.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -57,9 +59,10 @@ void Check(DType dtype, DType weights, const Shape& s, bool ta, bool tb, GemmOpt
   const std::vector<double> want = Reference(a, b, ToVector(before), options);
   Gemm(CpuContext().stream, a, b, c, options);
   // k additions, each rounding a partial sum that has grown to about √k: an error of about k/2
-  // half units at most, a few of them at the worst element.
+  // half units at most, a few of them at the worst element; alpha multiplies it with the sum.
   const double unit = dtype == DType::kF64 ? 0x1p-52 : 0x1p-23;
-  ExpectNear(c, FromVector(DType::kF64, {s.m, s.n}, want), 8 * unit, unit * (8 + 2 * s.k));
+  const double of_sum = unit * (8 + 2 * s.k) * std::max(1.0, std::abs(options.alpha));
+  ExpectNear(c, FromVector(DType::kF64, {s.m, s.n}, want), 8 * unit, of_sum);
 }
 
 TEST(GemmTest, EqualsTheDefinition) {
