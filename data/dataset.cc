@@ -215,10 +215,13 @@ absl::Status Build(const DatasetSpec& spec, const DocumentEncoder& encoder,
     RETURN_IF_ERROR(builder.AddFile(i, file_hashes[i]));
   }
   if (cache->num_documents() == 0) {
-    return UserError(absl::StrJoin(spec.files, ","),
-                     absl::StrCat("want at least one document, got none; ", builder.num_skipped(),
-                                  " bad ones were skipped"),
-                     "each line is a JSON object, or the file is one array of them");
+    return UserError(
+        absl::StrJoin(spec.files, ","),
+        absl::StrCat("want at least one document, got none",
+                     builder.num_skipped() == 0
+                         ? ""
+                         : absl::StrCat("; bad ones that were skipped: ", builder.num_skipped())),
+        "each line is a JSON object, or the file is one array of them");
   }
   return cache->Finish(key, spec.files, builder.remarks(), builder.num_skipped());
 }

@@ -82,10 +82,11 @@ absl::StatusOr<Selection> SelectPieces(const Dataset& dataset, const LengthPolic
   if (selection.pieces.empty()) {
     return UserError(
         dataset.files().empty() ? "data" : dataset.files()[0],
-        absl::StrCat("want documents with supervised tokens, got none: ", selection.num_documents,
-                     " documents, ", selection.num_dropped, " dropped as too long, ",
+        absl::StrCat("want documents with supervised tokens, got none of ", selection.num_documents,
+                     ": ", selection.num_dropped, " dropped as too long, ",
                      selection.num_unsupervised, " without a supervised token"),
-        "see --loss_on and --max_seq_length");
+        selection.num_documents == 0 ? "--validation_split holds out all that there are"
+                                     : "see --loss_on and --max_seq_length");
   }
   return selection;
 }

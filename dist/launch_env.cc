@@ -50,7 +50,8 @@ absl::Status Number(const Environment& environment, const std::string& name, int
   int number = 0;
   if (!absl::SimpleAtoi(text, &number) || number < least) {
     return UserError(name,
-                     absl::StrCat("want a number of at least ", least, ", got \"", text, "\""));
+                     absl::StrCat("want a number of at least ", least, ", got \"", text, "\""),
+                     "the launcher sets this variable; unset it to launch by hand");
   }
   *value = number;
   return absl::OkStatus();
@@ -170,10 +171,12 @@ absl::StatusOr<std::optional<Launcher>> FindLauncher(const Environment& env) {
   if (!found.ok()) return Annotate(found.status(), "launch");
   const Launcher& l = *found;
   if (l.rank >= l.size || l.local_rank >= l.local_size || l.local_size > l.size) {
-    return UserError(absl::StrCat("launch by ", l.name),
-                     absl::StrFormat("want rank < world size and local rank < ranks of the node, "
-                                     "got rank %d of %d, local rank %d of %d",
-                                     l.rank, l.size, l.local_rank, l.local_size));
+    return UserError(
+        absl::StrCat("launch by ", l.name),
+        absl::StrFormat("want rank < world size and local rank < ranks of the node, "
+                        "got rank %d of %d, local rank %d of %d",
+                        l.rank, l.size, l.local_rank, l.local_size),
+        "the launcher's variables contradict one another; unset them to launch by hand");
   }
   return std::optional<Launcher>(l);
 }
@@ -260,7 +263,8 @@ absl::StatusOr<LaunchEnv> ByHand(const Environment& variables, const LaunchFlags
   nodes.node = flags.node_rank.value_or(0);
   if (nodes.node >= nodes.num_nodes) {
     return UserError("--node_rank",
-                     absl::StrCat("want below --nnodes=", nodes.num_nodes, ", got ", nodes.node));
+                     absl::StrCat("want below --nnodes=", nodes.num_nodes, ", got ", nodes.node),
+                     "nodes are numbered from 0");
   }
   nodes.master_addr = Text(variables, "MASTER_ADDR");
   return AsParent(variables, flags, nodes);
@@ -289,11 +293,13 @@ absl::Status CheckFlags(const LaunchFlags& flags) {
       {"--master_port", {flags.master_port, 1}}};
   for (const auto& [name, bound] : least) {
     if (bound.first && *bound.first < bound.second) {
-      return UserError(name, absl::StrCat("want at least ", bound.second, ", got ", *bound.first));
+      return UserError(name, absl::StrCat("want at least ", bound.second, ", got ", *bound.first),
+                       "--help says what the flag means");
     }
   }
   if (flags.master_port && *flags.master_port > 65535) {
-    return UserError("--master_port", absl::StrCat("want at most 65535, got ", *flags.master_port));
+    return UserError("--master_port", absl::StrCat("want at most 65535, got ", *flags.master_port),
+                     "any port that is free on node 0");
   }
   return absl::OkStatus();
 }

@@ -140,7 +140,8 @@ class FlagParser {
 
   absl::Status ReadFlagFile(const std::string& name) {
     if (++flag_file_depth_ > 8) {
-      return UserError(name, "flag files include one another without end");
+      return UserError(name, "flag files include one another without end",
+                       "a --flagfile line in a flag file reads that file in its place");
     }
     const std::string path = UserPath(name);
     ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
@@ -150,7 +151,9 @@ class FlagParser {
       line = absl::StripAsciiWhitespace(line);
       if (line.empty() || line.front() == '#') continue;
       const std::string where = absl::StrCat(path, ":", number);
-      if (line.front() != '-') return UserError(where, "want a flag, --name=value");
+      if (line.front() != '-') {
+        return UserError(where, "want a flag, --name=value", "comments begin with #");
+      }
       ASSIGN_OR_RETURN(const std::string flag, WithoutQuotes(where, line));
       RETURN_IF_ERROR(Consume(where, flag, nullptr).status());
     }
@@ -214,6 +217,13 @@ void PrintVersions() {
   }
 }
 
+void PrintError(const absl::Status& status) {
+  std::fflush(stdout);
+  const bool has_hint = absl::StrContains(status.message(), "\nHINT: ");
+  std::fprintf(stderr, "error: %s%s\n", std::string(status.message()).c_str(),
+               has_hint ? "" : "\nHINT: --help says what is wanted");
+}
+
 int ToolMain(int argc, char** argv, absl::string_view usage,
              absl::FunctionRef<absl::Status(const std::vector<std::string>&)> run) {
   FLAGS_logtostderr = true;
@@ -230,8 +240,7 @@ int ToolMain(int argc, char** argv, absl::string_view usage,
   }
   const absl::Status status = arguments.ok() ? run(*arguments) : arguments.status();
   if (status.ok()) return 0;
-  std::fflush(stdout);
-  std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
+  PrintError(status);
   return 1;
 }
 

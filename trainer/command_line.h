@@ -33,6 +33,9 @@ std::string FlagLine(absl::string_view name, absl::string_view value);
 // One line for each of Versions() and the GPUs, on standard output.
 void PrintVersions();
 
+// Prints "error: …" on standard error, with a HINT where the status has none.
+void PrintError(const absl::Status& status);
+
 // Parses the flags, answers --help (usage and the flags that the tool's own sources define) and
 // --version (environment.h), and calls run(arguments). Returns the exit code: 0, or 1 with the
 // status printed on standard error as one paragraph. A failed CHECK ends the process with exit

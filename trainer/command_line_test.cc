@@ -101,6 +101,8 @@ TEST(ToolMainDeathTest, ExitCodes) {
   EXPECT_EXIT(exit(RunTool({}, absl::OkStatus())), ExitedWithCode(0), "");
   EXPECT_EXIT(exit(RunTool({}, absl::NotFoundError("what\nHINT: do"))), ExitedWithCode(1),
               "error: what\nHINT: do\n");
+  EXPECT_EXIT(exit(RunTool({}, absl::NotFoundError("what"))), ExitedWithCode(1),
+              "error: what\nHINT: --help");
   EXPECT_EXIT(exit(RunTool({"--no_such"}, absl::OkStatus())), ExitedWithCode(1), "no_such");
   std::string name = "tool";
   char* argv[] = {name.data()};

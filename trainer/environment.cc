@@ -22,6 +22,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -56,6 +57,19 @@ int64_t NumberIn(const char* path, int64_t otherwise) {
   int64_t number;
   return text.ok() && absl::SimpleAtoi(absl::StripAsciiWhitespace(*text), &number) ? number
                                                                                    : otherwise;
+}
+
+// What a control group of version 2 or 1 still allows: cached files of it give way.
+int64_t LeftInCgroup(const char* limit_path, const char* usage_path, const char* stat_path,
+                     absl::string_view cached_key) {
+  const int64_t limit = NumberIn(limit_path, INT64_MAX);
+  if (limit == INT64_MAX) return INT64_MAX;  // "max", or no such file
+  int64_t cached = 0;
+  const absl::StatusOr<std::string> stat = ReadFile(stat_path);
+  for (absl::string_view line : absl::StrSplit(stat.value_or(""), '\n')) {
+    if (absl::ConsumePrefix(&line, cached_key) && absl::SimpleAtoi(line, &cached)) break;
+  }
+  return std::max<int64_t>(0, limit - NumberIn(usage_path, 0) + cached);
 }
 
 }  // namespace
@@ -102,12 +116,13 @@ std::vector<std::pair<std::string, std::string>> Hardware() {
 }
 
 int64_t AvailableMemory() {
-  int64_t available = KibibytesOf(LineOf("/proc/meminfo", "MemAvailable"));
-  const int64_t limit = NumberIn("/sys/fs/cgroup/memory.max", INT64_MAX);
-  if (limit != INT64_MAX) {
-    available = std::min(available, limit - NumberIn("/sys/fs/cgroup/memory.current", 0));
-  }
-  return available;
+  const int64_t available = KibibytesOf(LineOf("/proc/meminfo", "MemAvailable"));
+  return std::min({available,
+                   LeftInCgroup("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current",
+                                "/sys/fs/cgroup/memory.stat", "inactive_file "),
+                   LeftInCgroup("/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                                "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+                                "/sys/fs/cgroup/memory/memory.stat", "total_inactive_file ")});
 }
 
 std::string BinaryHash() {

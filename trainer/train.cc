@@ -75,6 +75,6 @@ int main(int argc, char** argv) {
   const absl::StatusOr<int> exit_code = lockstep::Train(argc, argv);
   std::fflush(stdout);
   if (exit_code.ok()) return *exit_code;
-  std::fprintf(stderr, "error: %s\n", std::string(exit_code.status().message()).c_str());
+  lockstep::PrintError(exit_code.status());
   return lockstep::dist::kExitUserError;
 }

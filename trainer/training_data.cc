@@ -201,11 +201,14 @@ std::vector<std::pair<std::string, std::string>> PlanTable(const TrainingData& d
                        summary.max_pack_tokens)},
       {"imbalance of packs", absl::StrFormat("%.1f %%", 100 * summary.mean_imbalance)},
   };
+  const int64_t enough = data::BatchSizeForEightPacks(data.train.pieces);
   if (summary.max_packs < 8) {
-    rows.push_back({"HINT", absl::StrFormat("a step fills %d of 8 packs; --global_batch_size=%d "
-                                            "gives 8 ranks work",
-                                            summary.max_packs,
-                                            data::BatchSizeForEightPacks(data.train.pieces))});
+    const auto num_pieces = static_cast<int64_t>(data.train.pieces.size());
+    rows.push_back(
+        {"HINT", absl::StrFormat("a step fills %d of 8 packs; ", summary.max_packs) +
+                     (enough <= num_pieces
+                          ? absl::StrFormat("--global_batch_size=%d gives 8 ranks work", enough)
+                          : "all documents together do not give 8 ranks work")});
   }
   return rows;
 }
