@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <future>
 #include <map>
 #include <memory>
 
@@ -17,16 +18,16 @@
 #include "base/thread_pool.h"
 #include "nn/adapter.h"
 #include "nn/json.h"
-#include "nn/pissa.h"
+#include "nn/merged_rows.h"
 #include "nn/trainable.h"
 #include "nn/weights.h"
 #include "tensor/half.h"
-#include "tensor/kernels/gemm.h"
 
 namespace lockstep::nn {
 namespace {
 
-constexpr int64_t kBlock = int64_t{1} << 24;  // elements, or bytes, of a tensor at a time
+constexpr int64_t kBlock = int64_t{1} << 22;  // elements of a tensor that are written at a time
+constexpr int64_t kTask = int64_t{1} << 17;   // elements that a thread computes, in its cache
 
 // One tensor of the output.
 struct Planned {
@@ -37,128 +38,46 @@ struct Planned {
   std::vector<int64_t> shape;
 };
 
-// A stored tensor's new values, a block of rows at a time.
-class Merger {
- public:
-  Merger(const Context& context, const LoraConfig& lora, const Trainable& trainable,
-         const FlatParameters& parameters)
-      : context_(context),
-        pissa_(lora.init == LoraInit::kPissa),
-        trainable_(trainable),
-        parameters_(parameters) {}
-
-  // Whether the adapter has something to say about "<path>.weight".
-  bool Touches(const std::string& name) const {
-    return parameters_.IndexOf(name) >= 0 || Target(name) != nullptr;
-  }
-
-  // PiSSA trained against W without its principal part: finds that part, from the whole of W.
-  absl::Status Prepare(const Planned& planned) {
-    principal_ = {};
-    if (!pissa_ || Target(planned.canonical) == nullptr || IsEmbedding(planned.canonical)) {
-      return absl::OkStatus();
-    }
-    const StoredTensor& stored = *planned.entry->tensor;
-    std::vector<float> w(stored.numel());
-    RETURN_IF_ERROR(planned.entry->file->Read(stored, 0, stored.numel(), DType::kF32, w.data()));
-    const LoraTarget& target = *Target(planned.canonical);
-    principal_ = PissaOf(w, stored.shape[0], stored.shape[1], target.r, target.scale);
-    return absl::OkStatus();
-  }
-
-  // Changes rows [begin, end) of the tensor, which lie in `rows` as fp32.
-  void Apply(const std::string& name, int64_t begin, int64_t end, int64_t width,
-             std::vector<float>& rows) {
-    if (const int index = parameters_.IndexOf(name); index >= 0) {
-      const float* saved = parameters_.Part(parameters_.values(), index).view().as<float>();
-      std::copy(saved + begin * width, saved + end * width, rows.begin());
-      return;
-    }
-    const std::string path = Path(name);
-    if (IsEmbedding(name)) {
-      const View w = MakeView(rows.data(), DType::kF32, context_.device(), {end - begin, width});
-      const Tensor a = Value(path + ".lora_embedding_A"), b = Value(path + ".lora_embedding_B");
-      kernels::Gemm(context_.stream, kernels::Transposed(a).Slice(0, begin, end),
-                    kernels::Transposed(b), w, {.alpha = Target(name)->scale, .beta = 1});
-      return;
-    }
-    const Tensor a = Value(path + ".lora_A.weight");
-    const Tensor b = Value(path + ".lora_B.weight").Slice(0, begin, end);
-    const View w = MakeView(rows.data(), DType::kF32, context_.device(), {end - begin, width});
-    if (pissa_) {
-      const int64_t r = Target(name)->r;
-      const Device device = context_.device();
-      const View a0 = MakeView(principal_.a.data(), DType::kF32, device, {r, width});
-      const View b0 =
-          MakeView(principal_.b.data() + begin * r, DType::kF32, device, {end - begin, r});
-      kernels::Gemm(context_.stream, b0, a0, w, {.alpha = -Target(name)->scale, .beta = 1});
-    }
-    kernels::Gemm(context_.stream, b, a, w, {.alpha = Target(name)->scale, .beta = 1});
-    if (!trainable_.dora) return;
-    const float* magnitude = Value(path + ".lora_magnitude_vector").view().as<float>() + begin;
-    ParallelFor(end - begin, [&](int64_t row) {
-      float* values = rows.data() + row * width;
-      double sum = 0;
-      for (int64_t c = 0; c < width; ++c) sum += static_cast<double>(values[c]) * values[c];
-      const float factor = magnitude[row] / static_cast<float>(std::sqrt(sum));
-      for (int64_t c = 0; c < width; ++c) values[c] *= factor;
-    });
-  }
-
- private:
-  static std::string Path(const std::string& name) {
-    return name.substr(0, name.size() - sizeof(".weight") + 1);
-  }
-  const LoraTarget* Target(const std::string& name) const {
-    if (!absl::EndsWith(name, ".weight")) return nullptr;
-    const auto it = trainable_.targets.find(Path(name));
-    return it == trainable_.targets.end() ? nullptr : &it->second;
-  }
-  bool IsEmbedding(const std::string& name) const {
-    return parameters_.IndexOf(Path(name) + ".lora_embedding_A") >= 0;
-  }
-  Tensor Value(const std::string& name) const {
-    return parameters_.Part(parameters_.values(), parameters_.IndexOf(name));
-  }
-
-  const Context& context_;
-  const bool pissa_;
-  const Trainable& trainable_;
-  const FlatParameters& parameters_;
-  PissaFactors principal_;  // of the tensor at hand
-};
-
-// The largest of value(i), i < size.
-template <typename Value>
-double Largest(int64_t size, const Value& value) {
-  constexpr int64_t kGrain = 1 << 18;
-  std::vector<double> worst((size + kGrain - 1) / kGrain, 0.0);
-  ParallelForRange(size, kGrain, [&](int64_t begin, int64_t end) {
-    double largest = 0;
-    for (int64_t i = begin; i < end; ++i) largest = std::max(largest, value(i));
-    worst[begin / kGrain] = largest;
-  });
-  return worst.empty() ? 0 : *std::max_element(worst.begin(), worst.end());
-}
-
 // Converts, and returns the largest error.
-double Round(const std::vector<float>& values, DType dtype, std::vector<char>& bytes) {
-  bytes.resize(values.size() * SizeOf(dtype));
+double Round(const std::vector<float>& values, DType dtype, char* bytes) {
   if (dtype == DType::kF32) {
-    std::copy_n(reinterpret_cast<const char*>(values.data()), bytes.size(), bytes.data());
+    std::copy_n(reinterpret_cast<const char*>(values.data()), 4 * values.size(), bytes);
     return 0;
   }
   if (dtype == DType::kF64) {
-    std::copy(values.begin(), values.end(), reinterpret_cast<double*>(bytes.data()));
+    std::copy(values.begin(), values.end(), reinterpret_cast<double*>(bytes));
     return 0;
   }
-  auto* out = reinterpret_cast<uint16_t*>(bytes.data());
-  return Largest(static_cast<int64_t>(values.size()), [&](int64_t i) {
+  auto* out = reinterpret_cast<uint16_t*>(bytes);
+  float largest = 0;  // the differences of neighbors are exact
+  for (size_t i = 0; i < values.size(); ++i) {
     out[i] = dtype == DType::kBF16 ? FloatToBf16(values[i]) : FloatToF16(values[i]);
     const float back = dtype == DType::kBF16 ? Bf16ToFloat(out[i]) : F16ToFloat(out[i]);
-    return std::abs(static_cast<double>(back) - values[i]);
-  });
+    largest = std::max(largest, std::abs(back - values[i]));
+  }
+  return largest;
 }
+
+// Writes while the next bytes are computed.
+class BackgroundWriter {
+ public:
+  explicit BackgroundWriter(SafetensorsWriter& writer) : writer_(writer) {}
+
+  absl::Status Append(std::vector<char> bytes) {
+    RETURN_IF_ERROR(Wait());
+    bytes_ = std::move(bytes);
+    pending_ = std::async(std::launch::async, [this] {
+      return writer_.Append({bytes_.data(), bytes_.size()});
+    });
+    return absl::OkStatus();
+  }
+  absl::Status Wait() { return pending_.valid() ? pending_.get() : absl::OkStatus(); }
+
+ private:
+  SafetensorsWriter& writer_;
+  std::vector<char> bytes_;
+  std::future<absl::Status> pending_;  // its destructor waits
+};
 
 class Merge {
  public:
@@ -188,7 +107,7 @@ class Merge {
     parameters_ = std::make_unique<FlatParameters>(context_, trainable_.specs,
                                                    FlatParameters::Options{.training = false});
     RETURN_IF_ERROR(LoadAdapter(context_, options_.adapter, *parameters_));
-    merger_ = std::make_unique<Merger>(context_, lora_, trainable_, *parameters_);
+    merger_ = std::make_unique<MergedRows>(context_, lora_, trainable_, *parameters_);
     ASSIGN_OR_RETURN(WeightFiles files, WeightFiles::Open(options_.model, config_));
     files_ = std::make_unique<WeightFiles>(std::move(files));
     RETURN_IF_ERROR(files_->Check(WeightsOf(config_, modules_), config_, &report_.warnings));
@@ -274,55 +193,77 @@ class Merge {
       writer.Declare(planned->name, planned->dtype, planned->shape);
     }
     RETURN_IF_ERROR(writer.Begin({{"format", "pt"}}));
+    BackgroundWriter background(writer);
     for (const StoredTensor& tensor : writer.tensors()) {
-      RETURN_IF_ERROR(WriteTensor(*by_name.at(tensor.name), writer));
+      RETURN_IF_ERROR(WriteTensor(*by_name.at(tensor.name), background));
     }
+    RETURN_IF_ERROR(background.Wait());
     return writer.Finish();
   }
 
-  absl::Status WriteTensor(const Planned& planned, SafetensorsWriter& writer) {
+  absl::Status WriteTensor(const Planned& planned, BackgroundWriter& writer) {
     const StoredTensor& stored = *planned.entry->tensor;
-    const SafetensorsFile& file = *planned.entry->file;
     const bool touched = merger_->Touches(planned.canonical);
     ++(touched ? report_.merged_tensors : report_.copied_tensors);
-    const bool converts = DTypeOfStored(stored.dtype) != planned.dtype;
-    if (!touched && !converts) {
-      return CopyBytes(file, stored, writer);
+    if (!touched && DTypeOfStored(stored.dtype) == planned.dtype) {
+      return CopyBytes(*planned.entry->file, stored, writer);
     }
+    if (touched) RETURN_IF_ERROR(merger_->Prepare(planned.canonical, *planned.entry));
     const int64_t rows = stored.shape.empty() ? 1 : stored.shape[0];
     const int64_t width = rows == 0 ? 0 : stored.numel() / rows;
     const int64_t step = std::max<int64_t>(1, kBlock / std::max<int64_t>(1, width));
-    std::vector<char> bytes;
-    std::vector<float> values, before;
-    if (touched) RETURN_IF_ERROR(merger_->Prepare(planned));
     for (int64_t begin = 0; begin < rows; begin += step) {
       const int64_t end = std::min(begin + step, rows);
-      values.resize((end - begin) * width);
-      RETURN_IF_ERROR(file.Read(stored, begin * width, end * width, DType::kF32, values.data()));
+      std::vector<char> bytes((end - begin) * width * SizeOf(planned.dtype));
+      RETURN_IF_ERROR(ComputeRows(planned, touched, begin, end, width, bytes.data()));
+      RETURN_IF_ERROR(writer.Append(std::move(bytes)));
+    }
+    return absl::OkStatus();
+  }
+
+  // The rows [begin, end) of a tensor as they will be stored.
+  absl::Status ComputeRows(const Planned& planned, bool touched, int64_t begin, int64_t end,
+                           int64_t width, char* bytes) {
+    const int64_t step = std::max<int64_t>(1, kTask / std::max<int64_t>(1, width));
+    struct Task {
+      absl::Status status;
+      double change = 0, rounding = 0;
+    };
+    std::vector<Task> tasks((end - begin + step - 1) / step);
+    ParallelFor(static_cast<int64_t>(tasks.size()), [&](int64_t i) {
+      const int64_t first = begin + i * step, last = std::min(first + step, end);
+      std::vector<float> values((last - first) * width);
+      tasks[i].status = planned.entry->file->Read(*planned.entry->tensor, first * width,
+                                                  last * width, DType::kF32, values.data());
+      if (!tasks[i].status.ok()) return;
       if (touched) {
-        before = values;
-        merger_->Apply(planned.canonical, begin, end, width, values);
-        const double change = Largest(static_cast<int64_t>(values.size()), [&](int64_t i) {
-          return std::abs(static_cast<double>(values[i]) - before[i]);
-        });
-        report_.largest_change = std::max(report_.largest_change, change);
+        const std::vector<float> before = values;
+        merger_->Apply(planned.canonical, first, last, width, values);
+        double& change = tasks[i].change;
+        for (size_t k = 0; k < values.size(); ++k) {
+          change = std::max(change, std::abs(static_cast<double>(values[k]) - before[k]));
+        }
       }
-      const double lost = Round(values, planned.dtype, bytes);
-      report_.largest_rounding = std::max(report_.largest_rounding, lost);
-      RETURN_IF_ERROR(writer.Append({bytes.data(), bytes.size()}));
+      char* out = bytes + (first - begin) * width * static_cast<int64_t>(SizeOf(planned.dtype));
+      tasks[i].rounding = Round(values, planned.dtype, out);
+    });
+    for (const Task& task : tasks) {
+      RETURN_IF_ERROR(task.status);
+      report_.largest_change = std::max(report_.largest_change, task.change);
+      report_.largest_rounding = std::max(report_.largest_rounding, task.rounding);
     }
     return absl::OkStatus();
   }
 
   // As they are, and never more than a block of the file's pages in memory.
   static absl::Status CopyBytes(const SafetensorsFile& file, const StoredTensor& stored,
-                                SafetensorsWriter& writer) {
+                                BackgroundWriter& writer) {
     for (uint64_t begin = 0; begin < stored.bytes; begin += kBlock) {
       StoredTensor part = stored;
       part.offset += begin;
       part.bytes = std::min<uint64_t>(kBlock, stored.bytes - begin);
       const auto* bytes = reinterpret_cast<const char*>(file.data(part));
-      RETURN_IF_ERROR(writer.Append({bytes, part.bytes}));
+      RETURN_IF_ERROR(writer.Append({bytes, bytes + part.bytes}));
       file.Release(part);
     }
     return absl::OkStatus();
@@ -381,7 +322,7 @@ class Merge {
   LoraConfig lora_;
   Trainable trainable_;
   std::unique_ptr<FlatParameters> parameters_;
-  std::unique_ptr<Merger> merger_;
+  std::unique_ptr<MergedRows> merger_;
   std::unique_ptr<WeightFiles> files_;
   std::vector<Planned> planned_;
 };

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "benchmark/benchmark.h"
 #include "tools/benchmarks/all_reduce.h"
+#include "tools/benchmarks/load.h"
 #include "tools/benchmarks/plan.h"
 #include "tools/benchmarks/scaling.h"
 #include "tools/benchmarks/shapes.h"
@@ -63,6 +64,7 @@ constexpr char kUsage[] =
     "  bench --kernels=gemm     kernels alone, by regular expression; \".\" is all\n"
     "  bench all_reduce         the sum of gradients over GPUs\n"
     "  bench scaling            steps on several ranks, by bucket size and way to add gradients\n"
+    "  bench load               --model's weights: rate, and host memory on the way\n"
     "  bench plan               how equal the ranks' work is, and the time to plan it\n"
     "  bench tokenize           loading --model's tokenizer, and tokenizing --train_file with it";
 
@@ -148,6 +150,11 @@ absl::Status Run(const std::vector<std::string>& command_line,
     ASSIGN_OR_RETURN(const ScalingOptions options, ReadScalingFlags());
     return BenchScaling(options, command_line);
   }
+  if (what == "load") {
+    ASSIGN_OR_RETURN(const ComputeOptions compute, ReadComputeFlags());
+    ASSIGN_OR_RETURN(const std::string folder, FindModelFolder(FLAGS_model));
+    return BenchLoad(folder, compute.device);
+  }
   if (what == "plan" || what == "tokenize") {
     RETURN_IF_ERROR(ReadComputeFlags().status());
     ASSIGN_OR_RETURN(const DataOptions data, ReadDataFlags());
@@ -156,8 +163,9 @@ absl::Status Run(const std::vector<std::string>& command_line,
                           data.train_files[0], FLAGS_rounds);
   }
   if (what != "steps") {
-    return UserError("arguments", absl::StrCat("there is nothing named ", what, " to measure"),
-                     "want steps (also without a name), all_reduce, scaling, plan or tokenize");
+    return UserError(
+        "arguments", absl::StrCat("there is nothing named ", what, " to measure"),
+        "want steps (also without a name), all_reduce, load, scaling, plan or tokenize");
   }
   if (!FLAGS_kernels.empty()) return BenchKernels();
   ASSIGN_OR_RETURN(const StepsOptions options, ReadStepsFlags());
