@@ -59,7 +59,7 @@ TEST(FlatParameters, SumsAreExactAndStepsFollowTheRates) {
       }
     }
     optimizer.Step(context, parameters, 1, 0.01);
-    EXPECT_NEAR(ToVector(optimizer.grad_norm())[0], 1.5 * std::sqrt(6 + 130 + 128), 1e-5);
+    EXPECT_NEAR(ToVector(optimizer.norm_and_factor())[0], 1.5 * std::sqrt(6 + 130 + 128), 1e-5);
     // Adam's first step is the rate, against the sign.
     EXPECT_NEAR(ToVector(parameters.leaf(0).value())[0], -0.01, 1e-6);
     EXPECT_NEAR(ToVector(parameters.leaf(1).value())[0], -0.04, 1e-6);

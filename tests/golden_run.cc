@@ -102,7 +102,7 @@ class Run {
                      golden_.learning_rate);
       const GoldenRecord& want = golden_.history[s];
       Keep(out_.loss, std::abs(loss / want.loss - 1));
-      Keep(out_.grad_norm, std::abs(Values(optimizer.grad_norm())[0] / want.grad_norm - 1));
+      Keep(out_.grad_norm, std::abs(Values(optimizer.norm_and_factor())[0] / want.grad_norm - 1));
     }
   }
 

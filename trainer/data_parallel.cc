@@ -1,5 +1,7 @@
 #include "trainer/data_parallel.h"
 
+#include <cmath>
+
 #include "base/check.h"
 #include "dist/bucket_plan.h"
 #include "nn/host_tensor.h"
@@ -7,6 +9,7 @@
 #include "tensor/kernels/cast.h"
 #include "tensor/kernels/fill.h"
 #include "tensor/kernels/fixed_point.h"
+#include "tensor/kernels/norm.h"
 
 namespace lockstep {
 namespace {
@@ -113,6 +116,16 @@ StepSums DataParallel::Decode(const void* host_slots) const {
   sums.num_overflow = slot(dist::kOverflowSlot);
   sums.stop = slot(dist::kStopSlot) != 0;
   return sums;
+}
+
+bool DataParallel::OwnSumsAreFinite() const {
+  if (IsExact(*parameters_)) return ReadSums().num_overflow == 0;
+  const Tensor sums = parameters_->sums();
+  const Tensor partials =
+      Tensor::Empty(*context_.allocator, DType::kF64, {kernels::NormPartials(sums.numel())});
+  const Tensor norm = Tensor::Empty(*context_.allocator, DType::kF64, {1});
+  kernels::Norm(context_.stream, sums, norm.Mutable("norm"), partials.Mutable("norm"));
+  return std::isfinite(nn::ToHost<double>(context_, norm)[0]);
 }
 
 // Too fine for bf16: where gradients are rounded they travel by themselves.

@@ -69,6 +69,9 @@ class DataParallel {
   Tensor slots() const { return parameters_->slots(); }
   StepSums Decode(const void* host_slots) const;
 
+  // Whether what this rank has added since BeginStep, losses and gradients, is finite and fits.
+  bool OwnSumsAreFinite() const;
+
   const dist::BucketPlan& plan() const { return reducer_.plan(); }
   int element_bytes() const { return static_cast<int>(SizeOf(traveling_.dtype)); }
 

@@ -37,6 +37,9 @@ void ReadLine(const Json& object, int64_t last_step, MetricsHistory* history) {
   record.epoch = Number(object, "epoch");
   record.loss = Number(object, "loss");
   record.grad_norm = Number(object, "grad_norm");
+  record.grad_norm_clipped = object.contains("grad_norm_clipped")
+                                 ? Number(object, "grad_norm_clipped")
+                                 : std::numeric_limits<double>::quiet_NaN();
   record.learning_rate = Number(object, "learning_rate");
   record.tokens = object.at("tokens").get<int64_t>();
   record.supervised_tokens = object.at("supervised_tokens").get<int64_t>();
@@ -51,6 +54,7 @@ std::string ToJsonLine(const StepRecord& r) {
   return absl::StrCat("{\"step\":", r.step, ",\"epoch\":", ShortestNumber(r.epoch),
                       ",\"loss\":", ShortestNumber(r.loss),
                       ",\"grad_norm\":", ShortestNumber(r.grad_norm),
+                      ",\"grad_norm_clipped\":", ShortestNumber(r.grad_norm_clipped),
                       ",\"learning_rate\":", ShortestNumber(r.learning_rate),
                       ",\"tokens\":", r.tokens, ",\"supervised_tokens\":", r.supervised_tokens,
                       ",\"step_time_s\":", ShortestNumber(r.step_time_s),

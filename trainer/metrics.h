@@ -1,7 +1,8 @@
 // metrics.jsonl: what happened in each step, one JSON object a line.
 //
-//   {"step":7,"epoch":0.05,"loss":2.125,"grad_norm":0.5,"learning_rate":2e-04,"tokens":4096,
-//    "supervised_tokens":812,"step_time_s":0.21,"tokens_per_second":19504.7}
+//   {"step":7,"epoch":0.05,"loss":2.125,"grad_norm":2.5,"grad_norm_clipped":1,
+//    "learning_rate":2e-04,"tokens":4096,"supervised_tokens":812,"step_time_s":0.21,
+//    "tokens_per_second":19504.7}
 //   {"step":100,"eval_loss":1.75,"eval_supervised_tokens":5120}
 //
 // Each step is there once, also after a resume, and each line reaches the disk's cache before the
@@ -21,12 +22,13 @@
 namespace lockstep {
 
 struct StepRecord {
-  int64_t step = 0;          // from 1
-  double epoch = 0;          // documents seen / documents of an epoch, after this step
-  double loss = 0;           // mean over the step's supervised tokens, of all packs of all ranks
-  double grad_norm = 0;      // of the summed gradient, before clipping
-  double learning_rate = 0;  //
-  int64_t tokens = 0;        // of all ranks
+  int64_t step = 0;      // from 1
+  double epoch = 0;      // documents seen / documents of an epoch, after this step
+  double loss = 0;       // mean over the step's supervised tokens, of all packs of all ranks
+  double grad_norm = 0;  // of the summed gradient, before clipping
+  double grad_norm_clipped = 0;  // and after it
+  double learning_rate = 0;
+  int64_t tokens = 0;  // of all ranks
   int64_t supervised_tokens = 0;
   double step_time_s = 0;
   double tokens_per_second = 0;  // of all ranks

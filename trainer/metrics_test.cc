@@ -16,6 +16,7 @@ StepRecord Step(int64_t step) {
   r.epoch = step / 7.0;
   r.loss = 1.0 / (step + 3);
   r.grad_norm = std::sqrt(step);
+  r.grad_norm_clipped = 1;
   r.learning_rate = 2e-4;
   r.tokens = 100 * step;
   r.supervised_tokens = 10 * step;
@@ -29,7 +30,8 @@ std::string Path(const char* name) { return ::testing::TempDir() + "/" + name; }
 TEST(MetricsTest, WritesOneObjectAStep) {
   EXPECT_EQ(ToJsonLine(Step(4)),
             "{\"step\":4,\"epoch\":0.5714285714285714,\"loss\":0.14285714285714285,"
-            "\"grad_norm\":2,\"learning_rate\":2e-04,\"tokens\":400,\"supervised_tokens\":40,"
+            "\"grad_norm\":2,\"grad_norm_clipped\":1,\"learning_rate\":2e-04,\"tokens\":400,"
+            "\"supervised_tokens\":40,"
             "\"step_time_s\":0.25,\"tokens_per_second\":1600}\n");
   EXPECT_EQ(ToJsonLine(EvalRecord{5, 1.5, 7}),
             "{\"step\":5,\"eval_loss\":1.5,\"eval_supervised_tokens\":7}\n");

@@ -67,6 +67,13 @@ DEFINE_string(
 DEFINE_string(on_nonfinite, "stop",
               "When a loss or gradient is not finite: stop, or skip the step and go on.");
 
+DEFINE_string(
+    on_spike, "warn",
+    "When the loss jumps far above that of the last 64 steps: warn, naming the documents, "
+    "or stop.");
+DEFINE_string(on_zero_loss, "warn",
+              "When a step's loss or gradient is exactly 0, so that nothing is learned: warn or "
+              "stop.");
 DEFINE_string(profile_steps, "",
               "Steps of which to say where a GPU's time went, e.g. 3..5; a timeline lies in "
               "profile/ afterwards.");
@@ -242,6 +249,10 @@ absl::Status ReadOutputFlags(TrainOptions* options) {
   ASSIGN_OR_RETURN(options->on_nonfinite, Choice<OnNonFinite>("on_nonfinite", FLAGS_on_nonfinite,
                                                               {{"stop", OnNonFinite::kStop},
                                                                {"skip", OnNonFinite::kSkip}}));
+  const std::vector<std::pair<std::string, OnOddLoss>> odd = {{"warn", OnOddLoss::kWarn},
+                                                              {"stop", OnOddLoss::kStop}};
+  ASSIGN_OR_RETURN(options->on_spike, Choice("on_spike", FLAGS_on_spike, odd));
+  ASSIGN_OR_RETURN(options->on_zero_loss, Choice("on_zero_loss", FLAGS_on_zero_loss, odd));
   if (!FLAGS_output_dir.empty()) FLAGS_output_dir = UserPath(FLAGS_output_dir);
   if (FLAGS_resume_from_checkpoint != "auto" && FLAGS_resume_from_checkpoint != "none") {
     FLAGS_resume_from_checkpoint = UserPath(FLAGS_resume_from_checkpoint);
@@ -385,10 +396,6 @@ absl::StatusOr<TrainOptions> ReadTrainFlags() {
   }
   if (options.verify && !options.in_lockstep()) {
     return UserError("--verify", "sums in floating point depend on the number of ranks",
-                     "--gradient_sum=exact");
-  }
-  if (options.on_nonfinite == OnNonFinite::kSkip && !options.in_lockstep()) {
-    return UserError("--on_nonfinite=skip", "only exact sums know which values were not finite",
                      "--gradient_sum=exact");
   }
   options.identity = ResultFlags();

@@ -29,6 +29,7 @@ struct OptimizerOptions {
 };
 
 enum class OnNonFinite { kStop, kSkip };
+enum class OnOddLoss { kWarn, kStop };
 
 struct TrainOptions {
   DataOptions data;
@@ -43,6 +44,7 @@ struct TrainOptions {
   int64_t save_total_limit = 3;                                   // 0: all
   std::optional<int64_t> early_stopping_patience;                 // evaluations
   OnNonFinite on_nonfinite = OnNonFinite::kStop;
+  OnOddLoss on_spike = OnOddLoss::kWarn, on_zero_loss = OnOddLoss::kWarn;
 
   std::string output_dir;              // "": runs/<run_name>
   std::string run_name;                // "": <time>-<model>-<data>

@@ -44,11 +44,12 @@ td:first-child{color:var(--soft);width:290px;padding-right:20px}
 )css";
 
 std::string Charts(const MetricsHistory& history) {
-  std::vector<double> x, loss, norm, rate, speed, eval_x, eval_loss;
+  std::vector<double> x, loss, norm, clipped, rate, speed, eval_x, eval_loss;
   for (const StepRecord& r : history.steps) {
     x.push_back(static_cast<double>(r.step));
     loss.push_back(r.loss);
     norm.push_back(r.grad_norm);
+    clipped.push_back(r.grad_norm_clipped);
     rate.push_back(r.learning_rate);
     speed.push_back(r.tokens_per_second);
   }
@@ -62,7 +63,11 @@ std::string Charts(const MetricsHistory& history) {
        "step",
        {{"training", blue, x, loss, true, false},
         {"validation", "#e0743b", eval_x, eval_loss, false, true}}},
-      {"Gradient norm before clipping", "step", {{"", "#7a5af5", x, norm, true, false}}, true},
+      {"Gradient norm",
+       "step",
+       {{"before clipping", "#7a5af5", x, norm, true, false},
+        {"after", "#e0743b", x, clipped, false, false}},
+       true},
       {"Learning rate", "step", {{"", "#12a594", x, rate, false, false}}, true},
       {"Tokens per second", "step", {{"", "#c2410c", x, speed, true, false}}, true},
   };

@@ -56,6 +56,8 @@ absl::Status RunLog::Add(const StepRecord& record) {
   for (const auto& progress : progress_) progress->Step(record);
   RETURN_IF_ERROR(events_->AddScalar("train/loss", record.step, record.loss));
   RETURN_IF_ERROR(events_->AddScalar("train/grad_norm", record.step, record.grad_norm));
+  RETURN_IF_ERROR(
+      events_->AddScalar("train/grad_norm_clipped", record.step, record.grad_norm_clipped));
   RETURN_IF_ERROR(events_->AddScalar("train/learning_rate", record.step, record.learning_rate));
   RETURN_IF_ERROR(events_->AddScalar("train/epoch", record.step, record.epoch));
   RETURN_IF_ERROR(

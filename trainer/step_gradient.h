@@ -11,6 +11,12 @@
 
 namespace lockstep {
 
+// Adds one pack's share of the gradient to the sums of `parallel`'s parameters: that of its sum of
+// losses / `num_supervised` (of the whole step).
+void PackGradient(const Context& context, const nn::Decoder& decoder, const data::Pack& pack,
+                  int64_t num_supervised, const nn::ForwardOptions& forward, bool last,
+                  DataParallel* parallel, absl::FunctionRef<void(const char* phase)> report);
+
 // Leaves the gradient of the mean loss over the supervised tokens of all ranks' packs in the sums
 // of `parallel`'s parameters, queued, not awaited. `report` is told the phase and the pack, for the
 // heartbeat.

@@ -19,6 +19,7 @@
 #include "trainer/data_parallel.h"
 #include "trainer/evaluate.h"
 #include "trainer/step_gradient.h"
+#include "trainer/step_guards.h"
 #include "trainer/step_times.h"
 
 namespace lockstep {
@@ -43,23 +44,6 @@ double EpochAfter(const TrainingData& data, int64_t step) {
   return static_cast<double>(step / per_epoch) + std::min(seen, pieces) / pieces;
 }
 
-absl::Status NotFinite(const Run& run, const data::RankStep& work, const StepSums& sums) {
-  std::string documents;
-  for (const data::Pack& pack : work.packs) {
-    for (const int64_t document : pack.documents) {
-      absl::StrAppend(&documents, documents.empty() ? "" : ", ",
-                      run.data.documents.train->Position(document));
-      if (documents.size() > 300) break;
-    }
-  }
-  return UserError(
-      absl::StrCat("step ", work.step + 1),
-      absl::StrCat("want a finite loss and gradient, got a loss sum of ", sums.loss_sum, " and ",
-                   sums.num_overflow,
-                   " gradient values out of range; among this rank's documents: ", documents),
-      "a lower --learning_rate; --on_nonfinite=skip leaves such steps out");
-}
-
 nn::AdamWOptions OptimizerOf(const OptimizerOptions& o) {
   return {o.adam_beta1, o.adam_beta2, o.adam_epsilon, o.weight_decay, o.max_grad_norm};
 }
@@ -74,6 +58,13 @@ nn::LrSchedule ScheduleOf(const OptimizerOptions& o, int64_t num_steps) {
   return schedule;
 }
 
+nn::ForwardOptions TrainingForward(const TrainOptions& options) {
+  nn::ForwardOptions forward;
+  forward.checkpointing = options.gradient_checkpointing;
+  forward.dropout = true;
+  return forward;
+}
+
 int64_t TokensOf(const std::vector<data::Pack>& packs) {
   int64_t tokens = 0;
   for (const data::Pack& pack : packs) tokens += pack.num_tokens();
@@ -86,12 +77,12 @@ struct QueuedStep {
       : start(Event::Create(device)),
         end(Event::Create(device)),
         slots(HostCopy::Create(device, slots_view.num_bytes())),
-        grad_norm(HostCopy::Create(device, sizeof(double))) {}
+        norms(HostCopy::Create(device, 2 * sizeof(double))) {}
 
   data::RankStep work;
   double learning_rate = 0, load_s = 0;
   std::unique_ptr<Event> start, end;
-  std::unique_ptr<HostCopy> slots, grad_norm;
+  std::unique_ptr<HostCopy> slots, norms;
 };
 
 // The loop's parts, named so that Train() below reads like the algorithm.
@@ -107,11 +98,11 @@ class Loop {
         loader_(*run.data.documents.train, run.data.train.pieces, *run.data.plan, run.world.rank(),
                 run.world.size(), run.state.step),
         times_(&run.world.communicator()),
+        forward_(TrainingForward(run.options)),
+        guards_(run.options, run.world, run.context, run.model.decoder(), run.data, forward_,
+                &parallel_, &run.log),
         // A number that is equal on all ranks: they must see a request to stop at the same step.
-        steps_ahead_(run.context.device().type == DeviceType::kCUDA ? 1 : 0) {
-    forward_.checkpointing = run.options.gradient_checkpointing;
-    forward_.dropout = true;
-  }
+        steps_ahead_(run.context.device().type == DeviceType::kCUDA ? 1 : 0) {}
 
   absl::StatusOr<Ending> Train() {
     ASSIGN_OR_RETURN(const Ending ending, Steps());
@@ -181,7 +172,7 @@ class Loop {
     step.learning_rate = schedule_.At(step.work.step + 1);
     optimizer_.Step(run_.context, run_.model.parameters(), step.work.step + 1, step.learning_rate);
     step.slots->Begin(run_.context.stream, parallel_.slots());
-    step.grad_norm->Begin(run_.context.stream, optimizer_.grad_norm());
+    step.norms->Begin(run_.context.stream, optimizer_.norm_and_factor());
     step.end->Record(run_.context.stream);
     phase_.reset();
     ++run_.state.step;
@@ -200,11 +191,9 @@ class Loop {
 
   absl::Status Finish(QueuedStep& step) {
     step.slots->Wait();
-    step.grad_norm->Wait();
+    step.norms->Wait();
     step.end->Wait();
     const StepSums sums = parallel_.Decode(step.slots->data());
-    double grad_norm;
-    std::memcpy(&grad_norm, step.grad_norm->data(), sizeof(grad_norm));
     stop_ = stop_ || sums.stop;
 
     const double step_s = step.end->SecondsSince(*step.start);
@@ -212,7 +201,9 @@ class Loop {
       run_.startup.Done("first step");
       run_.log.Say(run_.startup.Line());
     }
-    RETURN_IF_ERROR(Log(step.work, sums, grad_norm, step.learning_rate, step_s));
+    const StepRecord record = RecordOf(step, sums, step_s);
+    RETURN_IF_ERROR(run_.log.Add(record));
+    RETURN_IF_ERROR(guards_.Check(record));
     const double waited_ms = run_.world.communicator().waited_ms();
     const double exposed_ms = waited_ms - std::exchange(waited_ms_, waited_ms);
     return run_.log.AddTimes(times_.Add({step.work.step + 1, 1e3 * step_s, exposed_ms,
@@ -232,25 +223,23 @@ class Loop {
     phase_.emplace(pack < 0 ? phase : absl::StrCat(phase, " ", pack));
   }
 
-  absl::Status Log(const data::RankStep& work, const StepSums& sums, double grad_norm,
-                   double learning_rate, double seconds) {
-    const bool finite =
-        sums.num_overflow == 0 && std::isfinite(sums.loss_sum) && std::isfinite(grad_norm);
-    if (!finite && run_.options.on_nonfinite == OnNonFinite::kStop) {
-      return NotFinite(run_, work, sums);
-    }
+  StepRecord RecordOf(const QueuedStep& step, const StepSums& sums, double seconds) const {
+    const data::RankStep& work = step.work;
+    double norm_and_factor[2];
+    std::memcpy(norm_and_factor, step.norms->data(), sizeof(norm_and_factor));
     StepRecord record;
     record.step = work.step + 1;
     record.epoch = EpochAfter(run_.data, work.step);
     record.loss = sums.num_overflow == 0 ? sums.loss_sum / static_cast<double>(work.num_supervised)
                                          : std::nan("");
-    record.grad_norm = grad_norm;
-    record.learning_rate = learning_rate;
+    record.grad_norm = norm_and_factor[0];
+    record.grad_norm_clipped = norm_and_factor[0] * norm_and_factor[1];
+    record.learning_rate = step.learning_rate;
     record.tokens = work.num_tokens;
     record.supervised_tokens = work.num_supervised;
     record.step_time_s = seconds;
     record.tokens_per_second = static_cast<double>(work.num_tokens) / seconds;
-    return run_.log.Add(record);
+    return record;
   }
 
   absl::Status EvaluateNow() {
@@ -292,7 +281,8 @@ class Loop {
   const nn::LrSchedule schedule_;
   data::StepLoader loader_;
   StepTimes times_;
-  nn::ForwardOptions forward_;
+  const nn::ForwardOptions forward_;
+  StepGuards guards_;
 
   // The host queues this many steps while it looks at the one before them.
   const size_t steps_ahead_;

@@ -33,8 +33,7 @@ AdamW::AdamW(const Context& context, const FlatParameters& parameters, const Ada
              int overflow_slot)
     : options_(options), overflow_slot_(overflow_slot) {
   Allocator& allocator = *context.allocator;
-  grad_norm_ = Tensor::Empty(allocator, DType::kF64, {1});
-  coefficient_ = Tensor::Empty(allocator, DType::kF64, {1});
+  norm_and_factor_ = Tensor::Empty(allocator, DType::kF64, {2});
   partials_ = Tensor::Empty(allocator, DType::kF64, {kernels::NormPartials(parameters.numel())});
   no_overflow_ = Tensor::Empty(allocator, DType::kI64, {1});
   kernels::Fill(context.stream, no_overflow_.Mutable("adamw"), 0.0);
@@ -44,16 +43,16 @@ void AdamW::Step(const Context& context, FlatParameters& parameters, int64_t ste
                  double learning_rate) {
   const int64_t numel = parameters.numel();
   const Tensor gradient = parameters.sums().Slice(0, 0, numel);
-  kernels::Norm(context.stream, gradient, grad_norm_.Mutable("adamw"), partials_.Mutable("adamw"));
-  kernels::ClipCoefficient(context.stream, grad_norm_, options_.max_grad_norm,
-                           coefficient_.Mutable("adamw"));
+  const Tensor norm = norm_and_factor_.Slice(0, 0, 1), factor = norm_and_factor_.Slice(0, 1, 2);
+  kernels::Norm(context.stream, gradient, norm.Mutable("adamw"), partials_.Mutable("adamw"));
+  kernels::ClipCoefficient(context.stream, norm, options_.max_grad_norm, factor.Mutable("adamw"));
   const bool exact = parameters.sums().dtype() == DType::kI64;
   const Tensor overflow =
       exact ? parameters.slots().Slice(0, overflow_slot_, overflow_slot_ + 1) : no_overflow_;
   const std::vector<kernels::AdamWRange> ranges =
       Ranges(parameters, learning_rate, options_.weight_decay);
   const bool separate_image = parameters.image().dtype() != parameters.values().dtype();
-  kernels::AdamW(context.stream, gradient, coefficient_, overflow,
+  kernels::AdamW(context.stream, gradient, factor, overflow,
                  {options_.beta1, options_.beta2, options_.eps, step},
                  {ranges.data(), static_cast<int64_t>(ranges.size())},
                  parameters.values().Mutable("adamw"), parameters.exp_avg().Mutable("adamw"),

@@ -29,13 +29,14 @@ class AdamW {
   // to date. `step` counts from 1.
   void Step(const Context& context, FlatParameters& parameters, int64_t step, double learning_rate);
 
-  // f64 [1] on the device: the norm of the last step's gradient before clipping.
-  const Tensor& grad_norm() const { return grad_norm_; }
+  // f64 [2] on the device: the norm of the last step's gradient before clipping, and the factor by
+  // which it was clipped (NaN, and nothing was changed, if the norm is not finite).
+  const Tensor& norm_and_factor() const { return norm_and_factor_; }
 
  private:
   AdamWOptions options_;
   int overflow_slot_;
-  Tensor grad_norm_, coefficient_, partials_;
+  Tensor norm_and_factor_, partials_;
   Tensor no_overflow_;  // a zero, where sums are not exact
 };
 

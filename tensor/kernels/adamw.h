@@ -9,9 +9,9 @@
 //
 //   gradient       [n]: i64 in quanta of 2^−kGradientFractionBits, or f32, or f64
 //   coefficient    [1] f64, on the device: the clip factor
-//   overflow       [1] i64, on the device: not zero means that the gradient is wrong
-//   (fixed_point.h)
-//                  and nothing is changed, on any rank
+//   overflow       [1] i64, on the device: of the exact sums (fixed_point.h)
+//                  Not zero, or a factor that is NaN, means that the gradient is wrong: nothing is
+//                  changed, on any rank.
 //   param, m, v    [n]; f32 or f64, the three alike; read and written. Arithmetic is theirs, the
 //                  gradient is scaled in double.
 //   image          [n] bf16: param rounded to nearest even, for the products of mixed precision;

@@ -63,7 +63,7 @@ void UpdateChunk(const Step<T>& step, const View& gradient, double coefficient, 
 void AdamW(const Stream& stream, const View& gradient, const View& coefficient,
            const View& overflow, const AdamWOptions& options, const AdamWRanges& ranges,
            const View& param, const View& m, const View& v, const View& image) {
-  if (overflow.as<int64_t>()[0] != 0) return;
+  if (overflow.as<int64_t>()[0] != 0 || std::isnan(coefficient.as<double>()[0])) return;
   DispatchFloat(param.dtype, [&](auto zero) {
     using T = decltype(zero);
     for (int64_t r = 0; r < ranges.size; ++r) {

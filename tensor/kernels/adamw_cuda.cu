@@ -22,7 +22,7 @@ __global__ void AdamWKernel(const G* __restrict__ gradient, const double* coeffi
                             P* __restrict__ param, P* __restrict__ m, P* __restrict__ v,
                             bf16* __restrict__ image) {
   const int64_t i = begin + static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= end || *overflow != 0) return;
+  if (i >= end || *overflow != 0 || isnan(*coefficient)) return;
   const P g = static_cast<P>(static_cast<double>(gradient[i]) * c.unit * *coefficient);
   const P p = param[i] * c.decay;
   const P mean = m[i] + (1 - c.beta1) * (g - m[i]);

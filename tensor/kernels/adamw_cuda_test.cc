@@ -7,7 +7,7 @@ namespace {
 TEST(AdamWCudaTest, MatchesTheCpu) {
   SKIP_WITHOUT_GPU();
   constexpr int64_t kSize = 10000;
-  for (const int64_t overflow : {0, 1}) {
+  for (const auto& [overflow, factor] : {std::pair{0, 0.5}, {1, 0.5}, {0, NAN}}) {
     Tensor gradient = Random(DType::kI64, {kSize}, 1, 1e13);
     const Tensor param = Random(DType::kF32, {kSize}, 2), m = Random(DType::kF32, {kSize}, 3, 0.01);
     Tensor v = Random(DType::kF32, {kSize}, 4, 0.01);
@@ -19,7 +19,7 @@ TEST(AdamWCudaTest, MatchesTheCpu) {
       gradient.view().as<int64_t>()[i] = 0;
       for (const Tensor& x : {param, m, v}) x.view().as<float>()[i] = 0;
     }
-    const Tensor coefficient = FromVector(DType::kF64, {1}, {0.5});
+    const Tensor coefficient = FromVector(DType::kF64, {1}, {factor});
     const Tensor flag = FromVector(DType::kI64, {1}, {static_cast<double>(overflow)});
     const Tensor image = FromVector(DType::kBF16, {kSize}, std::vector<double>(kSize, 0));
     const AdamWRange ranges[] = {{0, 64, 1e-3, 0.1}, {70, 5000, 1e-3, 0.1}, {5000, kSize, 2e-3, 0}};

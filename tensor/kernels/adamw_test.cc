@@ -102,6 +102,7 @@ TEST(AdamWTest, AWrongGradientChangesNothing) {
   Flat flat(100);
   const std::vector<double> before = ToVector(flat.param);
   flat.Step(Random(DType::kF64, {100}, 3), 1, {{0, 100, 0.1, 0.1}}, 1.0, /*overflow=*/2);
+  flat.Step(Random(DType::kF64, {100}, 3), 1, {{0, 100, 0.1, 0.1}}, /*coefficient=*/NAN);
   EXPECT_EQ(ToVector(flat.param), before);
   EXPECT_EQ(ToVector(flat.m), std::vector<double>(100, 0));
   EXPECT_EQ(ToVector(flat.v), std::vector<double>(100, 0));

@@ -3,7 +3,7 @@
 //   Norm:            norm[0] = sqrt(Σ_i x[i]²), in double, summed in an order that depends on n
 //                    alone
 //   ClipCoefficient: coefficient[0] = min(1, max_norm / (norm[0] + 1e-6)), torch's clip_grad_norm_;
-//                    1 if max_norm is 0: no clipping
+//                    1 if max_norm is 0: no clipping; NaN if the norm is not finite
 //
 //   x            [n], contiguous; f64, f32, or i64 in quanta of 2^−kGradientFractionBits
 //   norm         [1] f64

@@ -43,9 +43,9 @@ void Norm(const Stream& stream, const View& x, const View& norm, const View& par
 
 void ClipCoefficient(const Stream& stream, const View& norm, double max_norm,
                      const View& coefficient) {
-  const double clipped = max_norm / (norm.as<double>()[0] + 1e-6);
-  // A norm that is not a number keeps being none: min() would hide it.
-  coefficient.as<double>()[0] = max_norm == 0.0 || clipped > 1.0 ? 1.0 : clipped;
+  const double value = norm.as<double>()[0];
+  const double clipped = max_norm == 0 ? 1.0 : std::min(1.0, max_norm / (value + 1e-6));
+  coefficient.as<double>()[0] = std::isfinite(value) ? clipped : std::nan("");
 }
 
 }  // namespace lockstep::kernels::cpu

@@ -35,7 +35,8 @@ __global__ void TotalKernel(const double* __restrict__ partials, int64_t count, 
 }
 
 __global__ void ClipKernel(const double* norm, double max_norm, double* coefficient) {
-  coefficient[0] = max_norm == 0 ? 1.0 : fmin(1.0, max_norm / (norm[0] + 1e-6));
+  const double clipped = max_norm == 0 ? 1.0 : fmin(1.0, max_norm / (norm[0] + 1e-6));
+  coefficient[0] = isfinite(norm[0]) ? clipped : nan("");
 }
 
 }  // namespace

@@ -24,6 +24,12 @@ TEST(NormCudaTest, MatchesTheCpu) {
       }
     }
   }
+  for (const double max_norm : {0.0, 1.0}) {
+    const GpuGuarded clip(DType::kF64, {1});
+    ClipCoefficient(GpuContext()->stream, ToGpu(FromVector(DType::kF64, {1}, {NAN})), max_norm,
+                    clip);
+    EXPECT_TRUE(std::isnan(ToVector(ToCpu(clip.tensor()))[0])) << max_norm;
+  }
 }
 
 }  // namespace

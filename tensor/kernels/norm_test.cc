@@ -55,6 +55,8 @@ TEST(NormTest, ClipsAsTorchDoes) {
   EXPECT_EQ(Clip(10.0, 1.0), 1.0 / (10.0 + 1e-6));
   EXPECT_EQ(Clip(10.0, 0.0), 1.0) << "0 means no clipping";
   EXPECT_TRUE(std::isnan(Clip(NAN, 1.0)));
+  EXPECT_TRUE(std::isnan(Clip(INFINITY, 1.0)));
+  EXPECT_TRUE(std::isnan(Clip(NAN, 0.0)));
 }
 
 }  // namespace
