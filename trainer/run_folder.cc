@@ -159,7 +159,6 @@ absl::StatusOr<RunStart> DecodeStart(const std::string& text) {
 absl::Status CreateRunFolder(const RunStart& start, const TrainOptions& options,
                              int64_t tokens_per_pack) {
   RETURN_IF_ERROR(MakeDirectories(JoinPath(start.folder, "logs")));
-  RETURN_IF_ERROR(MakeDirectories(CheckpointFolder(start)));
   for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
                            "added_tokens.json", "tokenizer.model", "vocab.json", "merges.txt",
                            "chat_template.jinja", "chat_template.json", "generation_config.json"}) {

@@ -90,6 +90,8 @@ absl::StatusOr<std::unique_ptr<RunOutput>> RunOutput::Create(
 absl::Status RunOutput::Begin() {
   RETURN_IF_ERROR(CreateRunFolder(start_, options_, data_.plan_options.tokens_per_pack));
   RETURN_IF_ERROR(WriteState("running", start_.state.step));
+  // What a later start takes for a run's comes after run.json: killed in between, it begins anew.
+  RETURN_IF_ERROR(MakeDirectories(CheckpointFolder(start_)));
   world_.SetLogDirectory(JoinPath(start_.folder, "logs"));
   const bool resumes = start_.kind == RunStart::Kind::kResume;
   ASSIGN_OR_RETURN(log_, RunLog::Open(start_.folder, resumes ? start_.state.step : -1, num_steps_,
