@@ -83,18 +83,18 @@ void FlatParameters::ZeroSums(const Context& context) {
   kernels::Fill(context.stream, sums_.Mutable("zero_sums"), 0.0);
 }
 
-void FlatParameters::AddToSums(const Context& context, int index, int64_t packs_in_step,
+void FlatParameters::AddToSums(const Context& context, int first, int end, int64_t packs_in_step,
                                int overflow_slot) {
-  const Parameter& parameter = parameters_[index];
-  const int64_t begin = parameter.offset, end = begin + parameter.numel;
-  const View gradient = scratch_.view().Slice(0, begin, end);
-  const View& sums = sums_.Mutable("add_to_sums");
+  const int64_t begin = parameters_[first].offset;
+  const int64_t stop = parameters_[end - 1].offset + parameters_[end - 1].numel;
+  const View gradient = scratch_.view().Slice(0, begin, stop);
+  const View sums = sums_.Mutable("add_to_sums");
   if (options_.sum_dtype == DType::kI64) {
     const int64_t slot = numel_ + overflow_slot;
     kernels::AddFixedPoint(context.stream, gradient, kernels::kGradientFractionBits, packs_in_step,
-                           sums.Slice(0, begin, end), sums.Slice(0, slot, slot + 1));
+                           sums.Slice(0, begin, stop), sums.Slice(0, slot, slot + 1));
   } else {
-    kernels::Accumulate(context.stream, gradient, sums.Slice(0, begin, end));
+    kernels::Accumulate(context.stream, gradient, sums.Slice(0, begin, stop));
   }
 }
 

@@ -86,10 +86,12 @@ class FlatParameters {
   // The step begins: sums and slots are zero.
   void ZeroSums(const Context& context);
 
-  // Adds one pack's gradient of parameter `index` from scratch to sums. Exact sums: values are
-  // rounded to multiples of kGradientQuantum; one that is not finite or exceeds the fair share of
-  // the int64 range, (2^63 - 1) / packs_in_step, counts in slot `overflow_slot` and adds nothing.
-  void AddToSums(const Context& context, int index, int64_t packs_in_step, int overflow_slot);
+  // Adds one pack's gradients of parameters [first, end) from scratch to sums, in one pass. Exact
+  // sums: values are rounded to multiples of kGradientQuantum; one that is not finite or exceeds
+  // the fair share of the int64 range, (2^63 - 1) / packs_in_step, counts in slot `overflow_slot`
+  // and adds nothing.
+  void AddToSums(const Context& context, int first, int end, int64_t packs_in_step,
+                 int overflow_slot);
 
   // Values were written from outside (loading, initialization): brings the image up to date.
   void RefreshImage(const Context& context);

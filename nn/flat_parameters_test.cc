@@ -55,7 +55,7 @@ TEST(FlatParameters, SumsAreExactAndStepsFollowTheRates) {
     for (int pack = 0; pack < 3; ++pack) {
       for (int i = 0; i < 3; ++i) {
         SetGradient(parameters, i, 0.5);
-        parameters.AddToSums(context, i, 3, 0);
+        parameters.AddToSums(context, i, i + 1, 3, 0);
       }
     }
     optimizer.Step(context, parameters, 1, 0.01);
@@ -75,8 +75,8 @@ TEST(FlatParameters, AnOverflowChangesNothing) {
     parameters.ZeroSums(context);
     SetGradient(parameters, 0, 1.0);
     SetGradient(parameters, 2, bad);
-    parameters.AddToSums(context, 0, 1, 0);
-    parameters.AddToSums(context, 2, 1, 0);
+    parameters.AddToSums(context, 0, 1, 1, 0);
+    parameters.AddToSums(context, 2, 3, 1, 0);
     EXPECT_EQ(ToVector(parameters.slots())[0], 128);
     optimizer.Step(context, parameters, 1, 0.01);
     EXPECT_EQ(ToVector(parameters.leaf(0).value())[0], 0.0);
@@ -104,7 +104,7 @@ TEST(FlatParameters, ImageFollowsTheValues) {
   AdamW optimizer(context, parameters, {}, 0);
   parameters.ZeroSums(context);
   SetGradient(parameters, 0, -1.0);
-  parameters.AddToSums(context, 0, 1, 0);
+  parameters.AddToSums(context, 0, 1, 1, 0);
   optimizer.Step(context, parameters, 1, 1.0);
   EXPECT_EQ(ToVector(parameters.leaf(0).value())[0], 2.0);
 }

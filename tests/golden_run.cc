@@ -122,8 +122,8 @@ class Run {
       const Tensor one = Tensor::Empty(*context_.allocator, DType::kF64, {1});
       kernels::Fill(context_.stream, one.Mutable("seed"), 1.0);
       tape.Backward({nll.loss}, {one}, [&](const Variable& leaf) {
-        parameters.AddToSums(context_, parameters.IndexOf(leaf), static_cast<int64_t>(packs.size()),
-                             kOverflowSlot);
+        const int i = parameters.IndexOf(leaf);
+        parameters.AddToSums(context_, i, i + 1, static_cast<int64_t>(packs.size()), kOverflowSlot);
       });
     }
     return loss;

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "dist/bucket_plan.h"
+#include "nn/gradient_runs.h"
 #include "nn/host_tensor.h"
 #include "tensor/kernels/accumulate.h"
 #include "tensor/kernels/cast.h"
@@ -74,11 +75,13 @@ void DataParallel::BeginStep(int64_t packs_in_step) {
 
 void DataParallel::Backward(autograd::Tape& tape, const autograd::HeadNllResult& nll, bool last) {
   AddToSlot(dist::kLossSlot, nll.nll_sum);
-  tape.Backward({nll.loss}, {ones_}, [&](const autograd::Variable& leaf) {
-    const int parameter = parameters_->IndexOf(leaf);
-    parameters_->AddToSums(context_, parameter, packs_in_step_, dist::kOverflowSlot);
-    if (last) MarkReady(parameter);
+  nn::GradientRuns runs(*parameters_, [&](int first, int end) {
+    parameters_->AddToSums(context_, first, end, packs_in_step_, dist::kOverflowSlot);
+    for (int i = first; last && i < end; ++i) MarkReady(i);
   });
+  tape.Backward({nll.loss}, {ones_},
+                [&](const autograd::Variable& leaf) { runs.Add(parameters_->IndexOf(leaf)); });
+  runs.Finish();
 }
 
 void DataParallel::FinishStep(bool stop_requested) {

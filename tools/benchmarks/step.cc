@@ -4,6 +4,7 @@
 
 #include "autograd/tape.h"
 #include "base/hash.h"
+#include "nn/gradient_runs.h"
 #include "nn/host_tensor.h"
 #include "tensor/kernels/fill.h"
 
@@ -48,9 +49,12 @@ void BenchStep::Gradient() {
   const autograd::Variable hidden = model_->decoder().Hidden(tape, pack, forward);
   const autograd::HeadNllResult nll = model_->decoder().NllSum(
       tape, hidden, pack, 1.0 / static_cast<double>(rows_.size()), forward);
-  tape.Backward({nll.loss}, {seed_}, [&](const autograd::Variable& leaf) {
-    parameters.AddToSums(context_, parameters.IndexOf(leaf), /*packs_in_step=*/1, kOverflowSlot);
+  nn::GradientRuns runs(parameters, [&](int first, int end) {
+    parameters.AddToSums(context_, first, end, /*packs_in_step=*/1, kOverflowSlot);
   });
+  tape.Backward({nll.loss}, {seed_},
+                [&](const autograd::Variable& leaf) { runs.Add(parameters.IndexOf(leaf)); });
+  runs.Finish();
   nll_sum_ = nll.nll_sum;
 }
 
