@@ -111,6 +111,8 @@ class Builder {
                   source->stream().bytes_total());
       }
     }
+    if (source->is_text()) format = Format::kText;
+    formats_.emplace_back(format ? FormatName(*format) : "unknown");
     if (source->stream().ContentHash() != expected_hash) {
       return UserError(path, "the file changed while it was read",
                        "start again when nothing writes to it");
@@ -118,15 +120,14 @@ class Builder {
     return absl::OkStatus();
   }
 
-  std::vector<std::string> remarks() const {
-    std::vector<std::string> remarks = remarks_;
+  DatasetNotes Notes() const {
+    DatasetNotes notes = {spec_.files, formats_, remarks_, num_skipped_};
     if (!ignored_keys_.empty()) {
-      remarks.push_back(
+      notes.remarks.push_back(
           absl::StrCat("keys that no format has, ignored: ", absl::StrJoin(ignored_keys_, ", ")));
     }
-    return remarks;
+    return notes;
   }
-  int64_t num_skipped() const { return num_skipped_; }
 
  private:
   struct Parsed {
@@ -202,7 +203,7 @@ class Builder {
   const ProgressFn& progress_;
   TokenCache& cache_;
   std::set<std::string> ignored_keys_;
-  std::vector<std::string> remarks_;
+  std::vector<std::string> formats_, remarks_;
   int64_t num_skipped_ = 0;
 };
 
@@ -215,21 +216,20 @@ absl::Status Build(const DatasetSpec& spec, const DocumentEncoder& encoder,
     RETURN_IF_ERROR(builder.AddFile(i, file_hashes[i]));
   }
   if (cache->num_documents() == 0) {
+    const int64_t skipped = builder.Notes().num_skipped;
     return UserError(
         absl::StrJoin(spec.files, ","),
         absl::StrCat("want at least one document, got none",
-                     builder.num_skipped() == 0
-                         ? ""
-                         : absl::StrCat("; bad ones that were skipped: ", builder.num_skipped())),
+                     skipped == 0 ? "" : absl::StrCat("; bad ones that were skipped: ", skipped)),
         "each line is a JSON object, or the file is one array of them");
   }
-  return cache->Finish(key, spec.files, builder.remarks(), builder.num_skipped());
+  return cache->Finish(key, builder.Notes());
 }
 
 }  // namespace
 
 std::string Dataset::Position(int64_t i) const {
-  return absl::StrCat(files_[documents_[i].file], ":", documents_[i].line);
+  return absl::StrCat(files()[documents_[i].file], ":", documents_[i].line);
 }
 
 void Dataset::ForEach(const std::vector<int64_t>* documents,

@@ -40,6 +40,14 @@ struct DocumentInfo {
   uint32_t num_supervised;  // but for the first token, which nothing predicts
 };
 
+// What a data set is besides its tokens; lies behind them in the cache.
+struct DatasetNotes {
+  std::vector<std::string> files;    // as the user named them
+  std::vector<std::string> formats;  // of each file: "messages", …, as --format has them
+  std::vector<std::string> remarks;  // what building it noticed: skipped documents, ignored keys, …
+  int64_t num_skipped = 0;           // bad documents (skip_bad_documents)
+};
+
 class Dataset {
  public:
   int64_t num_documents() const { return static_cast<int64_t>(documents_.size()); }
@@ -54,12 +62,12 @@ class Dataset {
   void ForEach(const std::vector<int64_t>* documents,
                absl::FunctionRef<void(int64_t document)> look) const;
 
-  const std::vector<std::string>& files() const { return files_; }  // as the user named them
+  const std::vector<std::string>& files() const { return notes_.files; }
+  const std::vector<std::string>& formats() const { return notes_.formats; }
   // "data.jsonl:17" of document i.
   std::string Position(int64_t i) const;
-  // What building it noticed, one line each: bad documents that were skipped, ignored keys, ….
-  const std::vector<std::string>& remarks() const { return remarks_; }
-  int64_t num_skipped() const { return num_skipped_; }  // bad documents (skip_bad_documents)
+  const std::vector<std::string>& remarks() const { return notes_.remarks; }
+  int64_t num_skipped() const { return notes_.num_skipped; }
   // 32 hexadecimal digits over everything that decided the content.
   const std::string& key() const { return key_; }
 
@@ -69,8 +77,7 @@ class Dataset {
   absl::Span<const DocumentInfo> documents_;
   const CachedToken* tokens_ = nullptr;
   int64_t num_tokens_ = 0;
-  int64_t num_skipped_ = 0;
-  std::vector<std::string> files_, remarks_;
+  DatasetNotes notes_;
   std::string key_;
 };
 

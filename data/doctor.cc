@@ -148,7 +148,8 @@ std::vector<SourcePosition> Places(const Dataset& dataset, const Cases& cases) {
   std::vector<SourcePosition> places;
   for (const int64_t document : cases.Worst()) {
     const DocumentInfo& info = dataset.document(document);
-    places.push_back({dataset.files()[info.file], info.line});
+    const SourcePosition place = {dataset.files()[info.file], info.line};
+    if (places.empty() || !(places.back() == place)) places.push_back(place);  // turns of one chat
   }
   return places;
 }
@@ -246,26 +247,39 @@ void DescribeSkipped(const DoctorInput& input, Diagnosis& out) {
   out.findings.push_back(std::move(finding));
 }
 
-void DescribeFiles(const Dataset& dataset, Diagnosis& out) {
+// The share of that name, the last one if it is new.
+Diagnosis::Share& ShareOf(const std::string& name, std::vector<Diagnosis::Share>& shares) {
+  const auto found = std::find_if(shares.begin(), shares.end(), [&](const Diagnosis::Share& share) {
+    return share.name == name;
+  });
+  return found != shares.end() ? *found : shares.emplace_back(Diagnosis::Share{name});
+}
+
+void DescribeShares(const Dataset& dataset, Diagnosis& out) {
   for (const std::string& name : dataset.files()) out.files.push_back({name});
   for (int64_t i = 0; i < dataset.num_documents(); ++i) {
     const DocumentInfo& info = dataset.document(i);
-    Diagnosis::File& file = out.files[info.file];
+    Diagnosis::Share& file = out.files[info.file];
     ++file.documents;
     file.tokens += info.num_tokens;
     file.supervised_tokens += info.num_supervised;
     out.tokens += info.num_tokens;
     out.supervised_tokens += info.num_supervised;
   }
-  for (const Diagnosis::File& file : out.files) {
-    if (file.supervised_tokens == 0 || 100 * file.supervised_tokens >= file.tokens) continue;
+  for (size_t i = 0; i < out.files.size(); ++i) {
+    const Diagnosis::Share& file = out.files[i];
+    Diagnosis::Share& format = ShareOf(dataset.formats()[i], out.formats);
+    format.documents += file.documents;
+    format.tokens += file.tokens;
+    format.supervised_tokens += file.supervised_tokens;
+    if (file.supervised_tokens == 0 || file.supervised_share() >= 0.01) continue;
     out.findings.push_back(
         {Severity::kInfo,
          "few_supervised_tokens",
          file.documents,
          {},
          absl::StrFormat("only %.2f %% of the tokens of %s are learned",
-                         100.0 * file.supervised_tokens / file.tokens, file.name),
+                         100 * file.supervised_share(), file.name),
          "most of the time goes into reading prompts; shorten them if they say little"});
   }
 }
@@ -321,7 +335,7 @@ Diagnosis Examine(const DoctorInput& input) {
   Describe(examiner.cases(), input, out);
   if (input.validation != nullptr) DescribeOverlap(examiner.cases(), *input.validation, out);
   DescribeSkipped(input, out);
-  DescribeFiles(dataset, out);
+  DescribeShares(dataset, out);
   DescribeLengths(dataset, out);
   std::stable_sort(out.findings.begin(), out.findings.end(),
                    [](const Finding& a, const Finding& b) {

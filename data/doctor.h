@@ -74,11 +74,16 @@ struct Diagnosis {
     int64_t median = 0, p90 = 0, p99 = 0, longest = 0;
   };
   Lengths lengths;
-  struct File {
+  // What a part of the data holds, and so which share of it is learned.
+  struct Share {
     std::string name;
     int64_t documents = 0, tokens = 0, supervised_tokens = 0;
+    double supervised_share() const {
+      return tokens == 0 ? 0 : static_cast<double>(supervised_tokens) / static_cast<double>(tokens);
+    }
   };
-  std::vector<File> files;
+  std::vector<Share> files;
+  std::vector<Share> formats;  // "messages", "alpaca", … in the order in which they come
   // Documents with a length in [bounds[i], bounds[i + 1]); bounds are powers of two.
   struct Bin {
     int64_t begin = 0, end = 0, count = 0;

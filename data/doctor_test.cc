@@ -47,7 +47,8 @@ std::shared_ptr<const Dataset> Cached(const std::vector<EncodedDocument>& docume
   for (size_t i = 0; i < documents.size(); ++i) {
     CHECK((*cache)->Add(documents[i], 0, static_cast<int64_t>(i) + 1).ok());
   }
-  CHECK((*cache)->Finish(kKey, {"data.jsonl"}, skipped, static_cast<int64_t>(skipped.size())).ok());
+  const int64_t num_skipped = static_cast<int64_t>(skipped.size());
+  CHECK((*cache)->Finish(kKey, {{"data.jsonl"}, {"messages"}, skipped, num_skipped}).ok());
   auto dataset = TokenCache::Open(path, kKey);
   CHECK(dataset.ok()) << dataset.status();
   return *dataset;
@@ -76,6 +77,10 @@ TEST_F(DoctorTest, HealthyDataHasNoFindings) {
   EXPECT_EQ(diagnosis_.documents, 2);
   EXPECT_EQ(diagnosis_.tokens, 9);
   EXPECT_EQ(diagnosis_.supervised_tokens, 4);
+  EXPECT_EQ(dataset_->num_tokens(), 9);
+  ASSERT_EQ(diagnosis_.formats.size(), 1u);
+  EXPECT_EQ(diagnosis_.formats[0].name, "messages");
+  EXPECT_DOUBLE_EQ(diagnosis_.formats[0].supervised_share(), 4 / 9.0);
   EXPECT_EQ(diagnosis_.lengths.longest, 5);
   EXPECT_FALSE(diagnosis_.has_errors());
   EXPECT_TRUE(ErrorsOf(diagnosis_).ok());

@@ -47,6 +47,7 @@ absl::StatusOr<Format> FormatFromName(absl::string_view name);
 struct SourcePosition {
   std::string file;
   int64_t line = 0;
+  friend bool operator==(const SourcePosition&, const SourcePosition&) = default;
 };
 
 struct ExampleOptions {

@@ -33,7 +33,7 @@ struct Header {
   uint64_t header_hash;         // Hash64 of what stands above
 };
 constexpr char kMagic[8] = {'L', 'S', 'T', 'O', 'K', 'E', 'N', 'S'};
-constexpr uint64_t kVersion = 2;
+constexpr uint64_t kVersion = 3;
 
 uint64_t HeaderHash(const Header& header) {
   return Hash64({reinterpret_cast<const char*>(&header), offsetof(Header, header_hash)});
@@ -77,7 +77,8 @@ absl::StatusOr<std::shared_ptr<const Dataset>> TokenCache::Open(
     return NotWhole(path);
   }
   const absl::string_view body = (*file)->view().substr(kHeaderBytes);
-  const size_t tokens_bytes = header.num_tokens * sizeof(CachedToken);
+  // DocumentInfo wants 8-byte alignment: an odd number of tokens is followed by a filler.
+  const size_t tokens_bytes = (header.num_tokens + header.num_tokens % 2) * sizeof(CachedToken);
   const size_t documents_bytes = header.num_documents * sizeof(DocumentInfo);
   if (body.size() != tokens_bytes + documents_bytes + header.num_note_bytes ||
       BodyHash(**file) != absl::string_view(header.body_hash, 32)) {
@@ -87,21 +88,22 @@ absl::StatusOr<std::shared_ptr<const Dataset>> TokenCache::Open(
   dataset->file_ = *file;
   dataset->tokens_ = reinterpret_cast<const CachedToken*>(body.data());
   dataset->num_tokens_ = static_cast<int64_t>(header.num_tokens);
-  // DocumentInfo wants 8-byte alignment; an odd number of tokens is followed by a filler token.
   dataset->documents_ = {reinterpret_cast<const DocumentInfo*>(body.data() + tokens_bytes),
                          header.num_documents};
   const auto notes = nlohmann::json::parse(body.substr(tokens_bytes + documents_bytes).begin(),
                                            body.end(), nullptr, /*allow_exceptions=*/false);
   if (notes.is_discarded()) return NotWhole(path);
-  dataset->files_ = notes.at("files").get<std::vector<std::string>>();
-  dataset->remarks_ = notes.at("remarks").get<std::vector<std::string>>();
+  const auto strings = [&](const char* name) {
+    return notes.at(name).get<std::vector<std::string>>();
+  };
+  dataset->notes_ = {strings("files"), strings("formats"), strings("remarks"),
+                     notes.at("skipped").get<int64_t>()};
   for (size_t i = 0; i < files.size(); ++i) {
-    for (std::string& remark : dataset->remarks_) {
-      remark = absl::StrReplaceAll(remark, {{dataset->files_[i], files[i]}});
+    for (std::string& remark : dataset->notes_.remarks) {
+      remark = absl::StrReplaceAll(remark, {{dataset->notes_.files[i], files[i]}});
     }
-    dataset->files_[i] = files[i];
+    dataset->notes_.files[i] = files[i];
   }
-  dataset->num_skipped_ = notes.at("skipped").get<int64_t>();
   dataset->key_ = std::string(key);
   return dataset;
 }
@@ -156,15 +158,16 @@ absl::Status TokenCache::Add(const EncodedDocument& document, uint32_t file, int
   return WriteBody(Bytes(tokens.data(), tokens.size()));
 }
 
-absl::Status TokenCache::Finish(absl::string_view key, const std::vector<std::string>& files,
-                                const std::vector<std::string>& remarks, int64_t num_skipped) {
+absl::Status TokenCache::Finish(absl::string_view key, const DatasetNotes& notes) {
   if (num_tokens_ % 2 != 0) {
     const CachedToken filler = {0};
-    ++num_tokens_;
     RETURN_IF_ERROR(WriteBody(Bytes(&filler, 1)));
   }
-  const nlohmann::json notes = {{"files", files}, {"remarks", remarks}, {"skipped", num_skipped}};
-  const std::string text = notes.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const nlohmann::json json = {{"files", notes.files},
+                               {"formats", notes.formats},
+                               {"remarks", notes.remarks},
+                               {"skipped", notes.num_skipped}};
+  const std::string text = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   RETURN_IF_ERROR(WriteDocuments());
   RETURN_IF_ERROR(WriteBody(text));
   RETURN_IF_ERROR(Flush(body_));

@@ -1,9 +1,9 @@
 // The token cache file: every token of a data set, written once, mapped by every rank of every run.
 //
 //   [0, 4096)   header: magic, version, counts, the key (what decided the content), checksums
-//   tokens      CachedToken[num_tokens]
+//   tokens      CachedToken[num_tokens], and a filler if their number is odd
 //   documents   DocumentInfo[num_documents]
-//   notes       JSON: files, remarks, skipped
+//   notes       JSON: DatasetNotes
 //
 // A cache is believed only if its header, size, key and the checksum over everything behind the
 // header are right; one that is torn or foreign is built anew.
@@ -39,8 +39,7 @@ class TokenCache {
   static void RemoveRemains(absl::string_view path);
 
   absl::Status Add(const EncodedDocument& document, uint32_t file, int64_t line);
-  absl::Status Finish(absl::string_view key, const std::vector<std::string>& files,
-                      const std::vector<std::string>& remarks, int64_t num_skipped);
+  absl::Status Finish(absl::string_view key, const DatasetNotes& notes);
 
   int64_t num_documents() const { return num_documents_; }
 

@@ -85,12 +85,16 @@ void PrintJson(const data::Diagnosis& diagnosis) {
                     {"p90", lengths.p90},
                     {"p99", lengths.p99},
                     {"longest", lengths.longest}};
-  for (const auto& file : diagnosis.files) {
-    out["files"].push_back({{"name", file.name},
-                            {"documents", file.documents},
-                            {"tokens", file.tokens},
-                            {"supervised_tokens", file.supervised_tokens}});
-  }
+  const auto add_shares = [&](const char* key, const std::vector<data::Diagnosis::Share>& shares) {
+    for (const data::Diagnosis::Share& share : shares) {
+      out[key].push_back({{"name", share.name},
+                          {"documents", share.documents},
+                          {"tokens", share.tokens},
+                          {"supervised_tokens", share.supervised_tokens}});
+    }
+  };
+  add_shares("files", diagnosis.files);
+  add_shares("formats", diagnosis.formats);
   const std::string text =
       out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   std::printf("%s\n", text.c_str());
@@ -111,6 +115,10 @@ void PrintText(const data::Diagnosis& diagnosis, const Documents& documents) {
   PrintDocuments(documents, color);
   absl::PrintF("%d documents, %d tokens, %d of them supervised\n", diagnosis.documents,
                diagnosis.tokens, diagnosis.supervised_tokens);
+  for (const data::Diagnosis::Share& share : diagnosis.formats) {
+    absl::PrintF("%s: %d documents, %d tokens, %.1f %% of them supervised\n", share.name,
+                 share.documents, share.tokens, 100 * share.supervised_share());
+  }
   const auto& lengths = diagnosis.lengths;
   absl::PrintF("tokens of a document: median %d, 90 %% at most %d, 99 %% at most %d, longest %d\n",
                lengths.median, lengths.p90, lengths.p99, lengths.longest);

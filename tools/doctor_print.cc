@@ -18,6 +18,22 @@ std::string Escaped(absl::string_view text) {
                              {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}});
 }
 
+// Control characters as Unicode's pictures of them: a document must not command the terminal.
+std::string Visible(absl::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const bool control =
+        (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7F;
+    if (control) {
+      absl::StrAppend(&out, "\xE2\x90",
+                      std::string(1, c == 0x7F ? '\xA1' : static_cast<char>(0x80 + c)));
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
 // Texts in the page come with these marks, which no text has, until they are tags.
 constexpr char kOn[] = "\x01", kOff[] = "\x02";
 
@@ -42,6 +58,17 @@ std::string FindingRows(const data::Diagnosis& diagnosis) {
                     Escaped(finding.advice), "<br>", places, "</small>\n");
   }
   return rows;
+}
+
+std::string ShareTable(absl::string_view what, const std::vector<data::Diagnosis::Share>& shares) {
+  std::string table =
+      absl::StrCat("<table><tr><th>", what, "<th>documents<th>tokens<th>supervised\n");
+  for (const data::Diagnosis::Share& share : shares) {
+    absl::StrAppend(&table, "<tr><td>", Escaped(share.name), "<td>", share.documents, "<td>",
+                    share.tokens, "<td>", share.supervised_tokens,
+                    absl::StrFormat(" (%.1f %%)\n", 100 * share.supervised_share()));
+  }
+  return table + "</table>\n";
 }
 
 // Bars over powers of two.
@@ -76,7 +103,7 @@ std::string MarkedText(const data::Dataset& dataset, int64_t document,
     if (text.empty()) return;
     if (supervised != marked) out += supervised ? on : off;
     marked = supervised;
-    out += text;
+    out += Visible(text);
   };
   const absl::Span<const data::CachedToken> tokens = dataset.tokens(document);
   const size_t shown = std::min(tokens.size(), static_cast<size_t>(max_tokens));
@@ -103,13 +130,9 @@ std::string MarkedText(const data::Dataset& dataset, int64_t document,
 std::string DoctorPage(const data::Diagnosis& diagnosis, const data::Dataset& dataset,
                        const data::Tokenizer* tokenizer) {
   std::string page = absl::StrCat("<!doctype html><meta charset=utf-8><title>Doctor</title><style>",
-                                  kStyle, "</style>\n<h1>What training would see</h1>\n<table>");
-  absl::StrAppend(&page, "<tr><th>file<th>documents<th>tokens<th>supervised\n");
-  for (const auto& file : diagnosis.files) {
-    absl::StrAppend(&page, "<tr><td>", Escaped(file.name), "<td>", file.documents, "<td>",
-                    file.tokens, "<td>", file.supervised_tokens, "\n");
-  }
-  absl::StrAppend(&page, "</table>\n<h2>Findings</h2>\n");
+                                  kStyle, "</style>\n<h1>What training would see</h1>\n",
+                                  ShareTable("file", diagnosis.files),
+                                  ShareTable("format", diagnosis.formats), "<h2>Findings</h2>\n");
   absl::StrAppend(&page, diagnosis.findings.empty()
                              ? "<p>None.</p>"
                              : absl::StrCat("<table>", FindingRows(diagnosis), "</table>"));

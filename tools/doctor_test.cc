@@ -49,6 +49,15 @@ TEST_F(DoctorTest, HealthyChats) {
   EXPECT_EQ(report["tokens"], 1 + 5 + 2 + 1 + 1 + 1 + 10 + 5 + 1 + 1);
   EXPECT_EQ(report["supervised_tokens"], 6);  // hello, and the end of the turn
   EXPECT_TRUE(report["findings"].empty()) << report;
+  EXPECT_EQ(report["formats"][0]["name"], "messages");
+  EXPECT_EQ(report["formats"][0]["supervised_tokens"], 6);
+}
+
+TEST_F(DoctorTest, ADocumentDoesNotCommandTheTerminal) {
+  const ToolResult result = Doctor("{\"text\": \"a\\u001b[2Jb\\u0001\"}\n", {"--color=never"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("␛[2Jb␁"));
+  EXPECT_THAT(result.out, Not(HasSubstr("\x1b")));
 }
 
 TEST_F(DoctorTest, FindingsNameTheirLines) {
