@@ -1,9 +1,13 @@
 #include "data/jinja/json.h"
 
+#include <simdjson.h>
+
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -160,20 +164,97 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   std::vector<Level> levels_;
 };
 
+// simdjson's tree as a Value; false for what only the slower parser takes or can explain: keys that
+// are there twice, values that are nested too deeply.
+class Converter {
+ public:
+  explicit Converter(const JsonReadOptions& options) : options_(options) {}
+
+  bool Convert(simdjson::dom::element from, size_t depth, Value* out) const {
+    using simdjson::dom::element_type;
+    if (depth + 1 > kMaxDepth) return false;
+    switch (from.type()) {
+      case element_type::NULL_VALUE:
+        *out = Value();
+        return true;
+      case element_type::BOOL:
+        *out = Value::Bool(from.get_bool().value_unsafe());
+        return true;
+      case element_type::INT64:
+        *out = Value::Integer(from.get_int64().value_unsafe());
+        return true;
+      case element_type::UINT64:
+        *out = Value::Integer(from.get_uint64().value_unsafe());
+        return true;
+      case element_type::DOUBLE:
+        *out = Value::Float(from.get_double().value_unsafe());
+        return true;
+      case element_type::STRING:
+        *out = Value::String(std::string(from.get_string().value_unsafe()));
+        return true;
+      case element_type::ARRAY:
+        return ConvertArray(from.get_array().value_unsafe(), depth, out);
+      case element_type::OBJECT:
+        return ConvertObject(from.get_object().value_unsafe(), depth, out);
+    }
+    return false;
+  }
+
+ private:
+  bool ConvertArray(simdjson::dom::array from, size_t depth, Value* out) const {
+    std::vector<Value> items;
+    for (const simdjson::dom::element item : from) {
+      if (!Convert(item, depth + 1, &items.emplace_back())) return false;
+    }
+    *out = Value::List(std::move(items));
+    return true;
+  }
+
+  bool ConvertObject(simdjson::dom::object from, size_t depth, Value* out) const {
+    std::vector<std::pair<Value, Value>> items;
+    for (const auto [key, value] : from) {
+      auto& [to_key, to_value] = items.emplace_back(Value::String(std::string(key)), Value());
+      if (!Convert(value, depth + 1, &to_value)) return false;
+    }
+    const size_t written = items.size();
+    *out = Value::Dict(std::move(items));
+    return !options_.refuse_duplicate_keys || out->dict().items.size() == written;
+  }
+
+  const JsonReadOptions& options_;
+};
+
+// What the faster parser makes of well-formed text.
+std::optional<Value> ParseQuickly(absl::string_view text, const JsonReadOptions& options) {
+  constexpr size_t kKeptBytes = 16 << 20;  // a parser that grew beyond this is not kept
+  thread_local auto parser = std::make_unique<simdjson::dom::parser>();
+  simdjson::dom::element root;
+  Value value;
+  const bool fits = !parser->parse(text.data(), text.size()).get(root) &&
+                    Converter(options).Convert(root, 0, &value);
+  if (parser->capacity() > kKeptBytes) parser = std::make_unique<simdjson::dom::parser>();
+  return fits ? std::optional<Value>(std::move(value)) : std::nullopt;
+}
+
 }  // namespace
 
 absl::StatusOr<Value> ParseJson(absl::string_view text, const JsonReadOptions& options) {
-  Builder builder(text, options);
   try {
+    if (std::optional<Value> value = ParseQuickly(text, options)) return *std::move(value);
+    Builder builder(text, options);
     if (!nlohmann::json::sax_parse(Cursor(text.data(), builder.furthest()),
                                    Cursor(text.data() + text.size(), builder.furthest()),
                                    &builder)) {
       return absl::InvalidArgumentError(builder.message);
     }
+    const size_t nul = text.find('\0');  // the parser takes it for the end
+    if (nul != absl::string_view::npos) {
+      return absl::InvalidArgumentError(absl::StrCat("byte ", nul + 1, ": a NUL byte"));
+    }
+    return std::move(builder.root);
   } catch (const TemplateError& error) {  // the bounds of values
     return absl::InvalidArgumentError(error.what());
   }
-  return std::move(builder.root);
 }
 
 }  // namespace lockstep::data::jinja

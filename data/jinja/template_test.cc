@@ -166,7 +166,22 @@ TEST(Json, KeepsWhatTheTextSays) {
   EXPECT_EQ(ToJson(Json(R"({"a": 1, "b": 2, "a": 3})"), {}), R"({"a": 3, "b": 2})");
 }
 
+TEST(Json, NumbersThatNotAllParsersTake) {
+  EXPECT_EQ(ToJson(Json("[-0, -0.0, 18446744073709551615, 18446744073709551616, 1E2, 5e-324]"), {}),
+            "[0, -0.0, 18446744073709551615, 18446744073709551616, 100.0, 5e-324]");
+  EXPECT_EQ(ToJson(Json("\t{\"\\u00e9\\ud83d\\ude00\": \"\\u0000\"} \n"), {}),
+            "{\"é😀\": \"\\u0000\"}");
+}
+
 TEST(Json, RefusesWithTheByte) {
+  EXPECT_FALSE(ParseJson("\"\\udc00\"").ok());
+  EXPECT_FALSE(ParseJson("\"\\ud800\\ud800\"").ok());
+  EXPECT_FALSE(ParseJson(std::string("{}\0", 3)).ok());
+  EXPECT_FALSE(ParseJson("[01]").ok());
+  EXPECT_FALSE(ParseJson("[1.]").ok());
+  EXPECT_FALSE(ParseJson("\"a\nb\"").ok());
+  EXPECT_FALSE(ParseJson("\xEF\xBB\xBF{}x").ok());
+  EXPECT_FALSE(ParseJson("NaN").ok());
   EXPECT_THAT(ParseJson("{\"a\": 1,}").status().message(), HasSubstr("byte 9"));
   EXPECT_FALSE(ParseJson("\"\\ud800\"").ok());
   EXPECT_FALSE(ParseJson("\"\xff\"").ok());

@@ -1,5 +1,6 @@
 #include "data/tokenizer/normalizers.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,7 @@ class NormalForm : public Normalizer {
     NormalizeUnicode(form_, in, out);
     return absl::OkStatus();
   }
+  bool Keeps(absl::string_view text) const override { return IsNormalized(form_, text); }
 
  private:
   const UnicodeForm form_;
@@ -227,6 +229,10 @@ class Sequence : public Normalizer {
     }
     out->Keep(view);
     return absl::OkStatus();
+  }
+  bool Keeps(absl::string_view text) const override {
+    return std::all_of(steps_.begin(), steps_.end(),
+                       [&](const auto& step) { return step->Keeps(text); });
   }
 
  private:

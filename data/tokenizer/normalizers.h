@@ -29,6 +29,8 @@ class Normalizer {
   virtual ~Normalizer() = default;
   // Appends the normalized `in` to `out`. Error: a regular expression that takes too many steps.
   virtual absl::Status Normalize(const AlignedView& in, AlignedText* out) const = 0;
+  // True if Normalize is known to leave this text as it is.
+  virtual bool Keeps(absl::string_view text) const { return false; }
 };
 
 absl::StatusOr<std::unique_ptr<const Normalizer>> MakeNormalizer(const Settings& settings);

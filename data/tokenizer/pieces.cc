@@ -29,6 +29,12 @@ absl::Status Pieces::Cut(
   return absl::OkStatus();
 }
 
+bool Pieces::All(absl::FunctionRef<bool(absl::string_view text)> is) const {
+  return std::all_of(pieces_.begin(), pieces_.end(), [&](const Piece& piece) {
+    return piece.token != Piece::kText || is(View(piece).text);
+  });
+}
+
 absl::Status Pieces::Rewrite(
     absl::FunctionRef<absl::Status(const Piece& piece, AlignedText* out)> rewrite) {
   AlignedText& out = text_[next_text_];

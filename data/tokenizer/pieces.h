@@ -36,6 +36,9 @@ class Pieces {
   absl::Status Cut(
       absl::FunctionRef<absl::Status(const Piece& piece, std::vector<Piece>* cut)> cut);
 
+  // True of all text pieces.
+  bool All(absl::FunctionRef<bool(absl::string_view text)> is) const;
+
   // Writes every text piece anew. A piece that becomes empty disappears.
   absl::Status Rewrite(
       absl::FunctionRef<absl::Status(const Piece& piece, AlignedText* out)> rewrite);

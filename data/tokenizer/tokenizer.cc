@@ -74,6 +74,9 @@ class WorkspacePool {
   std::array<Shard, 64> shards_;
 };
 
+// What a longer text needed is given back to the system.
+constexpr size_t kMostKept = 16 << 20;
+
 // Files below this are parsed in a few milliseconds.
 constexpr size_t kWorthCaching = 1 << 20;
 
@@ -154,7 +157,8 @@ absl::Status Tokenizer::Impl::CutIntoWords(absl::string_view text, bool tracked,
   Pieces& pieces = workspace->pieces;
   pieces.Reset(text, tracked);
   RETURN_IF_ERROR(added.CutRaw(&pieces));
-  if (normalizer != nullptr) {
+  const auto keeps = [&](absl::string_view piece) { return normalizer->Keeps(piece); };
+  if (normalizer != nullptr && !pieces.All(keeps)) {
     RETURN_IF_ERROR(pieces.Rewrite([&](const Piece& piece, AlignedText* out) {
       return normalizer->Normalize(pieces.View(piece), out);
     }));
@@ -193,7 +197,9 @@ absl::Status Tokenizer::Impl::Encode(absl::string_view text, bool add_special_to
     return UserError("tokenizer", absl::StrCat("the text is not valid UTF-8 at byte ", valid));
   }
   std::unique_ptr<Workspace> workspace = workspaces.Take();
-  const absl::Cleanup give_back = [&] { workspaces.Return(std::move(workspace)); };
+  const absl::Cleanup give_back = [&] {
+    if (text.size() <= kMostKept) workspaces.Return(std::move(workspace));
+  };
   RETURN_IF_ERROR(CutIntoWords(text, offsets != nullptr || ids_need_tracking, workspace.get()));
   const std::vector<int32_t>& parts =
       add_special_tokens ? layout.with_special : layout.without_special;

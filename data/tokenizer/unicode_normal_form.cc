@@ -83,8 +83,12 @@ void NormalizeStretch(const icu::Normalizer2& form, const AlignedView& in, Align
 
 }  // namespace
 
+bool IsNormalized(UnicodeForm form, absl::string_view text) {
+  return IsAscii(text) || IsNormal(form, text);
+}
+
 void NormalizeUnicode(UnicodeForm form, const AlignedView& in, AlignedText* out) {
-  if (IsAscii(in.text) || IsNormal(form, in.text)) {
+  if (IsNormalized(form, in.text)) {
     out->Keep(in);
     return;
   }
