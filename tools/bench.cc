@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "benchmark/benchmark.h"
 #include "tools/benchmarks/all_reduce.h"
+#include "tools/benchmarks/gemm_search.h"
 #include "tools/benchmarks/load.h"
 #include "tools/benchmarks/plan.h"
 #include "tools/benchmarks/scaling.h"
@@ -53,6 +54,8 @@ DEFINE_string(gradient_sum, "exact,fp32,bf16", "scaling: ways to add gradients, 
 DEFINE_int32(packs_per_rank, 1, "scaling: packs of a step on each rank.");
 DEFINE_bool(full, false, "scaling: train every weight, not an adapter.");
 
+DEFINE_int64(tokens, 8192, "gemm_search: rows of the layers' products.");
+
 DEFINE_int64(documents, 1000000, "plan: documents of made-up lengths whose planning is timed.");
 
 namespace lockstep {
@@ -62,6 +65,7 @@ constexpr char kUsage[] =
     "Measures training steps of LoRA: forward, backward, exact sums, clipping and AdamW.\n\n"
     "  bench --shape=135m --packs=1x1024 --num_threads=2\n"
     "  bench --kernels=gemm     kernels alone, by regular expression; \".\" is all\n"
+    "  bench gemm_search        kernels that cuBLASLt offers for --shape's products\n"
     "  bench all_reduce         the sum of gradients over GPUs\n"
     "  bench scaling            steps on several ranks, by bucket size and way to add gradients\n"
     "  bench load               --model's weights: rate, and host memory on the way\n"
@@ -162,10 +166,14 @@ absl::Status Run(const std::vector<std::string>& command_line,
     return BenchTokenizer(JoinPath(data.model, "tokenizer.json"), data.cache_dir,
                           data.train_files[0], FLAGS_rounds);
   }
+  if (what == "gemm_search") {
+    ASSIGN_OR_RETURN(const StepsOptions options, ReadStepsFlags());
+    return BenchGemmSearch({options.device, options.config_json, FLAGS_tokens});
+  }
   if (what != "steps") {
-    return UserError(
-        "arguments", absl::StrCat("there is nothing named ", what, " to measure"),
-        "want steps (also without a name), all_reduce, load, scaling, plan or tokenize");
+    return UserError("arguments", absl::StrCat("there is nothing named ", what, " to measure"),
+                     "want steps (also without a name), all_reduce, gemm_search, load, scaling, "
+                     "plan or tokenize");
   }
   if (!FLAGS_kernels.empty()) return BenchKernels();
   ASSIGN_OR_RETURN(const StepsOptions options, ReadStepsFlags());
