@@ -18,13 +18,15 @@ enum class Activation { kSilu, kGeluTanh };
 
 // Rotary position embeddings; nn/rope.h has the equations.
 struct RopeConfig {
-  enum class Kind { kDefault, kLinear, kDynamic, kLlama3, kLongRope };
+  enum class Kind { kDefault, kLinear, kDynamic, kLlama3, kYarn, kLongRope };
   Kind kind = Kind::kDefault;
   double theta = 10000.0;
   int64_t rotary_dim = 0;  // leading channels of a head that rotate; head_dim unless partial
   double factor = 1.0;
   double low_freq_factor = 1.0, high_freq_factor = 4.0;  // llama3
-  int64_t original_max_position_embeddings = 0;          // llama3, longrope
+  double beta_fast = 32, beta_slow = 1;                  // yarn
+  bool truncate = true;                                  // yarn: its bounds to whole numbers
+  int64_t original_max_position_embeddings = 0;          // llama3, yarn, longrope
   int64_t max_position_embeddings = 0;                   // dynamic
   std::vector<double> short_factor, long_factor;         // longrope, rotary_dim / 2 each
   double attention_factor = 1.0;                         // multiplies cos and sin

@@ -147,7 +147,7 @@ TEST(Config, RefusesByName) {
     EXPECT_THAT(ErrorOf(object), HasSubstr(field));
   };
   refused("llama", "hidden_act", "relu");
-  refused("llama", "rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}});
+  refused("llama", "rope_scaling", {{"rope_type", "proportional"}, {"factor", 4.0}});
   refused("llama", "rope_scaling", {{"rope_type", "linear"}});
   refused("llama", "attn_logit_softcapping", 30.0);
   refused("llama", "sliding_window", 16);

@@ -101,7 +101,8 @@ class Pass : public std::enable_shared_from_this<Pass> {
     }
     const Variable y =
         autograd::LinearLora(tape, x, linear.weight, Variable(), linear.adapters, dropout_);
-    return autograd::Dora(tape, y, linear.weight, linear.bias, linear.adapters, linear.magnitudes);
+    return autograd::Dora(tape, y, linear.weight, linear.bias, linear.adapters, linear.magnitudes,
+                          x, dropout_);
   }
 
   Variable Cached(Tape& tape, int index, const Variable& qkv,

@@ -1,5 +1,6 @@
 #include "nn/rope.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <numbers>
@@ -23,6 +24,30 @@ float Llama3(const RopeConfig& config, float f) {
   return (1 - smooth) * slow + smooth * f;
 }
 
+// The share of f / factor in each frequency.
+std::vector<float> YarnRamp(const RopeConfig& config) {
+  const double dim = static_cast<double>(config.rotary_dim);
+  const double original = static_cast<double>(config.original_max_position_embeddings);
+  const auto channel = [&](double turns) {
+    return dim * std::log(original / (turns * 2 * std::numbers::pi)) / (2 * std::log(config.theta));
+  };
+  double low = channel(config.beta_fast), high = channel(config.beta_slow);
+  if (config.truncate) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, dim - 1);
+  if (low == high) high += 0.001;
+  std::vector<float> ramp(config.rotary_dim / 2);
+  for (size_t i = 0; i < ramp.size(); ++i) {
+    const float share =
+        (static_cast<float>(i) - static_cast<float>(low)) / static_cast<float>(high - low);
+    ramp[i] = std::clamp(share, 0.0f, 1.0f);
+  }
+  return ramp;
+}
+
 // Documents of equal class have the same frequencies.
 int64_t LengthClass(const RopeConfig& config, int64_t length) {
   if (config.kind == Kind::kDynamic) return std::max(length, config.max_position_embeddings);
@@ -42,6 +67,8 @@ std::vector<float> InverseFrequencies(const RopeConfig& config, int64_t length) 
     theta *= std::pow(config.factor * reach - (config.factor - 1), dim / (dim - 2));
   }
   const bool is_long = length > config.original_max_position_embeddings;
+  const std::vector<float> ramp =
+      config.kind == Kind::kYarn ? YarnRamp(config) : std::vector<float>();
   std::vector<float> frequencies(half);
   for (int64_t i = 0; i < half; ++i) {
     const float exponent = static_cast<float>(2 * i) / static_cast<float>(dim);
@@ -49,6 +76,9 @@ std::vector<float> InverseFrequencies(const RopeConfig& config, int64_t length) 
     float f = 1 / wave;
     if (config.kind == Kind::kLinear) f /= static_cast<float>(config.factor);
     if (config.kind == Kind::kLlama3) f = Llama3(config, f);
+    if (config.kind == Kind::kYarn) {
+      f = ramp[i] / (static_cast<float>(config.factor) * wave) + (1 - ramp[i]) * f;
+    }
     if (config.kind == Kind::kLongRope) {
       const auto& factors = is_long ? config.long_factor : config.short_factor;
       f = 1 / (static_cast<float>(factors[i]) * wave);

@@ -8,6 +8,10 @@
 //   llama3     long waves (2π/f > M/low_freq_factor) f/factor, short ones (2π/f <
 //              M/high_freq_factor) f, between them interpolated; M =
 //              original_max_position_embeddings
+//   yarn       (1 − ρ_i) f_i + ρ_i f_i / factor with ρ_i = (i − low) / (high − low) within [0, 1];
+//              low and high are the channels that turn beta_fast and beta_slow times in M =
+//              original_max_position_embeddings tokens, d ln(M / (2π beta)) / (2 ln theta), rounded
+//              down and up if truncate, within [0, d − 1]; cos and sin times attention_factor
 //   longrope   f_i / long_factor_i for documents longer than original_max_position_embeddings,
 //              f_i / short_factor_i for others; cos and sin times attention_factor
 //

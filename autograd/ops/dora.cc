@@ -7,22 +7,94 @@
 #include "tensor/kernels/cast.h"
 #include "tensor/kernels/column_sum.h"
 #include "tensor/kernels/dora.h"
+#include "tensor/kernels/dropout.h"
 #include "tensor/kernels/fill.h"
+#include "tensor/kernels/gemm.h"
+#include "tensor/kernels/scale.h"
 
 namespace lockstep::autograd {
 namespace {
 
-// Outputs [first, end) that input `input` of the op scales.
-struct Range {
-  int input;
-  int64_t first, end;
+using kernels::Gemm;
+using kernels::Transposed;
+
+// An adapter with a magnitude.
+struct Target {
+  int input;           // of the op: its magnitude
+  int64_t first, end;  // its outputs
+  uint64_t dropout_key;
+
+  View Columns(const View& x) const { return x.Slice(1, first, end); }
+};
+
+// y = −x, for y that may be x.
+void Negate(const Context& context, const View& x, const View& y) {
+  const Tensor minus = Tensor::Empty(*context.allocator, DType::kF64, {1});
+  kernels::Fill(context.stream, minus.Mutable("dora"), -1.0);
+  kernels::Scale(context.stream, x, minus, /*accumulate=*/false, y);
+}
+
+// m − n, of two vectors.
+Tensor Difference(const Context& context, const Tensor& m, const Tensor& n) {
+  const Tensor out = Tensor::Empty(*context.allocator, m.dtype(), {m.dim(0)});
+  Negate(context, n, out.Mutable("dora"));
+  kernels::Accumulate(context.stream, m, out.Mutable("dora"));
+  return out;
+}
+
+// The dropped input's way: v = (dropout_i(input) − input) W_iᵀ and back.
+class DroppedInput {
+ public:
+  DroppedInput(const Tensor& w, std::vector<Target> targets, const LoraDropout& dropout)
+      : w_(w), targets_(std::move(targets)), dropout_(dropout) {}
+
+  Tensor Forward(const Context& context, const Tensor& input) const {
+    const Tensor v = Tensor::Empty(*context.allocator, input.dtype(), {input.dim(0), w_.dim(0)});
+    const Tensor e = Tensor::Empty(*context.allocator, input.dtype(), {input.dim(0), input.dim(1)});
+    kernels::Fill(context.stream, v.Mutable("dora"), 0.0);
+    for (const Target& target : targets_) {
+      Negate(context, input, e.Mutable("dora"));
+      AddDropout(context, target, input, e.Mutable("dora"));
+      Gemm(context.stream, e, Transposed(Rows(target)), target.Columns(v.Mutable("dora")));
+    }
+    return v;
+  }
+
+  // The gradient of the input from that of v.
+  Tensor Backward(const Context& context, const Tensor& dv) const {
+    const Tensor dx = Tensor::Empty(*context.allocator, dv.dtype(), {dv.dim(0), w_.dim(1)});
+    const Tensor t = Tensor::Empty(*context.allocator, dv.dtype(), {dv.dim(0), w_.dim(1)});
+    kernels::Fill(context.stream, dx.Mutable("dora"), 0.0);
+    for (const Target& target : targets_) {
+      Gemm(context.stream, target.Columns(dv), Rows(target), t.Mutable("dora"));
+      AddDropout(context, target, t, dx.Mutable("dora"));
+      Negate(context, t, t.Mutable("dora"));
+      kernels::Accumulate(context.stream, t, dx.Mutable("dora"));
+    }
+    return dx;
+  }
+
+ private:
+  View Rows(const Target& target) const { return w_.Slice(0, target.first, target.end); }
+  void AddDropout(const Context& context, const Target& target, const View& x,
+                  const View& y) const {
+    kernels::Dropout(context.stream, x, dropout_.token_keys, y,
+                     {.p = dropout_.p, .key = target.dropout_key, .accumulate = true});
+  }
+
+  Tensor w_;
+  std::vector<Target> targets_;
+  LoraDropout dropout_;
 };
 
 }  // namespace
 
 Variable Dora(Tape& tape, const Variable& x, const Variable& w, const Variable& bias,
-              absl::Span<const LoraAdapter> adapters, absl::Span<const Variable> magnitudes) {
+              absl::Span<const LoraAdapter> adapters, absl::Span<const Variable> magnitudes,
+              const Variable& input, const LoraDropout& dropout) {
   CHECK_EQ(adapters.size(), magnitudes.size()) << "[dora] want a magnitude for each adapter";
+  const bool drops = dropout.p > 0;
+  CHECK(!drops || (input.defined() && !w.needs_grad())) << "[dora] dropout needs the input";
   const Context& context = tape.context();
   const int64_t outputs = x.value().dim(1);
   const DType dtype = x.value().dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
@@ -30,24 +102,34 @@ Variable Dora(Tape& tape, const Variable& x, const Variable& w, const Variable& 
   const Tensor norm = Tensor::Empty(*context.allocator, dtype, {outputs});
   kernels::Fill(context.stream, m, 1.0);
   kernels::Fill(context.stream, norm, 1.0);
-  std::vector<Variable> inputs = {x, bias};
-  std::vector<Range> ranges;
+  std::vector<Variable> inputs = {x, bias, drops ? input : Variable()};
+  std::vector<Target> targets;
   for (size_t i = 0; i < adapters.size(); ++i) {
     inputs.push_back(magnitudes[i]);
     if (!magnitudes[i].defined()) continue;
     const LoraAdapter& adapter = adapters[i];
-    const Range range = {static_cast<int>(inputs.size()) - 1, adapter.first,
-                         adapter.first + adapter.b.value().dim(0)};
-    kernels::Cast(context.stream, magnitudes[i].value(), m.Slice(0, range.first, range.end));
-    kernels::DoraNorm(context.stream, w.value().Slice(0, range.first, range.end), adapter.a.value(),
-                      adapter.b.value(), adapter.scale, norm.Slice(0, range.first, range.end));
-    ranges.push_back(range);
+    const Target target = {static_cast<int>(inputs.size()) - 1, adapter.first,
+                           adapter.first + adapter.b.value().dim(0), adapter.dropout_key};
+    kernels::Cast(context.stream, magnitudes[i].value(), m.Slice(0, target.first, target.end));
+    kernels::DoraNorm(context.stream, w.value().Slice(0, target.first, target.end),
+                      adapter.a.value(), adapter.b.value(), adapter.scale,
+                      norm.Slice(0, target.first, target.end));
+    targets.push_back(target);
   }
   const Tensor y =
       Tensor::Empty(*context.allocator, x.value().dtype(), {x.value().dim(0), outputs});
   kernels::DoraForward(context.stream, x.value(), m, norm,
                        bias.defined() ? bias.value().view() : View{}, y);
-  return tape.Record("dora", inputs, {y}, {x.value(), m, norm}, [ranges](Gradients& g) {
+  std::vector<Tensor> saved = {x.value(), m, norm};
+  const DroppedInput dropped(w.value(), targets, dropout);
+  if (drops) {
+    const Tensor v = dropped.Forward(context, input.value());
+    const Tensor more = Tensor::Empty(*context.allocator, v.dtype(), {v.dim(0), outputs});
+    kernels::DoraForward(context.stream, v, Difference(context, m, norm), norm, View{}, more);
+    kernels::Accumulate(context.stream, more, y.Mutable("dora"));
+    saved.push_back(v);
+  }
+  return tape.Record("dora", inputs, {y}, saved, [targets, dropped, drops](Gradients& g) {
     const Stream& stream = g.context().stream;
     const Tensor& dy = g.output(0);
     if (g.Needs(1)) {
@@ -57,7 +139,13 @@ Variable Dora(Tape& tape, const Variable& x, const Variable& w, const Variable& 
     const Tensor dx = g.NewLike(0);
     const Tensor dm = g.New(g.saved(1).dtype(), {dy.dim(1)});
     kernels::DoraBackward(stream, dy, g.saved(0), g.saved(1), g.saved(2), dx, false, dm);
-    for (const Range& range : ranges) {
+    if (drops) {
+      const Tensor dv = g.NewLike(0);
+      kernels::DoraBackward(stream, dy, g.saved(3), Difference(g.context(), g.saved(1), g.saved(2)),
+                            g.saved(2), dv, true, dm);
+      if (g.Needs(2)) g.Add(2, dropped.Backward(g.context(), dv));
+    }
+    for (const Target& range : targets) {
       if (!g.Needs(range.input)) continue;
       const LeafTarget target = g.Target(range.input);
       const Tensor part = dm.Slice(0, range.first, range.end);

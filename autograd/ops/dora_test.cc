@@ -1,12 +1,14 @@
 #include "autograd/ops/dora.h"
 
 #include "autograd/gradcheck.h"
+#include "tensor/kernels/dropout.h"
 #include "tensor/kernels/testing.h"
 
 namespace lockstep::autograd {
 namespace {
 
 using kernels::CpuContext;
+using kernels::FromVector;
 using kernels::Random;
 using kernels::ToVector;
 
@@ -50,6 +52,60 @@ TEST(DoraTest, RowsOfTheMergedWeightsGetTheirMagnitude) {
       EXPECT_NEAR(got[t * kOutputs + n], want + bs[n], 1e-12) << n;
     }
   }
+}
+
+constexpr double kDropped = 0.4;
+LoraDropout Dropout() { return {kDropped, FromVector(DType::kI64, {kTokens}, {7, 8, 9, 100})}; }
+
+// PEFT's DoraLinearLayer in training: W x + (c − 1) W d + c · scale · B A d, d = dropout(x).
+TEST(DoraTest, WithDropoutAsPeftHasIt) {
+  const Tensor x = Random(DType::kF64, {kTokens, kWidth}, 1), m = Random(DType::kF64, {3}, 2);
+  std::vector<LoraAdapter> adapters = Adapters(20);
+  adapters[0].dropout_key = 77;
+  Tape tape(CpuContext(), Tape::Mode::kForward);
+  const Variable in = Variable::Frozen(x);
+  const Variable linear = LinearLora(tape, in, Weights(), {}, adapters, Dropout());
+  const Variable y =
+      Dora(tape, linear, Weights(), {}, adapters, {Variable::Frozen(m), Variable()}, in, Dropout());
+  const Tensor d = Tensor::Empty(*CpuContext().allocator, DType::kF64, {kTokens, kWidth});
+  kernels::Dropout(Stream{}, x, Dropout().token_keys, d.Mutable("test"),
+                   {.p = kDropped, .key = 77});
+  const auto w = ToVector(Weights().value()), xs = ToVector(x), ds = ToVector(d), ms = ToVector(m);
+  const auto a = ToVector(adapters[0].a.value()), b = ToVector(adapters[0].b.value());
+  const auto got = ToVector(y.value()), plain = ToVector(linear.value());
+  EXPECT_NE(xs, ds);
+  for (int64_t t = 0; t < kTokens; ++t) {
+    for (int64_t n = 0; n < kOutputs; ++n) {
+      double squares = 0, base = 0, dropped = 0, lora = 0;
+      for (int64_t c = 0; c < kWidth && n < 3; ++c) {
+        const double delta = 0.5 * (b[n * 2] * a[c] + b[n * 2 + 1] * a[kWidth + c]);
+        squares += (w[n * kWidth + c] + delta) * (w[n * kWidth + c] + delta);
+        base += w[n * kWidth + c] * xs[t * kWidth + c];
+        dropped += w[n * kWidth + c] * ds[t * kWidth + c];
+        lora += delta * ds[t * kWidth + c];
+      }
+      const double factor = n < 3 ? ms[n] / std::sqrt(squares) : 1;
+      const double want =
+          n < 3 ? base + (factor - 1) * dropped + factor * lora : plain[t * kOutputs + n];
+      EXPECT_NEAR(got[t * kOutputs + n], want, 1e-12) << n;
+    }
+  }
+}
+
+TEST(DoraTest, GradientsWithDropout) {
+  const std::vector<Tensor> inputs = {Random(DType::kF64, {kTokens, kOutputs}, 1),
+                                      Random(DType::kF64, {3}, 3), Random(DType::kF64, {4}, 4),
+                                      Random(DType::kF64, {kTokens, kWidth}, 5)};
+  const CheckedFunction function = [](Tape& tape, absl::Span<const Variable> in) {
+    std::vector<LoraAdapter> adapters = Adapters(20);
+    adapters[1].dropout_key = 78;
+    return std::vector<Variable>{
+        Dora(tape, in[0], Weights(), {}, adapters, {in[1], in[2]}, in[3], Dropout())};
+  };
+  const std::vector<bool> leaves = {false, true, true, false};
+  GradCheck("dora", inputs, function, {.as_leaves = leaves, .frozen = {}, .step = 0.01});
+  GradCheck("dora, input frozen", inputs, function,
+            {.as_leaves = leaves, .frozen = {false, false, false, true}, .step = 0.01});
 }
 
 TEST(DoraTest, GradientsOfAllInputs) {

@@ -24,9 +24,11 @@ RopeConfig::Kind ReadKind(ConfigReader& reader, bool longrope_aliases) {
   if (type == "linear") return Kind::kLinear;
   if (type == "dynamic") return Kind::kDynamic;
   if (type == "llama3") return Kind::kLlama3;
+  if (type == "yarn") return Kind::kYarn;
   if (type == "longrope") return Kind::kLongRope;
-  reader.Problem("rope_type", absl::StrCat("want default, linear, dynamic, llama3 or longrope; \"",
-                                           type, "\" is not supported"));
+  reader.Problem("rope_type",
+                 absl::StrCat("want default, linear, dynamic, llama3, yarn or longrope; \"", type,
+                              "\" is not supported"));
   return Kind::kDefault;
 }
 
@@ -47,6 +49,19 @@ void ReadLongRope(ConfigReader& reader, const ModelConfig& config, RopeConfig& r
   const double ratio = static_cast<double>(config.max_position_embeddings) / original;
   const double factor = reader.Positive("factor", ratio);
   const double inferred = factor <= 1 ? 1 : std::sqrt(1 + std::log(factor) / std::log(original));
+  rope.attention_factor = reader.Positive("attention_factor", inferred);
+}
+
+void ReadYarn(ConfigReader& reader, RopeConfig& rope) {
+  rope.beta_fast = reader.Positive("beta_fast", 32);
+  rope.beta_slow = reader.Positive("beta_slow", 1);
+  rope.truncate = reader.Bool("truncate", true);
+  const auto magnitude = [&](double weight) {
+    return rope.factor <= 1 ? 1 : 0.1 * weight * std::log(rope.factor) + 1;
+  };
+  const double mscale = reader.Number("mscale", 0), all = reader.Number("mscale_all_dim", 0);
+  const double inferred =
+      mscale != 0 && all != 0 ? magnitude(mscale) / magnitude(all) : magnitude(1);
   rope.attention_factor = reader.Positive("attention_factor", inferred);
 }
 
@@ -150,6 +165,7 @@ RopeConfig ReadRopeObject(ConfigReader& reader, const RopeDefaults& defaults,
     if (!reader.Has("factor")) reader.Problem("factor", "missing");
     rope.factor = reader.Positive("factor", 1.0);
   }
+  if (rope.kind == Kind::kYarn) ReadYarn(reader, rope);
   if (rope.kind == Kind::kLlama3) {
     for (const char* name : {"low_freq_factor", "high_freq_factor"}) {
       if (!reader.Has(name)) reader.Problem(name, "missing");
@@ -162,7 +178,9 @@ RopeConfig ReadRopeObject(ConfigReader& reader, const RopeDefaults& defaults,
   }
   // What other kinds use and this one does not; transformers passes over it as well.
   reader.Ignore({"factor", "low_freq_factor", "high_freq_factor", "short_factor", "long_factor"});
-  if (rope.kind != Kind::kLongRope) reader.Want("attention_factor", 1.0);
+  if (rope.kind != Kind::kLongRope && rope.kind != Kind::kYarn) {
+    reader.Want("attention_factor", 1.0);
+  }
   reader.RefuseUnknown();
   return rope;
 }

@@ -54,8 +54,8 @@ absl::StatusOr<std::string> Architecture(const nn::ModelConfig& config, const st
   }
   const nn::RopeConfig& rope = config.ropes[0];
   using Kind = nn::RopeConfig::Kind;
-  if (rope.kind == Kind::kDynamic || rope.kind == Kind::kLongRope) {
-    return UserError(where, "RoPE of the types dynamic and longrope has no counterpart");
+  if (rope.kind != Kind::kDefault && rope.kind != Kind::kLinear && rope.kind != Kind::kLlama3) {
+    return UserError(where, "only RoPE of the types default, linear and llama3 is written");
   }
   return type == "mistral" ? "llama" : type;
 }
