@@ -9,6 +9,9 @@
 namespace lockstep {
 namespace {
 
+// Of addresses that stand for no memory.
+constexpr size_t kEndless = size_t{1} << 60;
+
 // The next of the sizes 8/8, 9/8, … 15/8 times a power of two.
 size_t RoundUpByAnEighth(size_t bytes) {
   if (bytes <= 8 * kAlignment) return std::max(bytes, kAlignment);
@@ -65,10 +68,29 @@ void CpuAllocator::Trim() {
 
 CpuAllocator::~CpuAllocator() { Trim(); }
 
+MetaAllocator::MetaAllocator() : Allocator(Device{DeviceType::kMeta}) {
+  arena_.AddSegment(kAlignment, kEndless);
+}
+
 void* MetaAllocator::DoAllocate(size_t aligned_bytes) {
-  void* data = reinterpret_cast<void*>(next_);
-  next_ += std::max(aligned_bytes, kAlignment);
-  return data;
+  const size_t bytes = std::max(aligned_bytes, kAlignment);
+  const std::optional<uintptr_t> start = arena_.Take(bytes);
+  CHECK(start) << "[memory] " << bytes << " bytes are more than can be addressed";
+  blocks_[*start] = bytes;
+  highest_ = std::max(highest_, static_cast<int64_t>(*start + bytes - kAlignment));
+  return reinterpret_cast<void*>(*start);
+}
+
+void MetaAllocator::DoDeallocate(void* data, size_t aligned_bytes) {
+  const auto start = reinterpret_cast<uintptr_t>(data);
+  blocks_.erase(start);
+  arena_.GiveBack(start, std::max(aligned_bytes, kAlignment));
+}
+
+void MetaAllocator::ResetHighest() {
+  const auto last = blocks_.rbegin();
+  highest_ =
+      last == blocks_.rend() ? 0 : static_cast<int64_t>(last->first + last->second - kAlignment);
 }
 
 }  // namespace lockstep

@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include "tensor/arena.h"
 #include "tensor/device.h"
 
 namespace lockstep {
@@ -65,15 +66,25 @@ class CpuAllocator final : public Allocator {
   int64_t bytes_kept_ = 0;
 };
 
-// Addresses without memory, for the memory plan: only bytes_in_use() and peak_bytes() matter.
+// Addresses without memory, for the memory plan. They are handed out as from one endless segment
+// of a GPU's arena (arena.h), so that the plan knows how large that must be.
 class MetaAllocator final : public Allocator {
  public:
-  MetaAllocator() : Allocator(Device{DeviceType::kMeta}) {}
+  MetaAllocator();
+
+  // The end of the highest block since ResetHighest, counted from the segment's start: bytes of a
+  // segment that holds everything, gaps included.
+  int64_t highest() const { return highest_; }
+  // To the end of the highest block in use.
+  void ResetHighest();
 
  private:
   void* DoAllocate(size_t aligned_bytes) override;
-  void DoDeallocate(void* data, size_t aligned_bytes) override {}
-  uintptr_t next_ = kAlignment;
+  void DoDeallocate(void* data, size_t aligned_bytes) override;
+
+  Arena arena_;
+  std::map<uintptr_t, size_t> blocks_;  // in use
+  int64_t highest_ = 0;
 };
 
 }  // namespace lockstep

@@ -1,100 +1,263 @@
 #include "trainer/memory_plan.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "absl/strings/str_cat.h"
 #include "autograd/tape.h"
 #include "base/status.h"
 #include "dist/bucket_plan.h"
-#include "nn/model.h"
+#include "nn/generate.h"
+#include "nn/kv_cache.h"
 #include "nn/packed_tokens.h"
-#include "tensor/allocator.h"
+#include "tensor/kernels/attention.h"
 #include "trainer/data_parallel.h"
 #include "trainer/evaluate.h"
 #include "trainer/number.h"
+#include "trainer/samples.h"
 
 namespace lockstep {
 namespace {
 
-// The pack of the most tokens, the most targets and the longest documents of any step.
-nn::PackedTokens WorstPack(const Context& context, const TrainingData& data, int64_t multiple) {
-  const data::StepPlan::Summary summary = data.plan->Summarize();
+using nn::Checkpointing;
+
+// On a GPU, beside our own memory: workspaces of the libraries, kernels as they are loaded.
+constexpr int64_t kLibraryBytes = int64_t{1} << 30;
+// Steps that are looked at one by one; of a longer run's packs only the limit is known.
+constexpr int64_t kMaxSteps = 200'000;
+constexpr int64_t kTokenUnit = 64;
+constexpr int64_t kMostTokens = int64_t{1} << 19;  // of a pack, in the search for the largest
+
+std::vector<int32_t> StartsOf(absl::Span<const int64_t> lengths) {
+  std::vector<int32_t> starts = {0};
+  for (const int64_t length : lengths) {
+    starts.push_back(starts.back() + static_cast<int32_t>(length));
+  }
+  return starts;
+}
+
+// The same mixture of documents, longest first, in `tokens` tokens.
+PackSize Scaled(const PackSize& size, int64_t tokens) {
+  std::vector<int64_t> lengths;
+  for (int64_t all = 0, d = 0; all < tokens; ++d) {
+    const size_t i = static_cast<size_t>(d) % std::max<size_t>(1, size.starts.size() - 1);
+    const int64_t length = size.starts.size() < 2 ? tokens : size.starts[i + 1] - size.starts[i];
+    lengths.push_back(std::min(std::max<int64_t>(length, 1), tokens - all));
+    all += lengths.back();
+  }
+  std::sort(lengths.begin(), lengths.end(), std::greater<>());
+  const int64_t supervised = size.supervised * tokens / std::max<int64_t>(size.tokens, 1);
+  return {tokens, std::min(supervised + 1, tokens), StartsOf(lengths)};
+}
+
+int64_t LongestPiece(const TrainingData& data) {
   int64_t longest = 1;
-  for (const data::Piece& piece : data.train.pieces) {
-    longest = std::max<int64_t>(longest, piece.length());
+  for (const auto* pieces : {&data.train.pieces, &data.validation.pieces}) {
+    for (const data::Piece& piece : *pieces) longest = std::max<int64_t>(longest, piece.length());
   }
-  const auto tensor = [&](DType dtype, int64_t size) {
-    return Tensor::Empty(*context.allocator, dtype, {size});
-  };
-  nn::PackedTokens pack;
-  for (int64_t at = 0; at < summary.max_pack_tokens; at += longest) {
-    pack.host_cu_seqlens.push_back(static_cast<int32_t>(at));
-  }
-  pack.host_cu_seqlens.push_back(static_cast<int32_t>(summary.max_pack_tokens));
-  const int64_t rows = (summary.max_pack_tokens + multiple - 1) / multiple * multiple;
-  pack.input_ids = tensor(DType::kI32, rows);
-  pack.positions = tensor(DType::kI32, rows);
-  pack.token_keys = tensor(DType::kI64, rows);
-  pack.cu_seqlens = tensor(DType::kI32, static_cast<int64_t>(pack.host_cu_seqlens.size()));
-  pack.target_rows = tensor(DType::kI32, summary.max_pack_supervised);
-  pack.targets = tensor(DType::kI32, summary.max_pack_supervised);
-  return pack;
+  return longest;
+}
+
+absl::Status CheckFits(const MemoryPlan& plan, int ranks, int64_t available) {
+  const auto bytes = [](int64_t n) { return HumanBytes(static_cast<double>(n)); };
+  const int64_t needed = plan.needed() * ranks;
+  if (needed <= available) return absl::OkStatus();
+  return UserError(
+      "memory",
+      absl::StrCat("want ", bytes(needed), " for ", ranks, ranks == 1 ? " rank (" : " ranks (",
+                   bytes(plan.model), " for model and optimizer, ", bytes(plan.activations),
+                   " for activations with --gradient_checkpointing=", NameOf(plan.checkpointing),
+                   ", each), got ", bytes(available)),
+      "--gradient_checkpointing=layer, a smaller --max_seq_length, or --tokens_per_pack, take "
+      "less; --dry_run says how many tokens fit");
 }
 
 }  // namespace
 
-absl::StatusOr<MemoryPlan> PlanMemory(const TrainOptions& options, const TrainingData& data) {
-  MetaAllocator allocator;
-  const Context context{Stream{allocator.device()}, &allocator};
+MemoryPlanner::MemoryPlanner(DeviceType device, int64_t longest_prompt)
+    : device_(device), longest_prompt_(longest_prompt) {}
+
+absl::StatusOr<std::unique_ptr<MemoryPlanner>> MemoryPlanner::Create(const TrainOptions& options,
+                                                                     const TrainingData& data,
+                                                                     int64_t num_steps) {
+  const DeviceType device = options.device == "cuda" ? DeviceType::kCUDA : DeviceType::kCPU;
+  std::unique_ptr<MemoryPlanner> planner(new MemoryPlanner(device, LongestPiece(data)));
+  const Context& context = planner->context_;
   nn::ModelOptions model_options = options.model;
   model_options.num_slots = dist::kNumStepSlots;
-  ASSIGN_OR_RETURN(const auto model, nn::Model::Load(context, model_options));
+  ASSIGN_OR_RETURN(planner->model_, nn::Model::Load(context, model_options));
+  const nn::FlatParameters& parameters = planner->model_->parameters();
   const auto alone = dist::MakeSoloCommunicator();
-  const DataParallel parallel(context, &model->parameters(), alone.get(), options.reduction);
-  MemoryPlan plan;
-  plan.model = allocator.bytes_in_use();
-  allocator.ResetPeak();
-  plan.num_trainable = model->parameters().num_trainable();
-  plan.num_elements = model->parameters().numel();
+  const DataParallel parallel(context, &planner->model_->parameters(), alone.get(),
+                              options.reduction);
+  MemoryPlan& plan = planner->model_plan_;
+  plan.model = planner->allocator_.bytes_in_use();
+  plan.num_trainable = parameters.num_trainable();
+  plan.num_elements = parameters.numel();
   plan.buckets = dist::Describe(parallel.plan(), parallel.element_bytes());
+  plan.beside =
+      device == DeviceType::kCUDA
+          ? kLibraryBytes
+          : 3 * parameters.numel() * static_cast<int64_t>(SizeOf(parameters.values().dtype()));
+  planner->most_tokens_ = data.plan_options.tokens_per_pack;
+  planner->training_ = planner->WorstOfSteps(data, num_steps);
+  planner->evaluation_ = planner->WorstOf(data.validation.pieces, data.evaluation, PackSize());
+  return planner;
+}
 
-  const DeviceType device = options.device == "cuda" ? DeviceType::kCUDA : DeviceType::kCPU;
-  const nn::PackedTokens pack = WorstPack(context, data, RowMultiple(device));
-  autograd::Tape tape(context);
-  nn::ForwardOptions forward;
-  forward.checkpointing = options.gradient_checkpointing;
-  forward.dropout = true;
-  const auto hidden = model->decoder().Hidden(tape, pack, forward);
-  const auto nll = model->decoder().NllSum(tape, hidden, pack, 1.0, forward);
-  const Tensor seed = Tensor::Empty(allocator, DType::kF64, {1});
-  tape.Backward({nll.loss}, {seed}, [](const autograd::Variable&) {});
-  plan.activations = allocator.peak_bytes() - plan.model;
-  if (device == DeviceType::kCPU) {
-    const DType dtype = model->parameters().values().dtype();
-    plan.model += 3 * plan.num_elements * static_cast<int64_t>(SizeOf(dtype));
+int64_t MemoryPlanner::AttentionBytes(absl::Span<const int32_t> starts) const {
+  const nn::ModelConfig& config = model_->config();
+  kernels::PackedDocuments documents;
+  documents.size = static_cast<int64_t>(starts.size()) - 1;
+  documents.starts_q = documents.starts_k = starts.data();
+  kernels::AttentionOptions options;
+  options.softcap = config.attention_softcap;
+  return kernels::AttentionWorkspace(context_.device(),
+                                     {most_tokens_, config.num_heads, config.num_kv_heads,
+                                      config.head_dim, model_->decoder().compute_dtype()},
+                                     documents, options)
+      .backward;
+}
+
+PackSize MemoryPlanner::WorstOf(absl::Span<const data::Piece> pieces,
+                                absl::Span<const data::PackPlan> packs, PackSize worst) const {
+  int64_t most = AttentionBytes(worst.starts);
+  for (const data::PackPlan& pack : packs) {
+    worst.tokens = std::max(worst.tokens, pack.num_tokens);
+    worst.supervised = std::max(worst.supervised, pack.num_supervised);
+    std::vector<int64_t> lengths;
+    for (const int64_t piece : pack.pieces) lengths.push_back(pieces[piece].length());
+    std::vector<int32_t> starts = StartsOf(lengths);
+    const int64_t bytes = AttentionBytes(starts);
+    if (bytes > most) {
+      most = bytes;
+      worst.starts = std::move(starts);
+    }
   }
+  return worst;
+}
+
+PackSize MemoryPlanner::WorstOfSteps(const TrainingData& data, int64_t num_steps) const {
+  PackSize worst;
+  for (int64_t step = 0; step < std::min(num_steps, kMaxSteps); ++step) {
+    worst = WorstOf(data.train.pieces, data.plan->Step(step).packs, std::move(worst));
+  }
+  if (num_steps > kMaxSteps) worst.tokens = worst.supervised = most_tokens_;
+  return worst;
+}
+
+nn::PackedTokens MemoryPlanner::Pack(const PackSize& size) const {
+  const auto tensor = [&](DType dtype, int64_t numel) {
+    return Tensor::Empty(*context_.allocator, dtype, {numel});
+  };
+  const int64_t multiple = RowMultiple(device_);
+  const int64_t rows = (size.tokens + multiple - 1) / multiple * multiple;
+  nn::PackedTokens pack;
+  pack.host_cu_seqlens = size.starts;
+  pack.input_ids = tensor(DType::kI32, rows);
+  pack.positions = tensor(DType::kI32, rows);
+  pack.token_keys = tensor(DType::kI64, rows);
+  pack.cu_seqlens = tensor(DType::kI32, static_cast<int64_t>(size.starts.size()));
+  pack.target_rows = tensor(DType::kI32, size.supervised);
+  pack.targets = tensor(DType::kI32, size.supervised);
+  return pack;
+}
+
+void MemoryPlanner::Train(const PackSize& size, Checkpointing checkpointing) {
+  const nn::PackedTokens pack = Pack(size);
+  autograd::Tape tape(context_);
+  nn::ForwardOptions forward;
+  forward.checkpointing = checkpointing;
+  forward.dropout = true;
+  const auto hidden = model_->decoder().Hidden(tape, pack, forward);
+  const auto nll = model_->decoder().NllSum(tape, hidden, pack, 1.0, forward);
+  const Tensor seed = Tensor::Empty(*context_.allocator, DType::kF64, {1});
+  tape.Backward({nll.loss}, {seed}, [](const autograd::Variable&) {});
+}
+
+void MemoryPlanner::Evaluate(const PackSize& size) {
+  if (size.tokens == 0) return;
+  const nn::PackedTokens pack = Pack(size);
+  autograd::Tape tape(context_, autograd::Tape::Mode::kForward);
+  model_->decoder().NllSum(tape, model_->decoder().Hidden(tape, pack), pack, 1.0);
+}
+
+void MemoryPlanner::Generate() {
+  const PackSize prompt = {longest_prompt_, 0, {0, static_cast<int32_t>(longest_prompt_)}};
+  nn::KvCache cache(context_, model_->config(), model_->decoder().compute_dtype(),
+                    longest_prompt_ + kMaxSampleTokens);
+  autograd::Tape tape(context_, autograd::Tape::Mode::kForward);
+  nn::ForwardOptions forward;
+  forward.cache = &cache;
+  const auto hidden = model_->decoder().Hidden(tape, Pack(prompt), forward);
+  model_->decoder().Logits(tape, hidden, Tensor::Empty(*context_.allocator, DType::kI32, {1}));
+}
+
+MemoryPlan MemoryPlanner::PlanFor(const PackSize& size, Checkpointing checkpointing) {
+  allocator_.ResetPeak();
+  allocator_.ResetHighest();
+  Train(size, checkpointing);
+  Evaluate(evaluation_);
+  Generate();
+  MemoryPlan plan = model_plan_;
+  plan.checkpointing = checkpointing;
+  plan.activations = allocator_.peak_bytes() - plan.model;
+  plan.arena = allocator_.highest();
   return plan;
 }
 
-absl::Status CheckFits(const MemoryPlan& plan, int ranks, int64_t available) {
-  const int64_t needed = plan.peak() * ranks;
-  if (needed <= available) return absl::OkStatus();
-  return UserError(
-      "memory",
-      absl::StrCat("want ", HumanBytes(static_cast<double>(needed)), " for ", ranks,
-                   ranks == 1 ? " rank (" : " ranks (", HumanBytes(static_cast<double>(plan.model)),
-                   " for model and optimizer, ", HumanBytes(static_cast<double>(plan.activations)),
-                   " for activations, each), got ", HumanBytes(static_cast<double>(available))),
-      "--gradient_checkpointing=layer, a smaller --max_seq_length, or --tokens_per_pack, take "
-      "less");
+MemoryPlan MemoryPlanner::Plan(Checkpointing checkpointing) {
+  return PlanFor(training_, checkpointing);
+}
+
+absl::StatusOr<MemoryPlan> MemoryPlanner::Choose(const TrainOptions& options, int ranks,
+                                                 int64_t available) {
+  if (!options.auto_checkpointing) {
+    MemoryPlan plan = Plan(options.gradient_checkpointing);
+    RETURN_IF_ERROR(CheckFits(plan, ranks, available));
+    return plan;
+  }
+  for (const Checkpointing mode : {Checkpointing::kNone, Checkpointing::kCheap}) {
+    MemoryPlan plan = Plan(mode);
+    if (CheckFits(plan, ranks, available).ok()) return plan;
+  }
+  MemoryPlan least = Plan(Checkpointing::kLayer);
+  RETURN_IF_ERROR(CheckFits(least, ranks, available));
+  return least;
+}
+
+int64_t MemoryPlanner::LargestTokensPerPack(Checkpointing checkpointing, int ranks,
+                                            int64_t available) {
+  int64_t fits = 0, too_many = kMostTokens / kTokenUnit + 1;  // in units
+  while (too_many - fits > 1) {
+    const int64_t middle = (fits + too_many) / 2;
+    const PackSize size = Scaled(training_, middle * kTokenUnit);
+    const bool fit = CheckFits(PlanFor(size, checkpointing), ranks, available).ok();
+    (fit ? fits : too_many) = middle;
+  }
+  return fits * kTokenUnit;
+}
+
+const char* NameOf(Checkpointing checkpointing) {
+  switch (checkpointing) {
+    case Checkpointing::kNone:
+      return "none";
+    case Checkpointing::kCheap:
+      return "cheap";
+    case Checkpointing::kLayer:
+      return "layer";
+  }
+  return "";
 }
 
 std::vector<std::pair<std::string, std::string>> MemoryTable(const MemoryPlan& plan) {
   const auto bytes = [](int64_t n) { return HumanBytes(static_cast<double>(n)); };
   return {{"trainable parameters", HumanCount(static_cast<double>(plan.num_trainable))},
+          {"gradient checkpointing", NameOf(plan.checkpointing)},
           {"model, gradients, moments", bytes(plan.model)},
           {"activations at most", bytes(plan.activations)},
-          {"in all, for each rank", bytes(plan.peak())}};
+          {"libraries, copies, gaps", bytes(plan.needed() - plan.allocated())},
+          {"in all, for each rank", bytes(plan.needed())}};
 }
 
 }  // namespace lockstep

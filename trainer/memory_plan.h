@@ -1,34 +1,87 @@
-// How much memory a rank will need, before any weight is loaded: the same model, forward and
-// backward, on a device that only counts allocations.
+// How much memory a rank will need, before any weight is loaded: the same model runs forward and
+// backward on a device that only counts allocations, over the worst pack that the run will see.
+//
+//   ASSIGN_OR_RETURN(const auto planner, MemoryPlanner::Create(options, data, num_steps));
+//   ASSIGN_OR_RETURN(const MemoryPlan plan, planner->Choose(options, ranks, available_bytes));
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "nn/model.h"
+#include "tensor/allocator.h"
+#include "tensor/context.h"
 #include "trainer/options.h"
 #include "trainer/training_data.h"
 
 namespace lockstep {
 
+// Bytes.
 struct MemoryPlan {
-  int64_t model = 0;        // bytes: weights, trainable parameters, gradients, moments; on a CPU
-                            // also the copy of values and moments that a checkpoint is written from
-  int64_t activations = 0;  // at the worst moment of the worst pack
+  nn::Checkpointing checkpointing = nn::Checkpointing::kNone;
+  int64_t model = 0;        // weights, trainable parameters, gradients, moments
+  int64_t activations = 0;  // at the worst moment of training, evaluation and generation
+  int64_t arena = 0;        // of one piece that holds both, gaps between blocks included
+  int64_t beside = 0;  // a GPU's libraries; on a CPU the copy that a checkpoint is written from
   int64_t num_trainable = 0;
   int64_t num_elements = 0;  // of the flat gradient buffer
   std::string buckets;       // the reduction's plan, for people
 
-  int64_t peak() const { return model + activations; }
+  int64_t allocated() const { return model + activations; }  // what the allocator's peak will be
+  int64_t needed() const { return arena + beside; }
 };
 
-// Errors: the model cannot be used (its config or its files' headers).
-absl::StatusOr<MemoryPlan> PlanMemory(const TrainOptions& options, const TrainingData& data);
+// A pack as far as memory goes.
+struct PackSize {
+  int64_t tokens = 0, supervised = 0;
+  std::vector<int32_t> starts = {0};  // of its documents: those whose attention wants most
+};
 
-// OK if `ranks` of them fit into `available` bytes; otherwise a UserError with the numbers.
-absl::Status CheckFits(const MemoryPlan& plan, int ranks, int64_t available);
+class MemoryPlanner {
+ public:
+  // Errors: the model cannot be used (its config or its files' headers).
+  static absl::StatusOr<std::unique_ptr<MemoryPlanner>> Create(const TrainOptions& options,
+                                                               const TrainingData& data,
+                                                               int64_t num_steps);
+
+  MemoryPlan Plan(nn::Checkpointing checkpointing);
+
+  // What --gradient_checkpointing says; for auto the fastest of which `ranks` fit into `available`
+  // bytes. Error: they do not fit, with the numbers.
+  absl::StatusOr<MemoryPlan> Choose(const TrainOptions& options, int ranks, int64_t available);
+
+  // The most tokens a pack may have, a multiple of 64; 0 if nothing fits.
+  int64_t LargestTokensPerPack(nn::Checkpointing checkpointing, int ranks, int64_t available);
+
+ private:
+  MemoryPlanner(DeviceType device, int64_t longest_prompt);
+  PackSize WorstOf(absl::Span<const data::Piece> pieces, absl::Span<const data::PackPlan> packs,
+                   PackSize worst) const;
+  PackSize WorstOfSteps(const TrainingData& data, int64_t num_steps) const;
+  int64_t AttentionBytes(absl::Span<const int32_t> starts) const;
+  nn::PackedTokens Pack(const PackSize& size) const;
+  void Train(const PackSize& size, nn::Checkpointing checkpointing);
+  void Evaluate(const PackSize& size);
+  void Generate();
+  MemoryPlan PlanFor(const PackSize& size, nn::Checkpointing checkpointing);
+
+  const DeviceType device_;
+  const int64_t longest_prompt_;
+  MetaAllocator allocator_;
+  const Context context_{Stream{allocator_.device()}, &allocator_};
+  std::unique_ptr<nn::Model> model_;
+  MemoryPlan model_plan_;  // what does not depend on packs
+  int64_t most_tokens_ = 0;
+  PackSize training_, evaluation_;
+};
+
+// "none", "cheap", "layer".
+const char* NameOf(nn::Checkpointing checkpointing);
 
 std::vector<std::pair<std::string, std::string>> MemoryTable(const MemoryPlan& plan);
 

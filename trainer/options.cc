@@ -83,9 +83,10 @@ DEFINE_string(dtype, "",
               "Compute type: bf16 (default) or fp32 on a GPU, fp32 on a CPU. Trained values, their "
               "gradients and moments are fp32 in any case.");
 DEFINE_string(base_dtype, "", "How frozen weights are stored: fp32 or bf16. Default: as --dtype.");
-DEFINE_string(gradient_checkpointing, "auto",
-              "What backward computes again: none (also what auto means today), cheap (the gated "
-              "activation), layer. All give the same bits.");
+DEFINE_string(
+    gradient_checkpointing, "auto",
+    "What backward computes again: none, cheap (the gated activation), layer, or auto: the "
+    "fastest that fits. All give the same bits.");
 
 DEFINE_string(nproc_per_node, "", "Ranks on this machine. Default: all GPUs; 1 on a CPU.");
 DEFINE_string(nnodes, "", "Machines. Default: 1.");
@@ -317,6 +318,7 @@ absl::Status ReadArithmeticFlags(TrainOptions* options) {
                                           {"none", Checkpointing::kNone},
                                           {"cheap", Checkpointing::kCheap},
                                           {"layer", Checkpointing::kLayer}}));
+  options->auto_checkpointing = FLAGS_gradient_checkpointing == "auto";
   if (FLAGS_gradient_sum.empty()) FLAGS_gradient_sum = options->model.full ? "fp32" : "exact";
   ASSIGN_OR_RETURN(options->reduction.sum, Choice<GradientSum>("gradient_sum", FLAGS_gradient_sum,
                                                                {{"exact", GradientSum::kExact},

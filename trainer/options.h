@@ -35,6 +35,7 @@ struct TrainOptions {
   DataOptions data;
   nn::ModelOptions model;  // num_slots is the trainer's business
   nn::Checkpointing gradient_checkpointing = nn::Checkpointing::kNone;
+  bool auto_checkpointing = false;  // instead the fastest that fits: memory_plan.h chooses
   OptimizerOptions optimizer;
   uint64_t seed = 42;
 

@@ -158,8 +158,10 @@ absl::StatusOr<Preflight> CheckBeforeLaunch(const TrainOptions& options, int ran
                      return DecideStart(options, identity);
                    }));
   if (prepared.data != nullptr && options.device == "cpu") {  // each rank looks at its own GPU
-    ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(options, *prepared.data));
-    RETURN_IF_ERROR(CheckFits(memory, ranks, AvailableMemory()));
+    ASSIGN_OR_RETURN(
+        const auto planner,
+        MemoryPlanner::Create(options, *prepared.data, NumSteps(options, *prepared.data->plan)));
+    RETURN_IF_ERROR(planner->Choose(options, ranks, AvailableMemory()).status());
   }
   return Preflight{prepared.start};
 }
@@ -170,22 +172,35 @@ absl::Status PrintPlans(const TrainOptions& options, int ranks) {
                      return absl::StatusOr<RunStart>(RunStart{});
                    }));
   PrintRows("data", DataTable(*prepared.data));
-  PrintRows("steps", PlanTable(*prepared.data, NumSteps(options, *prepared.data->plan)));
+  const int64_t num_steps = NumSteps(options, *prepared.data->plan);
+  PrintRows("steps", PlanTable(*prepared.data, num_steps));
   TrainOptions planned = options;
   if (!nn::HasWeights(options.data.model)) {
     std::printf("note: %s holds no weights; planned by its config.json\n",
                 ShownPath(options.data.model).c_str());
     planned.model.random_init = true;
   }
-  ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(planned, *prepared.data));
+  ASSIGN_OR_RETURN(const auto planner, MemoryPlanner::Create(planned, *prepared.data, num_steps));
+  // What there is: this machine's memory for all ranks, or the first GPU's for one.
+  absl::StatusOr<std::unique_ptr<Runtime>> gpu = Runtime::Open(Device());
+  if (options.device == "cuda") gpu = Runtime::Open(Device{DeviceType::kCUDA, 0});
+  const bool on_cpu = options.device == "cpu";
+  const int sharing = on_cpu ? ranks : 1;
+  const int64_t available = on_cpu ? AvailableMemory() : gpu.ok() ? (*gpu)->FreeBytes() : 0;
+  const absl::StatusOr<MemoryPlan> chosen = planner->Choose(planned, sharing, available);
+  const MemoryPlan memory = chosen.ok() ? *chosen : planner->Plan(planned.gradient_checkpointing);
   std::printf("buckets\n%s", memory.buckets.c_str());
   PrintRows("memory", MemoryTable(memory));
-  if (options.device == "cpu") return CheckFits(memory, ranks, AvailableMemory());
-  ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(Device{DeviceType::kCUDA, 0}));
-  return CheckFits(memory, 1, runtime->FreeBytes());
+  RETURN_IF_ERROR(gpu.status());
+  PrintRows("what fits",
+            {{"memory", HumanBytes(static_cast<double>(available))},
+             {"--tokens_per_pack at most", absl::StrCat(planner->LargestTokensPerPack(
+                                               memory.checkpointing, sharing, available))}});
+  return chosen.status();
 }
 
-absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& env) {
+absl::StatusOr<int> RunRank(const TrainOptions& asked, const dist::LaunchEnv& env) {
+  TrainOptions options = asked;
   StartupTimes startup(env.has_parent);
   SetNumThreads(static_cast<int>(
       options.num_threads.value_or(std::max(1, NumCores() / env.local_world_size))));
@@ -210,11 +225,18 @@ absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& 
   }
   RETURN_IF_ERROR(world->Agree(FactsThatRanksShare(prepared)));
   startup.Done("data");
-  if (options.device == "cuda") {
-    ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(options, *prepared.data));
-    RETURN_IF_ERROR(CheckFits(memory, 1, runtime->FreeBytes()));
-  }
 
+  // The plan is for the rank that has least memory: all ranks compute alike.
+  const int64_t free =
+      options.device == "cuda" ? runtime->FreeBytes() : AvailableMemory() / env.local_world_size;
+  const int64_t available =
+      -dist::AllReduceValue(world->communicator(), -free, dist::ReduceOp::kMax, "memory");
+  ASSIGN_OR_RETURN(
+      const auto planner,
+      MemoryPlanner::Create(options, *prepared.data, NumSteps(options, *prepared.data->plan)));
+  ASSIGN_OR_RETURN(const MemoryPlan memory, planner->Choose(options, 1, available));
+  options.gradient_checkpointing = memory.checkpointing;
+  runtime->Reserve(memory.arena);
   startup.Done("plan");
   // A frozen base model with small trainable adapters, or every weight.
   nn::ModelOptions model_options = options.model;
@@ -223,7 +245,7 @@ absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& 
   startup.Done("weights");
 
   ASSIGN_OR_RETURN(const auto output, RunOutput::Create(options, start, *world, context, *model,
-                                                        *prepared.data, prepared.identity));
+                                                        *prepared.data, prepared.identity, memory));
   if (options.verify) {
     ASSIGN_OR_RETURN(const std::string proof,
                      VerifyLockstep(context, options.gradient_checkpointing, options.reduction,

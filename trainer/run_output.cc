@@ -66,7 +66,7 @@ std::string Word(Ending ending) {
 
 RunOutput::RunOutput(const TrainOptions& options, const RunStart& start, dist::World& world,
                      const Context& context, const nn::Model& model, const TrainingData& data,
-                     const RunIdentity& identity)
+                     const RunIdentity& identity, const MemoryPlan& memory)
     : options_(options),
       start_(start),
       world_(world),
@@ -74,15 +74,17 @@ RunOutput::RunOutput(const TrainOptions& options, const RunStart& start, dist::W
       model_(model),
       data_(data),
       identity_(identity),
+      memory_(memory),
       num_steps_(NumSteps(options, *data.plan)),
       started_(absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone())),
       log_(std::make_unique<RunLog>()) {}
 
 absl::StatusOr<std::unique_ptr<RunOutput>> RunOutput::Create(
     const TrainOptions& options, const RunStart& start, dist::World& world, const Context& context,
-    const nn::Model& model, const TrainingData& data, const RunIdentity& identity) {
+    const nn::Model& model, const TrainingData& data, const RunIdentity& identity,
+    const MemoryPlan& memory) {
   std::unique_ptr<RunOutput> output(
-      new RunOutput(options, start, world, context, model, data, identity));
+      new RunOutput(options, start, world, context, model, data, identity, memory));
   if (output->speaks()) RETURN_IF_ERROR(output->Begin());
   return output;
 }
@@ -108,6 +110,9 @@ absl::Status RunOutput::Begin() {
   for (const auto& [name, value] : PlanTable(data_, num_steps_)) {
     log_->Say(absl::StrFormat("  %-26s %s", name, value));
   }
+  log_->Say(absl::StrFormat("  %-26s %s planned, --gradient_checkpointing=%s", "memory of a rank",
+                            HumanBytes(static_cast<double>(memory_.allocated())),
+                            NameOf(memory_.checkpointing)));
   log_->Say(absl::StrFormat(
       "%s on %d %s, output in %s",
       resumes ? absl::StrCat("goes on after step ", start_.state.step) : std::string("starts"),
@@ -148,6 +153,9 @@ absl::Status RunOutput::Show(const std::string& state) {
 absl::Status RunOutput::WriteState(const std::string& state, int64_t steps_done) {
   RunFacts facts;
   facts.identity = identity_;
+  facts.checkpointing = NameOf(memory_.checkpointing);
+  facts.planned_bytes = memory_.allocated();
+  facts.peak_bytes = context_.allocator->peak_bytes();
   facts.state = state;
   facts.steps_done = steps_done;
   facts.num_steps = num_steps_;
@@ -164,6 +172,10 @@ absl::Status RunOutput::WriteState(const std::string& state, int64_t steps_done)
 
 absl::Status RunOutput::Finish(Ending ending, int64_t steps_done) {
   if (!speaks()) return absl::OkStatus();
+  const auto planned = static_cast<double>(memory_.allocated());
+  const auto peak = static_cast<double>(context_.allocator->peak_bytes());
+  log_->Say(absl::StrFormat("memory: at most %s, planned %s (%+.1f %%)", HumanBytes(peak),
+                            HumanBytes(planned), 100 * (planned / peak - 1)));
   if (ending == Ending::kInterrupted) {
     log_->Say(
         absl::StrFormat("interrupted after step %d; the same command with "

@@ -14,6 +14,7 @@
 #include "nn/model.h"
 #include "tensor/context.h"
 #include "trainer/checkpoint.h"
+#include "trainer/memory_plan.h"
 #include "trainer/options.h"
 #include "trainer/run_folder.h"
 #include "trainer/run_log.h"
@@ -29,7 +30,7 @@ class RunOutput {
   static absl::StatusOr<std::unique_ptr<RunOutput>> Create(
       const TrainOptions& options, const RunStart& start, dist::World& world,
       const Context& context, const nn::Model& model, const TrainingData& data,
-      const RunIdentity& identity);
+      const RunIdentity& identity, const MemoryPlan& memory);
 
   RunLog& log() { return *log_; }
   int64_t num_steps() const { return num_steps_; }
@@ -47,7 +48,7 @@ class RunOutput {
  private:
   RunOutput(const TrainOptions& options, const RunStart& start, dist::World& world,
             const Context& context, const nn::Model& model, const TrainingData& data,
-            const RunIdentity& identity);
+            const RunIdentity& identity, const MemoryPlan& memory);
   bool speaks() const { return world_.rank() == 0; }
   absl::Status Begin();
   absl::Status WriteState(const std::string& state, int64_t steps_done);
@@ -60,6 +61,7 @@ class RunOutput {
   const nn::Model& model_;
   const TrainingData& data_;
   const RunIdentity& identity_;
+  const MemoryPlan& memory_;
   const int64_t num_steps_;
   const std::string started_;
   std::unique_ptr<RunLog> log_;
