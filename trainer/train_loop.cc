@@ -124,7 +124,8 @@ class Loop {
       RETURN_IF_ERROR(StopProfile());
       const bool evaluates = Due(run_.state.step, run_.options.eval_steps, run_.num_steps);
       const bool saves = Due(run_.state.step, run_.options.save_steps, run_.num_steps);
-      RETURN_IF_ERROR(FinishSteps(evaluates || saves ? 0 : steps_ahead_));
+      const bool awaited = evaluates || saves || !has_finished_a_step_;
+      RETURN_IF_ERROR(FinishSteps(awaited ? 0 : steps_ahead_));
       RETURN_IF_ERROR(run_.saver.Poll());
       if (evaluates) RETURN_IF_ERROR(EvaluateNow());
       const bool stop = stop_ && run_.state.step < run_.num_steps;
