@@ -17,9 +17,11 @@
 #include "data/jinja/template.h"
 #include "data/tokenizer/tokenizer_config.h"
 #include "trainer/command_line.h"
+#include "trainer/model_folder.h"
 
 DEFINE_string(chat_template, "", "a .jinja file, or chatml, which is built in");
-DEFINE_string(model, "", "a model's folder: its chat template and the texts of its special tokens");
+DEFINE_string(model, "",
+              "a model's folder or hub id: its chat template and the texts of its special tokens");
 DEFINE_string(template_date, "",
               "what strftime_now takes for now: YYYY-MM-DD[THH:MM:SS]; the start");
 
@@ -57,8 +59,8 @@ absl::StatusOr<Source> ReadSource() {
   }
   Source out;
   if (!FLAGS_model.empty()) {
-    ASSIGN_OR_RETURN(const data::TokenizerConfig config,
-                     data::ReadTokenizerConfig(UserPath(FLAGS_model)));
+    ASSIGN_OR_RETURN(const std::string folder, FindModelFolder(FLAGS_model));
+    ASSIGN_OR_RETURN(const data::TokenizerConfig config, data::ReadTokenizerConfig(folder));
     for (const auto& [name, text] : config.strings) {
       out.variables.emplace_back(Value::String(name), Value::String(text));
     }

@@ -2,10 +2,10 @@
 // --decode the other way.
 #include <gflags/gflags.h>
 #include <simdjson.h>
-#include <sys/stat.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <limits>
 #include <memory>
@@ -19,8 +19,9 @@
 #include "data/tokenizer/json_text.h"
 #include "data/tokenizer/tokenizer.h"
 #include "trainer/command_line.h"
+#include "trainer/model_folder.h"
 
-DEFINE_string(model, "", "folder with tokenizer.json, or that file");
+DEFINE_string(model, "", "folder with tokenizer.json, that file, or a hub id in the local cache");
 DEFINE_bool(special, false, "put the model's special tokens around each text");
 DEFINE_bool(decode, false, "read {\"ids\": […]}, write {\"text\": …}; special tokens stay");
 DEFINE_string(cache_dir, "", "where large tokenizers are kept in a form that loads faster");
@@ -62,11 +63,8 @@ absl::Status Run(const std::vector<std::string>& arguments) {
                      "text is read from standard input");
   }
   if (FLAGS_model.empty()) return UserError("--model", "want a folder with tokenizer.json");
-  std::string path = UserPath(FLAGS_model);
-  struct stat info;
-  if (stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
-    path = JoinPath(path, "tokenizer.json");
-  }
+  ASSIGN_OR_RETURN(std::string path, FindModelFolder(FLAGS_model));
+  if (std::filesystem::is_directory(path)) path = JoinPath(path, "tokenizer.json");
   data::TokenizerOptions options;
   if (!FLAGS_cache_dir.empty()) options.cache_dir = UserPath(FLAGS_cache_dir);
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(path, options));

@@ -30,6 +30,11 @@ expect file 0 '{"ids": [2]}' '{"text": "ab"}' --model model/tokenizer.json
 expect special 0 '{"ids": [3, 2, 3]}' '{"text": "ab"}\n' --model=model --special
 expect decode 0 '{"text": "<s>ab"}' '{"ids": [3, 2, 99, -1, 99999999999]}\n' --model=model --decode
 BUILD_WORKING_DIRECTORY=$TEST_TMPDIR/model expect relative 0 '{"ids": []}' '{"text": ""}' --model=.
+mkdir -p hub/models--org--name/snapshots/abc hub/models--org--name/refs
+cp model/tokenizer.json hub/models--org--name/snapshots/abc
+echo abc > hub/models--org--name/refs/main
+HF_HUB_CACHE=$TEST_TMPDIR/hub expect hub_id 0 '{"ids": [2]}' '{"text": "ab"}' --model=org/name
+HF_HUB_CACHE=$TEST_TMPDIR/hub expect other_hub_id 1 'hf download org/other' '' --model=org/other
 expect bad_line 1 'standard input:2] this is not JSON: line 1, byte' '{"text": "a"}\n{"text": \n' --model=model
 expect first_lines_are_kept 1 '{"ids": [0]}' '{"text": "a"}\n{"text": \n' --model=model
 expect wrong_type 1 'standard input:1] [text] want {"text"' '{"text": 3}\n' --model=model
