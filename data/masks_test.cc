@@ -27,21 +27,36 @@ struct Case {
   const char* tokenizer;
   const char* chat_template;
   const char* end_of_turn;  // "": the two do not belong together
+  std::string Name() const { return absl::StrCat(tokenizer, "_", chat_template); }
 };
 
-constexpr Case kCases[] = {
-    {"qwen3", "qwen3", "<|im_end|>"},
-    {"qwen3", "qwen_25", "<|im_end|>"},
-    {"qwen3", "chatml", "<|im_end|>"},
-    {"llama3_1", "llama3", "<|eot_id|>"},
-    {"gemma3", "gemma3", "<end_of_turn>"},
-    {"minimind", "chatml", "<|im_end|>"},
-    {"phi3", "phi_4", ""},
-    {"phi3", "mistral_v7_tekken", ""},
-    {"llama3_1", "qwen3", ""},
-    {"gemma3", "llama3", ""},
-    {"minimind", "gemma3", ""},
+constexpr const char* kTokenizers[] = {"llama3_1", "qwen3", "gemma3", "phi3", "minimind"};
+constexpr const char* kTemplates[] = {"chatml", "gemma3", "llama3", "mistral_v7_tekken",
+                                      "phi_4",  "qwen3",  "qwen_25"};
+
+// The pairs that belong together: there each mark of the template is a token.
+constexpr Case kPairs[] = {
+    {"qwen3", "qwen3", "<|im_end|>"},      {"qwen3", "qwen_25", "<|im_end|>"},
+    {"qwen3", "chatml", "<|im_end|>"},     {"llama3_1", "llama3", "<|eot_id|>"},
+    {"gemma3", "gemma3", "<end_of_turn>"}, {"minimind", "chatml", "<|im_end|>"},
 };
+
+// Every tokenizer with every template, but for one that has no start token and one that adds it to
+// a text: jinja2 refuses that too.
+std::vector<Case> AllCases() {
+  std::vector<Case> cases;
+  for (const char* tokenizer : kTokenizers) {
+    for (const char* chat_template : kTemplates) {
+      const auto* pair = std::find_if(std::begin(kPairs), std::end(kPairs), [&](const Case& one) {
+        return absl::string_view(one.tokenizer) == tokenizer &&
+               absl::string_view(one.chat_template) == chat_template;
+      });
+      const Case any{tokenizer, chat_template, ""};
+      if (any.Name() != "qwen3_llama3") cases.push_back(pair != std::end(kPairs) ? *pair : any);
+    }
+  }
+  return cases;
+}
 
 // Spread over the file.
 std::vector<Example> Sample(const std::string& name) {
@@ -163,9 +178,8 @@ TEST_P(MasksTest, AnswersAreLearnedAndNothingElse) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shared, MasksTest, ::testing::ValuesIn(kCases), [](const auto& info) {
-  return absl::StrCat(info.param.tokenizer, "_", info.param.chat_template);
-});
+INSTANTIATE_TEST_SUITE_P(Shared, MasksTest, ::testing::ValuesIn(AllCases()),
+                         [](const auto& info) { return info.param.Name(); });
 
 }  // namespace
 }  // namespace lockstep::data
