@@ -27,6 +27,45 @@ constexpr char kNowAlphabetic[] =
 // And these lower case.
 constexpr char kNowLowercase[] = "\\x{10fc}\\x{a7f2}-\\x{a7f4}\\x{ab69}\\x{1e030}-\\x{1e06d}";
 
+// Pictures and ideographs of Unicode 15 and 16.
+constexpr char kNewEmoji[] =
+    "\\x{1f6dc}\\x{1fa75}-\\x{1fa77}\\x{1fa87}-\\x{1fa89}\\x{1fa8f}\\x{1faad}-\\x{1faaf}"
+    "\\x{1fabb}-\\x{1fabf}\\x{1fac6}\\x{1face}-\\x{1facf}\\x{1fada}-\\x{1fadc}\\x{1fadf}"
+    "\\x{1fae8}-\\x{1fae9}\\x{1faf7}-\\x{1faf8}";
+constexpr char kNewIdeographs[] = "\\x{18cff}\\x{2b739}\\x{2ebf0}-\\x{2ee5d}\\x{31350}-\\x{323af}";
+
+// The scripts of characters that ICU does not know (Unicode 15.1 and 16). Scripts that are new
+// themselves have no name here.
+constexpr struct {
+  char32_t first, last;
+  UScriptCode script;
+} kNewestScripts[] = {
+    {0x897, 0x897, USCRIPT_ARABIC},
+    {0x1B4E, 0x1B7F, USCRIPT_BALINESE},
+    {0x1C89, 0x1C8A, USCRIPT_CYRILLIC},
+    {0x2427, 0x31EF, USCRIPT_COMMON},
+    {0xA7CB, 0xA7DC, USCRIPT_LATIN},
+    {0x10EC2, 0x10EFC, USCRIPT_ARABIC},
+    {0x116D0, 0x116E3, USCRIPT_MYANMAR},
+    {0x11F5A, 0x11F5A, USCRIPT_KAWI},
+    {0x13460, 0x143FA, USCRIPT_EGYPTIAN_HIEROGLYPHS},
+    {0x18CFF, 0x18CFF, USCRIPT_KHITAN_SMALL_SCRIPT},
+    {0x1CC00, 0x1CEB3, USCRIPT_COMMON},
+    {0x1F6DC, 0x1FBEF, USCRIPT_COMMON},
+    {0x2EBF0, 0x2EE5D, USCRIPT_HAN},
+};
+
+bool HasScript(char32_t c, int script) {
+  if (u_charType(static_cast<UChar32>(c)) != U_UNASSIGNED) {
+    UErrorCode error = U_ZERO_ERROR;
+    return uscript_getScript(static_cast<UChar32>(c), &error) == script;
+  }
+  for (const auto& range : kNewestScripts) {
+    if (range.first <= c && c <= range.last) return range.script == script;
+  }
+  return false;
+}
+
 std::string HexEscape(char32_t c) { return absl::StrFormat("\\x{%x}", static_cast<uint32_t>(c)); }
 
 // The characters that PCRE2 does not know, of a category or of all.
@@ -74,10 +113,11 @@ std::string NamedSets::Script(int script) const {
       "\\p{sc:", u_getPropertyValueName(UCHAR_SCRIPT, script, U_LONG_PROPERTY_NAME), "}");
   if (!new_characters_) return items;
   ForEachNewRange("", [&](char32_t first, char32_t last) {
-    const bool extension_i = first >= 0x2EBF0 && last <= 0x2EE5D;  // Unicode 15.1
-    UErrorCode error = U_ZERO_ERROR;
-    if (uscript_getScript(first, &error) == script || (script == USCRIPT_HAN && extension_i)) {
-      absl::StrAppend(&items, HexEscape(first), "-", HexEscape(last));
+    for (char32_t c = first; c <= last; ++c) {
+      if (!HasScript(c, script)) continue;
+      const char32_t begin = c;
+      while (c < last && HasScript(c + 1, script)) ++c;
+      absl::StrAppend(&items, HexEscape(begin), "-", HexEscape(c));
     }
   });
   return items;
@@ -133,16 +173,23 @@ CharacterSet NamedSets::Find(absl::string_view given) const {
     set.items = Category("Nd");
   } else if (name == "xdigit") {
     set.items = "0-9A-Fa-f";
-  } else if (name == "upper") {
+  } else if (name == "upper" || name == "uppercase") {
     set.items = absl::StrCat("\\p{Uppercase}", new_characters_ ? NewItems("Lu") : "");
-  } else if (name == "lower") {
+  } else if (name == "lower" || name == "lowercase") {
     set.items =
         absl::StrCat("\\p{Lowercase}", kNowLowercase, new_characters_ ? NewItems("Ll") : "");
   } else if (name == "blank") {
     set.items = "\\p{Zs}\\x09";
-  } else if (new_characters_ && (name == "c" || name == "cn" || name == "other")) {
-    set.others.push_back(
-        absl::StrCat("(?:(?![", NewItems(""), "])\\p{", name == "cn" ? "Cn" : "C", "})"));
+  } else if (new_characters_ && (name == "cn" || name == "unassigned")) {
+    set.others.push_back(absl::StrCat("(?:(?![", NewItems(""), "])\\p{Cn})"));
+  } else if (new_characters_ && (name == "c" || name == "other")) {
+    std::string assigned;
+    for (const char* category : {"L", "M", "N", "P", "S"}) assigned += NewItems(category);
+    set.others.push_back(absl::StrCat("(?:(?![", assigned, "])\\p{C})"));
+  } else if (new_characters_ && (name == "emoji" || name == "emojipresentation")) {
+    set.items = absl::StrCat("\\p{", name, "}", kNewEmoji);
+  } else if (new_characters_ && name == "ideographic") {
+    set.items = absl::StrCat("\\p{Ideographic}", kNewIdeographs);
   } else if (name == "cntrl") {
     set.items = "\\p{Cc}";
   } else if (name == "ascii") {
@@ -151,7 +198,8 @@ CharacterSet NamedSets::Find(absl::string_view given) const {
     set.items = "\\x{0}-\\x{10ffff}";
   } else if (name == "print" || name == "graph") {
     set = Find("cn");
-    absl::StrAppend(&set.items, "\\p{Cc}\\p{Cs}", name == "graph" ? kSpaceItems : "");
+    absl::StrAppend(&set.items, "\\p{Cc}\\p{Cs}",
+                    name == "graph" ? kSpaceItems : "\\x{2028}\\x{2029}");
     set.negated = true;
   } else {
     set.items = UnicodeProperty(given);

@@ -152,7 +152,9 @@ bool IsPunctuation(char32_t c) {
 }
 
 bool IsNonspacingMark(char32_t c) {
-  return Has(c, U_GC_MN_MASK) && Age(c) <= 8 * 16 && c != 0x111C9;
+  if (c == 0x1734) return true;  // recategorized since
+  const bool was_spacing = c == 0x1885 || c == 0x1886 || c == 0xA9BD || c == 0x111C9;
+  return Has(c, U_GC_MN_MASK) && Age(c) <= 8 * 16 && !was_spacing;
 }
 
 bool IsCombiningMark(char32_t c) {
