@@ -121,6 +121,14 @@ TEST_F(FaultTest, AFailedCheckInEveryRankIsABugInOneRankALoss) {
   ExpectNoRanks(3);
 }
 
+TEST_F(FaultTest, ARankWithoutMemoryIsLostAndSaysWhy) {
+  Program program(Run(3, "out_of_memory", 1));
+  EXPECT_EQ(program.Wait(), kExitRankLost);
+  EXPECT_THAT(program.Output(), AllOf(HasSubstr("[rank 1] was killed by signal 6"),
+                                      HasSubstr("std::bad_alloc"), HasSubstr("step 5")));
+  ExpectNoRanks(3);
+}
+
 TEST_F(FaultTest, ARankThatLeavesEarlyIsLostWhateverItsCode) {
   Program program(Run(3, "leave_early", 1));
   EXPECT_EQ(program.Wait(), kExitRankLost);

@@ -1,11 +1,13 @@
 #include "dist/fault_test_rank.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <numeric>
 #include <thread>
 #include <vector>
@@ -41,6 +43,14 @@ std::string Text(const Arguments& arguments, const std::string& key) {
 void Write(const Arguments& arguments, const std::string& name, const std::string& content) {
   const absl::Status status = WriteFileAtomically(JoinPath(Text(arguments, "out"), name), content);
   CHECK(status.ok()) << status;
+}
+
+// Until there is none.
+void UseUpMemory() {
+  const rlimit limit = {1 << 20, RLIM_INFINITY};
+  setrlimit(RLIMIT_AS, &limit);
+  std::vector<std::unique_ptr<char[]>> blocks;
+  while (true) blocks.push_back(std::make_unique<char[]>(1 << 20));
 }
 
 class ToyRank {
@@ -108,6 +118,7 @@ class ToyRank {
     const char* attempt = std::getenv("LOCKSTEP_RESTART_COUNT");
     if (fault == "kill_once" && attempt != nullptr && std::string(attempt) == "0") raise(SIGKILL);
     if (fault == "stop") raise(SIGSTOP);
+    if (fault == "out_of_memory") UseUpMemory();
     if (fault == "hang") std::this_thread::sleep_for(std::chrono::hours(1));
     if (fault == "fatal") _exit(kExitFatal);
     if (fault == "crash") raise(SIGABRT);

@@ -69,6 +69,7 @@ class RankWorld final : public World {
   }
 
   absl::Status Join() {
+    signal(SIGPIPE, SIG_IGN);  // Gloo writes to connections that may be cut: an error, not the end
     if (!env_.has_parent) ListenToSignals();
     RETURN_IF_ERROR(Annotate(JoinStore(), "join: store"));
     RETURN_IF_ERROR(Annotate(MeetRanks(), "join: ranks"));
@@ -83,7 +84,10 @@ class RankWorld final : public World {
   StoreClient& store() override { return *store_; }
 
   absl::Status Agree(const std::map<std::string, std::string>& facts) override {
-    return dist::Agree(*store_, rank(), size(), absl::StrCat(agreements_++), facts, join_timeout_);
+    const absl::Status status =
+        dist::Agree(*store_, rank(), size(), absl::StrCat(agreements_++), facts, join_timeout_);
+    if (absl::IsUnavailable(status)) LoseStore(status);
+    return status;
   }
 
   int stop_requested() const override {
@@ -198,11 +202,13 @@ class RankWorld final : public World {
     absl::Status status = beat_store_->Set(absl::StrCat(kBeatPrefix, rank()), EncodeBeat(beat));
     if (status.ok()) status = ReadRunState();
     if (status.ok() && server_ != nullptr) status = WatchTheOthers();
-    if (!status.ok() && !leaving_) {
-      EndLost(absl::StrCat("[rank ", rank(), "] lost the store at ", env_.master_addr, ":",
-                           env_.master_port, " (", env_.has_parent ? "the parent" : "rank 0",
-                           "): ", status.message()));
-    }
+    if (!status.ok() && !leaving_) LoseStore(status);
+  }
+
+  [[noreturn]] void LoseStore(const absl::Status& status) const {
+    EndLost(absl::StrCat("[rank ", rank(), "] lost the store at ", env_.master_addr, ":",
+                         env_.master_port, " (", env_.has_parent ? "the parent" : "rank 0",
+                         "): ", status.message()));
   }
 
   absl::Status ReadRunState() {

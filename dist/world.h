@@ -14,6 +14,8 @@
 // process exits with kExitRankLost; so it does when a verdict about another rank arrives, or when
 // the store is lost. Without a parent, rank 0 serves the store and watches for stalls itself.
 //
+// SIGPIPE is ignored from JoinWorld on: whoever writes to a cut connection gets an error.
+//
 // With a parent, SIGINT and SIGTERM are ignored here and arrive as stop_requested(); under another
 // launcher this process's own signals set it.
 #pragma once

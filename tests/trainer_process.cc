@@ -41,7 +41,8 @@ std::string FreshPath(const std::string& name) {
   return absl::StrCat(root != nullptr ? root : "/tmp", "/", name, "-", getpid(), "-", ++count);
 }
 
-TrainerProcess::TrainerProcess(const std::vector<std::string>& flags, const std::string& input)
+TrainerProcess::TrainerProcess(const std::vector<std::string>& flags, const std::string& input,
+                               const std::map<std::string, std::string>& variables)
     : out_path_(FreshPath("stdout")), err_path_(FreshPath("stderr")) {
   std::vector<std::string> words = {kTrainer};
   words.insert(words.end(), flags.begin(), flags.end());
@@ -57,6 +58,7 @@ TrainerProcess::TrainerProcess(const std::vector<std::string>& flags, const std:
     dup2(open(input.c_str(), O_RDONLY), STDIN_FILENO);
     dup2(open(out_path_.c_str(), O_WRONLY | O_CREAT, 0644), STDOUT_FILENO);
     dup2(open(err_path_.c_str(), O_WRONLY | O_CREAT, 0644), STDERR_FILENO);
+    for (const auto& [name, value] : variables) setenv(name.c_str(), value.c_str(), 1);
     execv(kTrainer, argv.data());
     _exit(127);
   }

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -15,9 +16,10 @@ struct Outcome {
 
 class TrainerProcess {
  public:
-  // `input`: the file that is its standard input.
+  // `input`: the file that is its standard input. `variables` are added to its environment.
   explicit TrainerProcess(const std::vector<std::string>& flags,
-                          const std::string& input = "/dev/null");
+                          const std::string& input = "/dev/null",
+                          const std::map<std::string, std::string>& variables = {});
   ~TrainerProcess();  // kills the process and its ranks if they still run
   TrainerProcess(const TrainerProcess&) = delete;
   TrainerProcess& operator=(const TrainerProcess&) = delete;

@@ -9,7 +9,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -73,6 +72,32 @@ absl::Status Damaged(const std::string& path, absl::string_view what) {
                    "--resume_from_checkpoint=FOLDER names another one");
 }
 
+absl::Status Remove(const std::string& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  return error ? SystemError(path, "cannot remove", error.value()) : absl::OkStatus();
+}
+
+// A checkpoint in the folder `unfinished`, which then gets its name.
+absl::Status WriteInto(const std::string& unfinished, const std::string& final_name,
+                       const CheckpointState& state, const ParameterCopy& copy,
+                       absl::FunctionRef<void()> on_tensor) {
+  RETURN_IF_ERROR(MakeDirectories(unfinished));
+  const std::string tensors = JoinPath(unfinished, kTensorFile);
+  RETURN_IF_ERROR(WriteTensors(tensors, copy, on_tensor));
+  Json json = {{"step", state.step},
+               {"tokens_per_pack", state.tokens_per_pack},
+               {"identity", state.identity},
+               {"best_step", state.best_step},
+               {"best_eval_loss", state.best_eval_loss},
+               {"evals_since_best", state.evals_since_best}};
+  ASSIGN_OR_RETURN(json[kTensorFile], HashFile(tensors));
+  RETURN_IF_ERROR(WriteFileAtomically(JoinPath(unfinished, kStateFile), json.dump(1) + "\n"));
+  RETURN_IF_ERROR(SyncFile(unfinished));
+  if (std::rename(unfinished.c_str(), final_name.c_str()) == 0) return absl::OkStatus();
+  return SystemError(final_name, "cannot rename to it", errno);
+}
+
 }  // namespace
 
 std::string CheckpointName(int64_t step) { return absl::StrFormat("step-%08d", step); }
@@ -127,36 +152,22 @@ std::vector<ParameterCopy::StoredPart> ParameterCopy::parts() const {
 absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
                              const ParameterCopy& copy, absl::FunctionRef<void()> on_tensor) {
   const std::string final_name = JoinPath(folder, CheckpointName(state.step));
-  if (FileExists(final_name)) return absl::OkStatus();
-  if (!FileExists(folder)) {
-    return UserError(folder, "the folder is gone; somebody removed it during the run",
-                     "start the run again");
+  if (FileExists(final_name)) {
+    if (ReadCheckpoint(final_name).ok()) return absl::OkStatus();
+    RETURN_IF_ERROR(Remove(final_name));  // damaged: the run went on from one before it
   }
   const std::string unfinished =
       JoinPath(folder, absl::StrCat(kUnfinished, CheckpointName(state.step), "-", getpid()));
-  RETURN_IF_ERROR(MakeDirectories(unfinished));
+  const absl::Status status = FileExists(folder)
+                                  ? WriteInto(unfinished, final_name, state, copy, on_tensor)
+                                  : absl::NotFoundError("");
+  if (status.ok()) return SyncFile(folder);
   // Nothing is left of a checkpoint that could not be finished.
-  absl::Cleanup remove = [&] {
-    std::error_code error;
-    std::filesystem::remove_all(unfinished, error);
-  };
-
-  const std::string tensors = JoinPath(unfinished, kTensorFile);
-  RETURN_IF_ERROR(WriteTensors(tensors, copy, on_tensor));
-  Json json = {{"step", state.step},
-               {"tokens_per_pack", state.tokens_per_pack},
-               {"identity", state.identity},
-               {"best_step", state.best_step},
-               {"best_eval_loss", state.best_eval_loss},
-               {"evals_since_best", state.evals_since_best}};
-  ASSIGN_OR_RETURN(json[kTensorFile], HashFile(tensors));
-  RETURN_IF_ERROR(WriteFileAtomically(JoinPath(unfinished, kStateFile), json.dump(1) + "\n"));
-  RETURN_IF_ERROR(SyncFile(unfinished));
-  if (std::rename(unfinished.c_str(), final_name.c_str()) != 0) {
-    return SystemError(final_name, "cannot rename to it", errno);
-  }
-  std::move(remove).Cancel();
-  return SyncFile(folder);
+  std::error_code error;
+  std::filesystem::remove_all(unfinished, error);
+  if (FileExists(folder)) return status;
+  return UserError(folder, "the folder is gone; somebody removed it during the run",
+                   "start the run again");
 }
 
 absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint) {
@@ -227,10 +238,7 @@ absl::Status RotateCheckpoints(const std::string& folder, int64_t limit, int64_t
     if (!absl::EndsWith(checkpoints[i], CheckpointName(best_step)))
       doomed.push_back(checkpoints[i]);
   }
-  for (const std::string& path : doomed) {
-    std::filesystem::remove_all(path, error);
-    if (error) return SystemError(path, "cannot remove", error.value());
-  }
+  for (const std::string& path : doomed) RETURN_IF_ERROR(Remove(path));
   return absl::OkStatus();
 }
 

@@ -73,7 +73,7 @@ class ParameterCopy {
   std::vector<Buffer> buffers_;  // values first
 };
 
-// Writes folder/step-NNNNNNNN; where it is there already it is left alone. `folder` exists. The
+// Writes folder/step-NNNNNNNN; where it is there already, whole, it is left alone. The
 // copy is complete: values and moments. `on_tensor` is called after each tensor.
 absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
                              const ParameterCopy& copy, absl::FunctionRef<void()> on_tensor);

@@ -30,8 +30,12 @@ absl::Status CheckpointSaver::Save(const CheckpointState& state, int64_t best_st
 // Only what all ranks have alike is worth keeping.
 absl::Status CheckpointSaver::CompareValues(int64_t step) {
   const std::string hash = absl::StrCat(Hash64(copy_.values()));
-  return Annotate(world_.Agree({{"parameters", hash}}),
-                  absl::StrCat("step ", step, ": ranks have come apart"));
+  const absl::Status same = world_.Agree({{"parameters", hash}});
+  if (!absl::IsInvalidArgument(same)) return same;
+  const std::string difference(same.message().substr(0, same.message().find("\nHINT")));
+  return UserError(absl::StrCat("step ", step), absl::StrCat("ranks have come apart: ", difference),
+                   "the newest checkpoint is from before; if it happens again, the memory or the "
+                   "processor of the rank that differs is at fault");
 }
 
 absl::Status CheckpointSaver::Write(const CheckpointState& state, int64_t best_step) {

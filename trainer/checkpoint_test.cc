@@ -92,6 +92,30 @@ TEST_F(CheckpointTest, DamageIsNoticed) {
               HasSubstr("not a whole checkpoint"));
 }
 
+TEST_F(CheckpointTest, ADamagedOneIsWrittenAnewAWholeOneIsLeftAlone) {
+  const nn::FlatParameters parameters = Parameters(Specs());
+  CheckpointState state;
+  state.step = 1;
+  ASSERT_TRUE(Write(state, parameters).ok());
+  const std::string checkpoint = ListCheckpoints(Folder())[0];
+  const std::string path = checkpoint + "/state.safetensors";
+  const std::string whole = *ReadFile(path);
+  ASSERT_TRUE(WriteFileAtomically(path, "no tensors").ok());
+  ASSERT_TRUE(Write(state, parameters).ok());
+  EXPECT_TRUE(ReadCheckpoint(checkpoint).ok());
+  EXPECT_EQ(*ReadFile(path), whole);
+  const auto before = std::filesystem::last_write_time(checkpoint);
+  ASSERT_TRUE(Write(state, parameters).ok());
+  EXPECT_EQ(std::filesystem::last_write_time(checkpoint), before);
+}
+
+TEST_F(CheckpointTest, AFolderThatIsGoneIsSaid) {
+  std::filesystem::remove_all(Folder());
+  const nn::FlatParameters parameters = Parameters(Specs());
+  EXPECT_THAT(Write({}, parameters).message(), HasSubstr("the folder is gone"));
+  EXPECT_FALSE(FileExists(Folder()));
+}
+
 // A disk that fills up, by the limit of what this process may write to a file.
 TEST_F(CheckpointTest, WhatDoesNotFitLeavesNothingBehind) {
   const nn::FlatParameters parameters = Parameters({{"layer.0.lora_A", {100, 100}}});

@@ -6,6 +6,7 @@
 // A process is the parent that starts and watches over ranks, or one of the ranks.
 #include <gflags/gflags.h>
 #include <glog/logging.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -69,6 +70,7 @@ absl::StatusOr<int> Train(int argc, char** argv) {
 }  // namespace lockstep
 
 int main(int argc, char** argv) {
+  signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error of write(), as a full disk is
   FLAGS_logtostderr = true;
   google::InitGoogleLogging(argv[0]);
   google::InstallFailureFunction(+[] { _exit(lockstep::dist::kExitFatal); });
