@@ -28,7 +28,8 @@ Tiling TilingOf(int64_t m, int64_t n, int64_t k) {
     return ((size + parts - 1) / parts + step - 1) / step * step;
   };
   const int64_t row_parts = m <= 192 ? 1 : (m + 127) / 128;
-  int64_t column_parts = (n + 383) / 384;
+  // Whole rows where they are little work: the adapters' second product has a K of r alone.
+  int64_t column_parts = 128 * n * k <= kLittleWork ? 1 : (n + 383) / 384;
   while (row_parts * column_parts < kEnoughTiles && n > 2 * kColumnStep * column_parts &&
          m * n * k > kLittleWork * row_parts * column_parts) {
     column_parts *= 2;
