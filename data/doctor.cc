@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "base/status.h"
 #include "data/encode.h"
 
@@ -216,18 +217,20 @@ void DescribeOverlap(const AllCases& cases, const Dataset& validation, Diagnosis
                           "overlaps"});
 }
 
+constexpr absl::string_view kSkipped = "skipped: ";
+
 // A remark about a skipped document names its place: "skipped: [data.jsonl:17] …".
-std::optional<SourcePosition> PlaceIn(absl::string_view remark) {
-  const size_t begin = remark.find('[');
-  const size_t end = remark.find(']', begin);
-  if (begin == absl::string_view::npos || end == absl::string_view::npos) return std::nullopt;
-  const absl::string_view place = remark.substr(begin + 1, end - begin - 1);
-  const size_t colon = place.rfind(':');
-  int64_t line;
-  if (colon == absl::string_view::npos || !absl::SimpleAtoi(place.substr(colon + 1), &line)) {
-    return std::nullopt;
+std::optional<SourcePosition> PlaceIn(absl::string_view remark,
+                                      const std::vector<std::string>& files) {
+  for (const std::string& file : files) {
+    absl::string_view rest = remark;
+    if (!absl::ConsumePrefix(&rest, absl::StrCat(kSkipped, "[", file, ":"))) continue;
+    int64_t line;
+    if (absl::SimpleAtoi(rest.substr(0, rest.find_first_not_of("0123456789")), &line)) {
+      return SourcePosition{file, line};
+    }
   }
-  return SourcePosition{std::string(place.substr(0, colon)), line};
+  return std::nullopt;
 }
 
 void DescribeSkipped(const DoctorInput& input, Diagnosis& out) {
@@ -239,9 +242,11 @@ void DescribeSkipped(const DoctorInput& input, Diagnosis& out) {
                   "broken documents",
                   "repair them, or leave them out with --skip_bad_documents"};
   for (const std::string& remark : input.dataset->remarks()) {
-    const std::optional<SourcePosition> place = PlaceIn(remark);
+    const std::optional<SourcePosition> place = PlaceIn(remark, input.dataset->files());
     if (!place) continue;
-    if (finding.places.empty()) absl::StrAppend(&finding.message, ", e.g. ", remark);
+    if (finding.places.empty()) {
+      absl::StrAppend(&finding.message, ", e.g. ", absl::StripPrefix(remark, kSkipped));
+    }
     if (finding.places.size() < kMaxExamples) finding.places.push_back(*place);
   }
   out.findings.push_back(std::move(finding));

@@ -160,8 +160,8 @@ TEST_F(DoctorTest, SaysWhatTheLengthLimitDoes) {
 }
 
 TEST_F(DoctorTest, BrokenDocumentsAreErrorsUnlessTheyMayBeSkipped) {
-  const auto dataset =
-      Cached({Document({5, 6, kStop}, 1)}, {"skipped: [data.jsonl:7] no prompt", "skipped: [a]:b"});
+  const auto dataset = Cached({Document({5, 6, kStop}, 1)},
+                              {"skipped: [data.jsonl:7 messages[0]] no prompt", "skipped: [a]:b"});
   input_.dataset = dataset.get();
   const Finding warning = data::Examine(input_).findings.at(0);
   EXPECT_EQ(warning.code, "bad_document");
