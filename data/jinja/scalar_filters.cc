@@ -246,6 +246,7 @@ Filter FindScalarFilter(absl::string_view name) {
 Filter FindFilter(absl::string_view name) {
   if (const Filter filter = FindStringFilter(name)) return filter;
   if (const Filter filter = FindSequenceFilter(name)) return filter;
+  if (const Filter filter = FindSortingFilter(name)) return filter;
   return FindScalarFilter(name);
 }
 

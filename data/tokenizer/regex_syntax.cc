@@ -84,12 +84,9 @@ class Translator {
         ++at_;
         out_ += c;
         return absl::OkStatus();
-      default: {
-        const size_t begin = at_;
-        TakeCharacter();
-        Atom(std::string(pattern_.substr(begin, at_ - begin)));
+      default:
+        Atom(Utf8(TakeCharacter()));
         return absl::OkStatus();
-      }
     }
   }
 
