@@ -67,9 +67,12 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, absl::strin
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& directory) {
   const std::string path = JoinPath(directory, "config.json");
   if (!FileExists(path)) {
+    const bool adapter = FileExists(JoinPath(directory, "adapter_config.json"));
     return UserError(path, "no such file",
-                     "want a folder as Hugging Face lays it out: config.json, *.safetensors, "
-                     "tokenizer.json");
+                     adapter ? "this is a PEFT adapter's folder: name the base model here, and the "
+                               "adapter as such (--adapter, --init_adapter)"
+                             : "want a folder as Hugging Face lays it out: config.json, "
+                               "*.safetensors, tokenizer.json");
   }
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   ASSIGN_OR_RETURN(ModelConfig config, ParseModelConfig(text, path));

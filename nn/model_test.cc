@@ -1,6 +1,8 @@
 #include "nn/model.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "gmock/gmock.h"
 #include "nn/json.h"
 #include "nn/safetensors.h"
@@ -181,6 +183,151 @@ TEST(Model, LikelyCauses) {
       },
       First);
   EXPECT_THAT(ErrorOf({.directory = folder}), HasSubstr("tie_word_embeddings"));
+}
+
+struct RawTensor {
+  std::string name, dtype;
+  std::vector<int64_t> shape;
+};
+
+// The tensors of a tiny llama, edited: `edit` puts what becomes of one into `out`.
+std::string ErrorOfRaw(
+    const std::function<void(const RawTensor& in, std::vector<RawTensor>& out)>& edit) {
+  const std::string folder = FreshFolder("raw");
+  EXPECT_TRUE(WriteFileAtomically(folder + "/config.json", TinyConfig("llama").dump()).ok());
+  const ModelConfig config = *ReadModelConfig(folder);
+  std::vector<RawTensor> tensors;
+  for (const WeightSpec& spec : WeightsOf(config, ModulesOf(config))) {
+    edit({spec.name, "BF16", spec.shape}, tensors);
+  }
+  nlohmann::ordered_json header;
+  uint64_t end = 0;
+  for (const RawTensor& tensor : tensors) {
+    uint64_t bytes = *StoredBits(tensor.dtype) / 8;
+    for (const int64_t size : tensor.shape) bytes *= size;
+    header[tensor.name] = {
+        {"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {end, end + bytes}}};
+    end += bytes;
+  }
+  const std::string text = header.dump();
+  const uint64_t length = text.size();
+  const std::string prefix(reinterpret_cast<const char*>(&length), 8);
+  EXPECT_TRUE(WriteFileAtomically(folder + "/model.safetensors",
+                                  absl::StrCat(prefix, text, std::string(end, '\0')))
+                  .ok());
+  return ErrorOf({.directory = folder});
+}
+
+// Files as the quantizers lay them out, with config.json's quantization_config taken away.
+TEST(Model, QuantizedFilesAreNamedSo) {
+  using Out = std::vector<RawTensor>;
+  const auto quantize = [](const std::function<void(const RawTensor& in, Out& out)>& linear) {
+    return ErrorOfRaw([&](const RawTensor& in, Out& out) {
+      if (absl::StrContains(in.name, "_proj.")) {
+        linear(in, out);
+      } else {
+        out.push_back(in);
+      }
+    });
+  };
+  const auto path = [](const RawTensor& in) { return in.name.substr(0, in.name.size() - 7); };
+  const std::vector<std::function<void(const RawTensor& in, Out& out)>> layouts = {
+      // bitsandbytes, nf4
+      [](const RawTensor& in, Out& out) {
+        const int64_t numel = in.shape[0] * in.shape[1];
+        out.push_back({in.name, "U8", {numel / 2, 1}});
+        out.push_back({in.name + ".absmax", "F32", {numel / 64}});
+        out.push_back({in.name + ".quant_map", "F32", {16}});
+        out.push_back({in.name + ".quant_state.bitsandbytes__nf4", "U8", {80}});
+      },
+      // bitsandbytes, int8
+      [&](const RawTensor& in, Out& out) {
+        out.push_back({in.name, "I8", in.shape});
+        out.push_back({path(in) + ".SCB", "F32", {in.shape[0]}});
+      },
+      // GPTQ
+      [&](const RawTensor& in, Out& out) {
+        out.push_back({path(in) + ".qweight", "I32", {in.shape[1] / 8, in.shape[0]}});
+        out.push_back({path(in) + ".qzeros", "I32", {1, in.shape[0] / 8}});
+        out.push_back({path(in) + ".scales", "F16", {1, in.shape[0]}});
+        out.push_back({path(in) + ".g_idx", "I32", {in.shape[1]}});
+      },
+      // AWQ
+      [&](const RawTensor& in, Out& out) {
+        out.push_back({path(in) + ".qweight", "I32", {in.shape[1], in.shape[0] / 8}});
+        out.push_back({path(in) + ".qzeros", "I32", {1, in.shape[0] / 8}});
+        out.push_back({path(in) + ".scales", "F16", {1, in.shape[0]}});
+      },
+      // fp8
+      [&](const RawTensor& in, Out& out) {
+        out.push_back({in.name, "F8_E4M3", in.shape});
+        out.push_back({in.name + "_scale_inv", "F32", {1, 1}});
+      },
+      // mxfp4
+      [&](const RawTensor& in, Out& out) {
+        out.push_back({path(in) + "_blocks", "U8", {in.shape[0], in.shape[1] / 32, 16}});
+        out.push_back({path(in) + "_scales", "U8", {in.shape[0], in.shape[1] / 32}});
+      }};
+  for (const auto& layout : layouts) EXPECT_THAT(quantize(layout), HasSubstr("quantized"));
+}
+
+TEST(Model, OtherModelsFilesAreNamedSo) {
+  using Out = std::vector<RawTensor>;
+  EXPECT_THAT(ErrorOfRaw([](const RawTensor& in, Out& out) {
+                out.push_back({absl::StrCat("language_model.", in.name), in.dtype, in.shape});
+                if (out.size() == 1) out.push_back({"vision_tower.patch.weight", "BF16", {4, 4}});
+              }),
+              HasSubstr("multimodal"));
+  EXPECT_THAT(ErrorOfRaw([](const RawTensor& in, Out& out) {
+                if (!absl::StrContains(in.name, ".mlp.")) return out.push_back(in);
+                out.push_back({absl::StrReplaceAll(in.name, {{".mlp.", ".mlp.experts.0."}}),
+                               in.dtype, in.shape});
+              }),
+              HasSubstr("mixture of experts"));
+  EXPECT_THAT(ErrorOfRaw([](const RawTensor& in, Out& out) {
+                out.push_back(in);
+                if (in.shape.size() == 2 && absl::StrContains(in.name, "o_proj")) {
+                  out.back().shape[0] *= 2;
+                }
+              }),
+              HasSubstr("another size"));
+  EXPECT_THAT(ErrorOfRaw([](const RawTensor& in, Out& out) {
+                if (!absl::StrContains(in.name, "layers.1.")) out.push_back(in);
+              }),
+              HasSubstr("incomplete"));
+  const std::string adapter = FreshFolder("adapter_as_model");
+  ASSERT_TRUE(WriteFileAtomically(adapter + "/adapter_config.json", "{}").ok());
+  EXPECT_THAT(ErrorOf({.directory = adapter}), HasSubstr("adapter's folder"));
+}
+
+// Every family's files under every other family's config: another family, or a model that loads
+// because its tensors have the same names and shapes.
+TEST(Model, FilesOfAnotherFamily) {
+  const std::vector<const char*> families = {"llama", "mistral", "qwen2",      "qwen3",
+                                             "phi3",  "gemma2",  "gemma3_text"};
+  const auto config_of = [](const char* family) {
+    nlohmann::json config = TinyConfig(family);
+    config["sliding_window"] = 8;
+    if (config["model_type"] == "llama") config.erase("sliding_window");
+    return config;
+  };
+  for (const char* stored : families) {
+    const std::string folder = MakeModel("family", config_of(stored));
+    for (const char* read : families) {
+      ASSERT_TRUE(WriteFileAtomically(folder + "/config.json", config_of(read).dump()).ok());
+      const auto model = Model::Load(kernels::CpuContext(), {.directory = folder});
+      if (model.ok()) {
+        const auto is_llama = [](const std::string& name) {
+          return name == "llama" || name == "mistral";
+        };
+        EXPECT_TRUE(std::string(stored) == read || (is_llama(stored) && is_llama(read)))
+            << stored << " read as " << read;
+      } else {
+        EXPECT_THAT(std::string(model.status().message()), HasSubstr("another family"))
+            << stored << " read as " << read;
+      }
+    }
+  }
 }
 
 TEST(Model, TiedModelsAcceptTheDuplicate) {

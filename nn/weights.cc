@@ -92,6 +92,10 @@ bool IsWithoutInfluence(const std::string& name) {
          absl::EndsWith(name, ".self_attn.attention_mask") || absl::EndsWith(name, "masked_bias");
 }
 
+constexpr const char* kQuantizedNames[] = {".qweight",       ".scales",     ".quant_state",
+                                           ".absmax",        ".SCB",        ".weight_scale",
+                                           ".weight_packed", "proj_blocks", "proj_scales"};
+
 std::string LikelyCause(const std::vector<std::string>& missing,
                         const std::vector<std::string>& surplus,
                         const std::vector<std::string>& misshapen,
@@ -100,8 +104,10 @@ std::string LikelyCause(const std::vector<std::string>& missing,
     return std::any_of(names.begin(), names.end(),
                        [&](const std::string& name) { return absl::StrContains(name, part); });
   };
-  if (!unreadable.empty() || any(surplus, "qweight") || any(surplus, ".scales") ||
-      any(surplus, "quant_state") || any(surplus, "weight_scale") || any(surplus, "absmax")) {
+  // GPTQ and AWQ, bitsandbytes in 4 and 8 bits, fp8, compressed-tensors, mxfp4.
+  const bool quantized = std::any_of(std::begin(kQuantizedNames), std::end(kQuantizedNames),
+                                     [&](const char* part) { return any(surplus, part); });
+  if (!unreadable.empty() || quantized) {
     return "this is a quantized file: take the model's 16-bit files";
   }
   if (missing.size() == 1 && missing[0] == "lm_head.weight") {
@@ -113,7 +119,8 @@ std::string LikelyCause(const std::vector<std::string>& missing,
   }
   if (any(surplus, "experts")) return "this is a mixture of experts, which is not supported";
   if (any(missing, "qkv_proj") || any(surplus, "qkv_proj") || any(surplus, "_norm.weight") ||
-      any(missing, "_norm.weight") || any(surplus, ".bias")) {
+      any(missing, "_norm.weight") || any(surplus, "feedforward_layernorm") ||
+      any(missing, "feedforward_layernorm") || any(surplus, ".bias") || any(missing, ".bias")) {
     return "model_type in config.json seems to be another family's than the files'";
   }
   if (!misshapen.empty()) return "config.json belongs to a model of another size";

@@ -186,7 +186,7 @@ def randomize(model, generator):
             elif "embed_tokens" in name:
                 value = noise * (0.3 if "gemma" in model.config.model_type else 1)
             else:
-                value = 1.3 * noise / math.sqrt(p.shape[1])
+                value = 0.8 * noise / math.sqrt(p.shape[1])
             p.copy_(value)
 
 
@@ -255,7 +255,7 @@ def write_case(out, family, seed):
         for name, p in peft.named_parameters():
             noise = torch.randn(p.shape, generator=generator, dtype=torch.float32)
             if "lora_A" in name or "lora_B" in name or "lora_embedding" in name:
-                p.copy_((noise * 0.4 / math.sqrt(p.shape[1])).float())
+                p.copy_((noise * 0.2 / math.sqrt(p.shape[1])).float())
             elif "lora_magnitude" in name:
                 p.copy_((p * (1 + 0.2 * noise)).float())
             elif "modules_to_save" in name:
