@@ -29,7 +29,10 @@ def _compile(ctx, src, context):
     # These two make the object's bytes independent of the folder it was built in.
     args.add_all(["--objdir-as-tempdir", "-Xcudafe=--orig_src_path_name=" + src.path])
     for arch in ctx.attr._archs[Setting].value.split(","):
-        args.add("-gencode=arch=compute_%s,code=sm_%s" % (arch, arch))
+        # "90a": machine code for that one; "90ptx": PTX, which drivers of later GPUs translate.
+        name = arch.replace("ptx", "")
+        code = "compute_" if arch.endswith("ptx") else "sm_"
+        args.add("-gencode=arch=compute_%s,code=%s%s" % (name, code, name))
     args.add_all(context.defines, format_each = "-D%s")
     args.add_all(depset(transitive = [context.quote_includes, context.includes]), before_each = "-I")
     args.add_all(context.system_includes, before_each = "-isystem")

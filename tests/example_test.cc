@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -39,6 +40,14 @@ TEST(ExampleTest, HalvesTheValidationLossAndSaysWhatItLearned) {
   ASSERT_TRUE(history.ok()) << history.status();
   ASSERT_GE(history->evals.size(), 2u);
   EXPECT_LT(history->evals.back().eval_loss, 0.5 * history->evals.front().eval_loss);
+
+  // The memory plan, made before weights were loaded, is what the run needed.
+  const auto run = nlohmann::json::parse(ReadFile(folder + "/run.json").value_or("{}"));
+  const auto& memory = run.at("memory");
+  EXPECT_EQ(memory.at("gradient_checkpointing"), "none");
+  const double planned = memory.at("planned_bytes"), peak = memory.at("peak_bytes");
+  EXPECT_GT(peak, 0);
+  EXPECT_NEAR(planned / peak, 1, 0.02);
 }
 
 }  // namespace
