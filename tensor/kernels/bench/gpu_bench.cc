@@ -3,11 +3,10 @@
 //   bazel run //tools:bench -- --kernels=gpu
 // Passes over memory: GB/s of what they must read and write, and the share of a device copy's rate,
 // measured here. Products and attention: TFLOP/s, of what causality leaves. A figure is of a row
-// of launches that fills a few milliseconds; in a step the GPU's clock may be lower.
-
-#include <cuda_runtime_api.h>
+// of launches that fills some 10 ms; in a step the GPU's clock may be lower.
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -17,7 +16,6 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "base/check.h"
 #include "benchmark/benchmark.h"
 #include "tensor/half.h"
 #include "tensor/kernels/adamw.h"
@@ -103,33 +101,22 @@ Tensor Indices(int64_t n, int64_t below) {
 
 // Seconds that `count` passes take, one behind the other.
 double Seconds(const std::function<void()>& pass, int count) {
-  static cudaEvent_t begin = nullptr, end = nullptr;
-  if (begin == nullptr) {
-    CHECK_EQ(cudaEventCreate(&begin), cudaSuccess);
-    CHECK_EQ(cudaEventCreate(&end), cudaSuccess);
-  }
-  const auto stream = static_cast<cudaStream_t>(OnGpu().handle);
-  CHECK_EQ(cudaEventRecord(begin, stream), cudaSuccess);
+  Synchronize(OnGpu());
+  const auto begin = std::chrono::steady_clock::now();
   for (int i = 0; i < count; ++i) pass();
-  CHECK_EQ(cudaEventRecord(end, stream), cudaSuccess);
-  CHECK_EQ(cudaEventSynchronize(end), cudaSuccess);
-  float ms = 0;
-  CHECK_EQ(cudaEventElapsedTime(&ms, begin, end), cudaSuccess);
-  return ms * 1e-3;
+  Synchronize(OnGpu());
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 // Bytes that a device copy reads and writes in a second.
 double CopyRate() {
   static const double rate = [] {
-    constexpr int64_t kBytes = int64_t{1} << 30;
-    const Tensor from = Random(DType::kBF16, {kBytes / 2}), to = Empty(DType::kBF16, {kBytes / 2});
-    const auto copy = [&] {
-      cudaMemcpyAsync(to.Mutable("bench").data, from.view().data, kBytes, cudaMemcpyDeviceToDevice,
-                      static_cast<cudaStream_t>(OnGpu().handle));
-    };
+    constexpr int64_t kNumel = int64_t{1} << 29;
+    const Tensor from = Random(DType::kBF16, {kNumel}), to = Empty(DType::kBF16, {kNumel});
+    const auto copy = [&] { Cast(OnGpu(), from, to); };
     Seconds(copy, 3);
-    constexpr int kCount = 10;
-    return kCount * 2.0 * kBytes / Seconds(copy, kCount);
+    constexpr int kCount = 20;
+    return kCount * 2.0 * sizeof(uint16_t) * kNumel / Seconds(copy, kCount);
   }();
   return rate;
 }
@@ -149,7 +136,7 @@ void Register(const std::string& what, Work work, double amount,
         const double copy = CopyRate();
         const std::function<void()> pass = make();
         const double once = Seconds(pass, 3) / 3;
-        const int count = std::clamp(static_cast<int>(5e-3 / once), 1, 100);
+        const int count = std::clamp(static_cast<int>(1e-2 / once), 1, 500);
         Seconds(pass, count);
         for (auto _ : state) state.SetIterationTime(Seconds(pass, count) / count);
         const auto rate = [&](double per_pass) {
