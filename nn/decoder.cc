@@ -9,11 +9,12 @@
 #include "autograd/ops/dora.h"
 #include "autograd/ops/embedding.h"
 #include "autograd/ops/embedding_lora.h"
-#include "autograd/ops/gated_mlp.h"
 #include "autograd/ops/glu.h"
 #include "autograd/ops/head_norm.h"
 #include "autograd/ops/linear_lora.h"
-#include "autograd/ops/rms_norm.h"
+#include "autograd/ops/normed_linear.h"
+#include "autograd/ops/normed_mlp.h"
+#include "autograd/ops/pending_shares.h"
 #include "autograd/ops/rope.h"
 #include "base/check.h"
 #include "nn/rope.h"
@@ -22,16 +23,27 @@
 namespace lockstep::nn {
 namespace {
 
+using autograd::LoraLayer;
+using autograd::NormedResult;
+using autograd::PendingShares;
+using autograd::ResidualInput;
 using autograd::Tape;
 using autograd::Variable;
+
+// What half a layer leaves: the residual stream, and the branch that joins it next, which may lack
+// LoRA's shares.
+struct HalfLayer {
+  Variable stream, branch;
+  PendingShares pending;
+};
 
 // One pack's way through the decoder: what all layers share. A layer's segment may run again in
 // backward, when Hidden has long returned: segments hold it by shared_ptr.
 class Pass : public std::enable_shared_from_this<Pass> {
  public:
   Pass(const ModelConfig& config, const DecoderWeights& weights, const Context& context,
-       const PackedTokens& pack, const ForwardOptions& options)
-      : config_(config), options_(options) {
+       DType dtype, const PackedTokens& pack, const ForwardOptions& options)
+      : config_(config), options_(options), dtype_(dtype) {
     layout_ = {config.num_heads, config.num_kv_heads, config.head_dim};
     norm_.eps = config.rms_norm_eps;
     norm_.form = config.norm_adds_one ? autograd::NormForm::kGemma : autograd::NormForm::kLlama;
@@ -52,8 +64,10 @@ class Pass : public std::enable_shared_from_this<Pass> {
     }
   }
 
-  Variable Attention(Tape& tape, int index, const LayerWeights& layer, const Variable& h) const {
-    Variable qkv = Linear(tape, layer.qkv, h);
+  HalfLayer Attention(Tape& tape, int index, const LayerWeights& layer,
+                      const ResidualInput& in) const {
+    const NormedResult normed = NormedLinear(tape, layer.qkv, in);
+    Variable qkv = normed.y;
     if (config_.qk_norm) {
       qkv = autograd::HeadNorm(tape, qkv, layer.q_norm, layer.k_norm, layout_, norm_);
     }
@@ -65,44 +79,69 @@ class Pass : public std::enable_shared_from_this<Pass> {
     const Variable mixed = options_.cache == nullptr
                                ? autograd::Attention(tape, qkv, layout_, queries_, attention)
                                : Cached(tape, index, qkv, attention);
-    return Linear(tape, layer.o, mixed);
+    HalfLayer out = {normed.sum, {}, {}};
+    out.branch = Linear(tape, layer.o, mixed,
+                        LeavesShares(layer.o, layer.post_attention_norm) ? &out.pending : nullptr);
+    return out;
   }
 
-  Variable Mlp(Tape& tape, const LayerWeights& layer, const Variable& h) const {
+  HalfLayer Mlp(Tape& tape, const LayerWeights& layer, const ResidualInput& in) const {
     const auto activation = config_.activation == Activation::kSilu
                                 ? autograd::GluActivation::kSilu
                                 : autograd::GluActivation::kGeluTanh;
     if (dropout_.p == 0 && layer.gate_up.magnitudes.empty() && layer.down.magnitudes.empty()) {
-      const autograd::LoraLayer wide = LoraOf(layer.gate_up), down = LoraOf(layer.down);
-      if (autograd::GatedMlpTakes(h.value().dtype(), wide, down)) {
-        return autograd::GatedMlp(tape, h, wide, down, activation);
+      const LoraLayer wide = LoraOf(layer.gate_up), down = LoraOf(layer.down);
+      if (autograd::NormedMlpTakes(dtype_, wide, down)) {
+        PendingShares pending;
+        const bool leave = LeavesShares(layer.down, layer.post_mlp_norm);
+        const NormedResult result =
+            autograd::NormedMlp(tape, in, wide, down, activation, leave ? &pending : nullptr);
+        return {result.sum, result.y, pending};
       }
     }
-    const Variable gate_up = Linear(tape, layer.gate_up, h);
+    const NormedResult wide = NormedLinear(tape, layer.gate_up, in);
     const auto activate = [pass = shared_from_this(), &layer, activation](
                               Tape& t, absl::Span<const Variable> in) {
       const Variable product = autograd::Glu(t, in[0], activation);
       return std::vector<Variable>{pass->Linear(t, layer.down, product)};
     };
-    if (options_.checkpointing != Checkpointing::kCheap) return activate(tape, {gate_up})[0];
-    return tape.Checkpoint("mlp", {gate_up}, activate)[0];
+    const std::vector<Variable> branch = options_.checkpointing == Checkpointing::kCheap
+                                             ? tape.Checkpoint("mlp", {wide.y}, activate)
+                                             : activate(tape, {wide.y});
+    return {wide.sum, branch[0], {}};
   }
 
   const autograd::RmsNormOptions& norm() const { return norm_; }
 
  private:
-  static autograd::LoraLayer LoraOf(const LinearWeights& linear) {
-    return {linear.weight, linear.bias, linear.adapters};
+  // What the products alone compute: with DoRA the bias comes behind its scaling.
+  static LoraLayer LoraOf(const LinearWeights& linear) {
+    return {linear.weight, linear.magnitudes.empty() ? linear.bias : Variable(), linear.adapters};
   }
 
-  Variable Linear(Tape& tape, const LinearWeights& linear, const Variable& x) const {
-    if (linear.magnitudes.empty()) {
-      return autograd::LinearLora(tape, x, linear.weight, linear.bias, linear.adapters, dropout_);
-    }
+  // Whether the norm behind this layer, whose output joins the residual stream, adds LoRA's shares.
+  bool LeavesShares(const LinearWeights& linear, const Variable& post_norm) const {
+    return linear.magnitudes.empty() &&
+           autograd::AddRmsNormTakesShares(dtype_, LoraOf(linear), post_norm);
+  }
+
+  Variable Linear(Tape& tape, const LinearWeights& linear, const Variable& x,
+                  PendingShares* left = nullptr) const {
+    const LoraLayer layer = LoraOf(linear);
     const Variable y =
-        autograd::LinearLora(tape, x, linear.weight, Variable(), linear.adapters, dropout_);
+        autograd::LinearLora(tape, x, layer.w, layer.bias, layer.adapters, dropout_, left);
+    if (linear.magnitudes.empty()) return y;
     return autograd::Dora(tape, y, linear.weight, linear.bias, linear.adapters, linear.magnitudes,
                           x, dropout_);
+  }
+
+  NormedResult NormedLinear(Tape& tape, const LinearWeights& linear,
+                            const ResidualInput& in) const {
+    if (linear.magnitudes.empty()) {
+      return autograd::NormedLinear(tape, in, LoraOf(linear), dropout_);
+    }
+    const autograd::AddRmsNormResult x = autograd::AddRmsNorm(tape, in);  // DoRA reads it as well
+    return {x.sum, Linear(tape, linear, x.normed)};
   }
 
   Variable Cached(Tape& tape, int index, const Variable& qkv,
@@ -119,6 +158,7 @@ class Pass : public std::enable_shared_from_this<Pass> {
 
   const ModelConfig& config_;  // the decoder's, which outlives its tapes
   const ForwardOptions options_;
+  const DType dtype_;  // of activations
   autograd::QkvLayout layout_;
   autograd::RmsNormOptions norm_;
   autograd::LoraDropout dropout_;
@@ -145,42 +185,43 @@ Decoder::Decoder(ModelConfig config, DecoderWeights weights, DType compute_dtype
 
 Variable Decoder::Hidden(Tape& tape, const PackedTokens& pack,
                          const ForwardOptions& options) const {
-  const auto pass = std::make_shared<const Pass>(config_, weights_, tape.context(), pack, options);
+  const auto pass = std::make_shared<const Pass>(config_, weights_, tape.context(), compute_dtype_,
+                                                 pack, options);
   const double scale = EmbeddingScale(config_.embedding_scale, compute_dtype_);
   const int64_t padding = config_.pad_token_id < config_.vocab_size ? config_.pad_token_id : -1;
-  Variable residual =
+  HalfLayer last;
+  last.stream =
       autograd::Embedding(tape, pack.input_ids, weights_.embedding, compute_dtype_, scale, padding);
   if (weights_.embedding_lora.has_value()) {
     const autograd::LoraAdapter& lora = *weights_.embedding_lora;
-    residual = autograd::EmbeddingLora(tape, pack.input_ids, residual, lora.a, lora.b,
-                                       {.scale = lora.scale * scale, .padding_idx = padding});
+    last.stream = autograd::EmbeddingLora(tape, pack.input_ids, last.stream, lora.a, lora.b,
+                                          {.scale = lora.scale * scale, .padding_idx = padding});
   }
-  // What the layer before adds to the residual stream: (branch, its own norm).
-  Variable branch, branch_norm;
+  Variable branch_norm;  // of last.branch
   for (int i = 0; i < static_cast<int>(weights_.layers.size()); ++i) {
     const LayerWeights& layer = weights_.layers[i];
-    const auto run = [this, pass, i, &layer, branch_norm](Tape& t, absl::Span<const Variable> in) {
-      autograd::AddRmsNormResult x =
-          i == 0
-              ? autograd::AddRmsNormResult{in[0], autograd::RmsNorm(t, in[0], layer.input_norm,
-                                                                    pass->norm())}
-              : autograd::AddRmsNorm(t, in[0], in[1], branch_norm, layer.input_norm, pass->norm());
-      const Variable attention = pass->Attention(t, i, layer, x.normed);
-      x = autograd::AddRmsNorm(t, x.sum, attention, layer.post_attention_norm, layer.pre_mlp_norm,
-                               pass->norm());
-      return std::vector<Variable>{x.sum, pass->Mlp(t, layer, x.normed)};
+    // A segment hands out variables; what is pending of its branch goes beside them.
+    const auto left = std::make_shared<PendingShares>();
+    const auto run = [pass, i, &layer, branch_norm, pending = last.pending, left](
+                         Tape& t, absl::Span<const Variable> in) {
+      HalfLayer x = pass->Attention(
+          t, i, layer, {in[0], in[1], pending, branch_norm, layer.input_norm, pass->norm()});
+      x = pass->Mlp(t, layer,
+                    {x.stream, x.branch, x.pending, layer.post_attention_norm, layer.pre_mlp_norm,
+                     pass->norm()});
+      *left = x.pending;
+      return std::vector<Variable>{x.stream, x.branch};
     };
-    std::vector<Variable> inputs = {residual};
-    if (i > 0) inputs.push_back(branch);
+    const std::vector<Variable> inputs = {last.stream, last.branch};
     const std::vector<Variable> outputs = options.checkpointing == Checkpointing::kLayer
                                               ? tape.Checkpoint("layer", inputs, run)
                                               : run(tape, inputs);
-    residual = outputs[0];
-    branch = outputs[1];
+    last = {outputs[0], outputs[1], *left};
     branch_norm = layer.post_mlp_norm;
   }
   if (options.cache != nullptr) options.cache->Advance(pack.num_tokens());
-  return autograd::AddRmsNorm(tape, residual, branch, branch_norm, weights_.norm, pass->norm())
+  return autograd::AddRmsNorm(tape, {last.stream, last.branch, last.pending, branch_norm,
+                                     weights_.norm, pass->norm()})
       .normed;
 }
 

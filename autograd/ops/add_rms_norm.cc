@@ -8,58 +8,88 @@
 namespace lockstep::autograd {
 namespace {
 
-enum Input { kResidual, kBranch, kPostWeight, kWeight };
-enum Output { kSum, kNormed };
-enum Saved { kSavedSum, kRstd, kSavedBranch, kPostRstd };
+using kernels::LoraShare;
 
-// The gradient of sum: what the stream brings, and what comes through the norm of the sum.
-Tensor GradientOfSum(Gradients& g, const RmsNormOptions& options) {
-  const Tensor stream = g.TakeOutput(kSum), dy = g.TakeOutput(kNormed);
-  if (!dy.defined()) return stream;
-  const Tensor dsum = stream.defined() && stream.unique() ? stream
-                      : dy.unique()                       ? dy
-                                                          : g.NewLike(kResidual);
-  BackwardOfRmsNorm(g, kWeight, dy, g.saved(kSavedSum), g.saved(kRstd), options, stream, dsum);
-  return dsum;
+View ViewOf(const Variable& variable) {
+  return variable.defined() ? variable.value().view() : View{};
 }
 
 }  // namespace
 
-AddRmsNormResult AddRmsNorm(Tape& tape, const Variable& residual, const Variable& branch,
-                            const Variable& post_weight, const Variable& weight,
-                            const RmsNormOptions& options) {
+bool AddRmsNormTakesShares(DType dtype, const LoraLayer& layer, const Variable& post_weight) {
+  const int64_t width = layer.w.value().dim(0);
+  return !post_weight.defined() && kernels::AddRmsNormTakes(dtype, width) &&
+         IsOneShare(layer, 0, width);
+}
+
+ResidualHead::ResidualHead(Tape& tape, const ResidualInput& in, absl::Span<const Variable> more)
+    : gradient_{in.options, in.branch.defined(), in.post_weight.defined()},
+      inputs_{in.residual, in.branch, in.post_weight, in.weight},
+      saved_(kNumSaved) {
+  inputs_.insert(inputs_.end(), more.begin(), more.end());
   const Context& context = tape.context();
-  const Tensor& in = residual.value();
-  CHECK_EQ(in.rank(), 2) << "[add_rms_norm] residual: want [T, C], got " << Describe(in);
-  const bool post = post_weight.defined();
-  const auto like = [&] {
-    return Tensor::Empty(*context.allocator, in.dtype(), {in.dim(0), in.dim(1)});
+  const Tensor& residual = in.residual.value();
+  CHECK_EQ(residual.rank(), 2) << "[add_rms_norm] residual: want [T, C], got "
+                               << Describe(residual);
+  const int64_t tokens = residual.dim(0), width = residual.dim(1);
+  const auto empty = [&] {
+    return Tensor::Empty(*context.allocator, residual.dtype(), {tokens, width});
   };
-  const Tensor sum = like(), normed = like();
-  Tensor rstd, post_rstd;
-  if (tape.WouldRecord({residual, branch, post_weight, weight})) {
-    rstd = NewRstd(*context.allocator, in.dtype(), {in.dim(0)});
-    if (post) post_rstd = NewRstd(*context.allocator, in.dtype(), {in.dim(0)});
+  if (tape.WouldRecord(inputs_)) {
+    saved_[kRstd] = NewRstd(*context.allocator, residual.dtype(), {tokens});
+    if (gradient_.post) saved_[kPostRstd] = NewRstd(*context.allocator, residual.dtype(), {tokens});
   }
-  kernels::AddRmsNorm(context.stream, in, branch.value(),
-                      post ? post_weight.value().view() : View{}, weight.value(), options, sum,
-                      normed, rstd, post_rstd);
-  std::vector<Tensor> saved = {sum, rstd};
-  if (post) saved.insert(saved.end(), {branch.value(), post_rstd});
-  const std::vector<Variable> outputs =
-      tape.Record("add_rms_norm", {residual, branch, post_weight, weight}, {sum, normed}, saved,
-                  [options, post](Gradients& g) {
-                    const Tensor dsum = GradientOfSum(g, options);
-                    Tensor dbranch = dsum;
-                    if (post) {
-                      dbranch = g.NewLike(kBranch);
-                      BackwardOfRmsNorm(g, kPostWeight, dsum, g.saved(kSavedBranch),
-                                        g.saved(kPostRstd), options, View{}, dbranch);
-                    }
-                    g.Add(kResidual, dsum);
-                    g.Add(kBranch, std::move(dbranch));
-                  });
-  return {outputs[kSum], outputs[kNormed]};
+  if (gradient_.post) saved_[kSavedBranch] = in.branch.value();
+  normed_ = empty();
+  if (!in.branch.defined()) {
+    saved_[kSum] = residual;
+    kernels::RmsNorm(context.stream, residual, in.weight.value(), in.options, normed_,
+                     saved_[kRstd]);
+    return;
+  }
+  saved_[kSum] = empty();
+  const LoraShare share = in.pending.defined() ? in.pending.Of(0, width) : LoraShare{};
+  kernels::AddRmsNorm(context.stream, residual, in.branch.value(), share, ViewOf(in.post_weight),
+                      in.weight.value(), in.options, saved_[kSum], normed_, saved_[kRstd],
+                      saved_[kPostRstd]);
+}
+
+Tensor ResidualHead::Gradient::Normed(const Gradients& g) const {
+  const Tensor& sum = g.saved(kSum);
+  const Tensor normed = g.New(sum.dtype(), {sum.dim(0), sum.dim(1)});
+  kernels::RmsNormAgain(g.context().stream, sum, g.input(kWeight), g.saved(kRstd), options, normed);
+  return normed;
+}
+
+void ResidualHead::Gradient::Backward(Gradients& g, Tensor dnormed) const {
+  const Tensor stream = g.TakeOutput(0);
+  const bool in_place = stream.defined() && stream.unique();
+  Tensor dsum = in_place || !dnormed.defined() ? stream
+                : dnormed.unique()             ? dnormed
+                                               : g.NewLike(kResidual);
+  if (dnormed.defined()) {
+    BackwardOfRmsNorm(g, kWeight, dnormed, g.saved(kSum), g.saved(kRstd), options, stream, dsum);
+  }
+  if (!has_branch) {
+    g.Add(kResidual, std::move(dsum));
+    return;
+  }
+  Tensor dbranch = dsum;
+  if (post) {
+    dbranch = g.NewLike(kBranch);
+    BackwardOfRmsNorm(g, kPostWeight, dsum, g.saved(kSavedBranch), g.saved(kPostRstd), options,
+                      View{}, dbranch);
+  }
+  g.Add(kResidual, std::move(dsum));
+  g.Add(kBranch, std::move(dbranch));
+}
+
+AddRmsNormResult AddRmsNorm(Tape& tape, const ResidualInput& in) {
+  const ResidualHead head(tape, in, {});
+  const std::vector<Variable> outputs = tape.Record(
+      "add_rms_norm", head.inputs(), {head.sum(), head.normed()}, head.saved(),
+      [gradient = head.gradient()](Gradients& g) { gradient.Backward(g, g.TakeOutput(1)); });
+  return {outputs[0], outputs[1]};
 }
 
 }  // namespace lockstep::autograd

@@ -21,7 +21,7 @@ CheckedFunction TwoBlocks(NormForm form, bool post) {
     const RmsNormOptions options = {.eps = 1e-5, .form = form};
     const Variable post_weight = post ? in[2] : Variable();
     const auto block = [&](const Variable& residual, const Variable& branch) {
-      return AddRmsNorm(tape, residual, branch, post_weight, in[3], options);
+      return AddRmsNorm(tape, {residual, branch, {}, post_weight, in[3], options});
     };
     const AddRmsNormResult first = block(in[0], in[1]);
     const AddRmsNormResult second = block(first.sum, first.normed);
@@ -42,12 +42,20 @@ TEST(AddRmsNormTest, Differentiates) {
 TEST(AddRmsNormTest, DifferentiatesWhereOneOutputIsNotUsed) {
   for (const int used : {0, 1}) {
     const CheckedFunction f = [&](Tape& tape, absl::Span<const Variable> in) {
-      const AddRmsNormResult r = AddRmsNorm(tape, in[0], in[1], Variable(), in[3], {});
+      const AddRmsNormResult r = AddRmsNorm(tape, {in[0], in[1], {}, Variable(), in[3], {}});
       return std::vector<Variable>{used == 0 ? r.sum : r.normed};
     };
     GradCheck("one output", Inputs(1.0), f,
               {.as_leaves = {}, .frozen = {false, false, true, true}});
   }
+}
+
+TEST(AddRmsNormTest, WithoutABranchTheStreamIsNormed) {
+  const CheckedFunction f = [&](Tape& tape, absl::Span<const Variable> in) {
+    const AddRmsNormResult r = AddRmsNorm(tape, {in[0], Variable(), {}, Variable(), in[3], {}});
+    return std::vector<Variable>{r.sum, r.normed};
+  };
+  GradCheck("stream", Inputs(1.0), f, {.as_leaves = {}, .frozen = {false, true, true, true}});
 }
 
 TEST(AddRmsNormTest, ACheckpointedSegmentGivesTheSameGradients) {

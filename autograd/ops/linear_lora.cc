@@ -4,18 +4,25 @@
 #include <vector>
 
 #include "autograd/ops/lora_product.h"
+#include "autograd/ops/pending_shares.h"
 
 namespace lockstep::autograd {
 
 Variable LinearLora(Tape& tape, const Variable& x, const Variable& w, const Variable& bias,
-                    absl::Span<const LoraAdapter> adapters, const LoraDropout& dropout) {
+                    absl::Span<const LoraAdapter> adapters, const LoraDropout& dropout,
+                    PendingShares* left) {
   const Context& context = tape.context();
   const LoraLinear layer(w, bias, adapters, dropout);
   const int64_t tokens = x.value().dim(0);
   const DType dtype = x.value().dtype();
   const Tensor y = Tensor::Empty(*context.allocator, dtype, {tokens, layer.outputs()});
   const Tensor h = Tensor::Empty(*context.allocator, dtype, {tokens, layer.total_rank()});
-  layer.Forward(context, x.value(), dropout.token_keys, y, h);
+  if (left != nullptr) {
+    layer.ForwardBase(context, x.value(), dropout.token_keys, y, h);
+    *left = {layer, h};
+  } else {
+    layer.Forward(context, x.value(), dropout.token_keys, y, h);
+  }
 
   std::vector<Variable> inputs = {x};
   const std::vector<Variable> weights = LoraLinear::Weights(w, bias, adapters);
@@ -24,11 +31,8 @@ Variable LinearLora(Tape& tape, const Variable& x, const Variable& w, const Vari
                      {layer.BackwardReadsX() ? x.value() : Tensor(),
                       layer.BackwardReadsH() ? h : Tensor(), dropout.token_keys},
                      [layer](Gradients& g) {
-                       LoraLinear::Targets targets;
+                       LoraLinear::Targets targets = layer.TargetsOf(g, 1);
                        if (g.Needs(0)) targets.dx = g.NewLike(0);
-                       for (int i = 0; i < layer.num_weights(); ++i) {
-                         targets.weights.push_back(g.Needs(1 + i) ? g.Target(1 + i) : LeafTarget{});
-                       }
                        layer.Backward(g.context(), g.saved(0), g.saved(1), g.saved(2), g.output(0),
                                       targets);
                        if (targets.dx.defined()) g.Add(0, std::move(targets.dx));

@@ -17,6 +17,8 @@
 // frozen. Adapters whose A_i (and gradients) follow each other in memory share one product.
 #pragma once
 
+#include <vector>
+
 #include "absl/types/span.h"
 #include "autograd/tape.h"
 
@@ -34,7 +36,18 @@ struct LoraDropout {
   Tensor token_keys;  // i64 [T]; may be undefined where p = 0
 };
 
+// A frozen or trained linear layer with its adapters; bias may be undefined.
+struct LoraLayer {
+  Variable w, bias;
+  std::vector<LoraAdapter> adapters;
+};
+
+class PendingShares;
+
+// With `left`, y lacks LoRA's shares and the op that reads y adds them (pending_shares.h); the
+// gradients are those of the whole y.
 Variable LinearLora(Tape& tape, const Variable& x, const Variable& w, const Variable& bias,
-                    absl::Span<const LoraAdapter> adapters, const LoraDropout& dropout = {});
+                    absl::Span<const LoraAdapter> adapters, const LoraDropout& dropout = {},
+                    PendingShares* left = nullptr);
 
 }  // namespace lockstep::autograd

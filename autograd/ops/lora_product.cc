@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "autograd/ops/pending_shares.h"
 #include "base/check.h"
 #include "tensor/kernels/column_sum.h"
 #include "tensor/kernels/dispatch.h"
@@ -112,6 +113,14 @@ void LoraLinear::AddShares(const Context& context, const View& h, const View& y)
   }
 }
 
+LoraLinear::Targets LoraLinear::TargetsOf(Gradients& g, int first_input) const {
+  Targets targets;
+  for (int i = first_input; i < first_input + num_weights(); ++i) {
+    targets.weights.push_back(g.Needs(i) ? g.Target(i) : LeafTarget{});
+  }
+  return targets;
+}
+
 void LoraLinear::Backward(const Context& context, const Tensor& x, const Tensor& h,
                           const Tensor& token_keys, const Tensor& dy,
                           const Targets& targets) const {
@@ -178,18 +187,29 @@ kernels::LoraShare LoraLinear::ShareOfOutputs(const View& h, int64_t first, int6
     share.scale = adapter.scale;
     if (h.rank != 0) share.h = Columns(h, adapter.column, adapter.rank());
   }
-  if (fits != nullptr) *fits = one;
+  if (fits != nullptr) {
+    *fits = one && (share.b.rank == 0 || kernels::LoraShareFits(share.b.shape[1]));
+  }
   return share;
 }
 
 kernels::LoraShare LoraLinear::ShareOfInputs(const View& g, bool* fits) const {
   const std::vector<Group> groups = Groups();
-  if (fits != nullptr) *fits = groups.size() <= 1;
+  if (fits != nullptr) {
+    *fits = groups.empty() ||
+            (p_ == 0 && groups.size() == 1 && kernels::LoraShareFits(groups[0].a.shape[0]));
+  }
   kernels::LoraShare share;
   if (groups.empty()) return share;
   share.b = Transposed(groups[0].a);
   if (g.rank != 0) share.h = Columns(g, groups[0].column, groups[0].a.shape[0]);
   return share;
+}
+
+bool IsOneShare(const LoraLayer& layer, int64_t first, int64_t count) {
+  bool fits = false;
+  LoraLinear(layer, {}).ShareOfOutputs(View{}, first, count, &fits);
+  return fits;
 }
 
 // dA_i = g_iᵀ dropout_i(x), for the group in one product where the gradients lie like the A_i.

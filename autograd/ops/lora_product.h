@@ -8,7 +8,7 @@
 #include "autograd/ops/linear_lora.h"
 #include "autograd/tape.h"
 #include "tensor/context.h"
-#include "tensor/kernels/glu_lora.h"
+#include "tensor/kernels/lora_share.h"
 #include "tensor/tensor.h"
 
 namespace lockstep::autograd {
@@ -18,6 +18,8 @@ class LoraLinear {
   // Reads the variables' values, which must outlive it. Checks that the parts fit together.
   LoraLinear(const Variable& w, const Variable& bias, absl::Span<const LoraAdapter> adapters,
              const LoraDropout& dropout);
+  LoraLinear(const LoraLayer& layer, const LoraDropout& dropout)
+      : LoraLinear(layer.w, layer.bias, layer.adapters, dropout) {}
 
   // W, bias, A_0, B_0, A_1, …: the order of Targets::weights.
   static std::vector<Variable> Weights(const Variable& w, const Variable& bias,
@@ -43,6 +45,8 @@ class LoraLinear {
     Tensor dx;                        // [T, C], overwritten
     std::vector<LeafTarget> weights;  // in the order of Weights()
   };
+  // Those of an op whose inputs from `first_input` on are Weights(); without dx.
+  Targets TargetsOf(Gradients& g, int first_input) const;
   // x and h may be undefined where BackwardReadsX and BackwardReadsH say so.
   void Backward(const Context& context, const Tensor& x, const Tensor& h, const Tensor& token_keys,
                 const Tensor& dy, const Targets& targets) const;
@@ -55,7 +59,8 @@ class LoraLinear {
 
   // LoRA's share of outputs [first, first + count), and of the gradient of all inputs, for a kernel
   // that adds it. Nothing where no adapter reaches them. `fits` (may be null): whether there is one
-  // adapter for all of them, or none.
+  // adapter for all of them, or none, without dropout on the inputs' side, of a rank that kernels
+  // take.
   kernels::LoraShare ShareOfOutputs(const View& h, int64_t first, int64_t count, bool* fits) const;
   kernels::LoraShare ShareOfInputs(const View& g, bool* fits) const;
   const View& base() const { return w_; }

@@ -5,8 +5,7 @@
 //
 //   x      [T, 2F] = [gate | up], contiguous; f64 or f32, on CUDA bf16
 //   y      [T, F], contiguous, x's dtype; written
-//   share  scale · h bᵀ, [T, F]; h [T, r] with rows of neighbors, b [F, r] of any strides, x's
-//          dtype; rank 0 (no view): nothing is added
+//   share  lora_share.h: scale · h bᵀ, [T, F]; x's dtype
 //
 // Backward computes z and y again and leaves y where dy was:
 //   d = dy + share_dy;   x ← [d ∘ z_up ∘ act′(z_gate) | d ∘ act(z_gate)];   dy ← y
@@ -16,16 +15,12 @@
 #pragma once
 
 #include "tensor/kernels/glu.h"
+#include "tensor/kernels/lora_share.h"
 #include "tensor/view.h"
 
 namespace lockstep::kernels {
 
 inline constexpr int64_t kGluLoraMaxRank = 64;
-
-struct LoraShare {
-  View h = {}, b = {};  // rank 0: none
-  double scale = 1;
-};
 
 void GluLora(const Stream& stream, const View& x, const LoraShare& gate, const LoraShare& up,
              GluActivation activation, const View& y);

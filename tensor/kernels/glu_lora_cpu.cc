@@ -1,26 +1,11 @@
 #include <cstring>
 
+#include "tensor/kernels/cpu/lora_share.h"
 #include "tensor/kernels/dispatch.h"
 #include "tensor/kernels/glu_lora.h"
 
 namespace lockstep::kernels::cpu {
 namespace {
-
-// x += scale · h bᵀ.
-template <typename T>
-void AddShare(const LoraShare& share, const View& x) {
-  if (share.h.rank == 0) return;
-  for (int64_t t = 0; t < x.shape[0]; ++t) {
-    for (int64_t f = 0; f < x.shape[1]; ++f) {
-      T sum = 0;
-      for (int64_t k = 0; k < share.h.shape[1]; ++k) {
-        sum += share.h.as<T>()[t * share.h.stride[0] + k * share.h.stride[1]] *
-               share.b.as<T>()[f * share.b.stride[0] + k * share.b.stride[1]];
-      }
-      x.as<T>()[t * x.stride[0] + f] += static_cast<T>(share.scale) * sum;
-    }
-  }
-}
 
 // z in memory of its own, [gate | up].
 Tensor Inputs(Allocator& allocator, const View& x, const LoraShare& gate, const LoraShare& up) {

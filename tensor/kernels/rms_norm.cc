@@ -47,6 +47,15 @@ void RmsNorm(const Stream& stream, const View& x, const View& w, const RmsNormOp
   LOCKSTEP_DISPATCH(stream, RmsNorm, x3, w, options, y3, rstd);
 }
 
+void RmsNormAgain(const Stream& stream, const View& x, const View& w, const View& rstd,
+                  const RmsNormOptions& options, const View& y) {
+  CheckCommon(WithHeads(x), w, rstd);
+  CHECK_SHAPE(kOp, "y", y, x.shape[0], x.shape[1]);
+  CHECK_DTYPE(kOp, "y", y, x.dtype);
+  CHECK(x.contiguous() && y.contiguous() && rstd.data != nullptr);
+  LOCKSTEP_DISPATCH(stream, RmsNormAgain, x, w, rstd, options, y);
+}
+
 void RmsNormBackward(const Stream& stream, const View& dy, const View& x, const View& w,
                      const View& rstd, const RmsNormOptions& options, const View& addend,
                      const View& dx, const View& dw, bool accumulate, const View& partials) {

@@ -38,6 +38,10 @@ constexpr int64_t RmsNormPartials(int64_t rows) { return rows < 64 ? rows : 64; 
 void RmsNorm(const Stream& stream, const View& x, const View& w, const RmsNormOptions& options,
              const View& y, const View& rstd);
 
+// y again, from x and the rstd that RmsNorm left; the same bits. x, y [T, C], contiguous.
+void RmsNormAgain(const Stream& stream, const View& x, const View& w, const View& rstd,
+                  const RmsNormOptions& options, const View& y);
+
 void RmsNormBackward(const Stream& stream, const View& dy, const View& x, const View& w,
                      const View& rstd, const RmsNormOptions& options, const View& addend,
                      const View& dx, const View& dw, bool accumulate, const View& partials);
@@ -45,6 +49,8 @@ void RmsNormBackward(const Stream& stream, const View& dy, const View& x, const 
 namespace cpu {
 void RmsNorm(const Stream& stream, const View& x, const View& w, const RmsNormOptions& options,
              const View& y, const View& rstd);
+void RmsNormAgain(const Stream& stream, const View& x, const View& w, const View& rstd,
+                  const RmsNormOptions& options, const View& y);
 void RmsNormBackward(const Stream& stream, const View& dy, const View& x, const View& w,
                      const View& rstd, const RmsNormOptions& options, const View& addend,
                      const View& dx, const View& dw, bool accumulate, const View& partials);
@@ -52,6 +58,8 @@ void RmsNormBackward(const Stream& stream, const View& dy, const View& x, const 
 namespace cuda {
 void RmsNorm(const Stream& stream, const View& x, const View& w, const RmsNormOptions& options,
              const View& y, const View& rstd);
+void RmsNormAgain(const Stream& stream, const View& x, const View& w, const View& rstd,
+                  const RmsNormOptions& options, const View& y);
 void RmsNormBackward(const Stream& stream, const View& dy, const View& x, const View& w,
                      const View& rstd, const RmsNormOptions& options, const View& addend,
                      const View& dx, const View& dw, bool accumulate, const View& partials);

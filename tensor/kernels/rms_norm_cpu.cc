@@ -19,13 +19,19 @@ T Offset(NormForm form) {
 }
 
 template <typename T>
+void ScaleRow(const T* x, const View& w, T rstd, NormForm form, T* y) {
+  const int64_t width = w.shape[0];
+  const T *weight = w.as<T>(), offset = Offset<T>(form);
+  for (int64_t c = 0; c < width; ++c) y[c] = (offset + weight[c]) * (x[c] * rstd);
+}
+
+template <typename T>
 void NormRow(const T* x, const View& w, const RmsNormOptions& options, T* y, T* rstd) {
   const int64_t width = w.shape[0];
-  const T *weight = w.as<T>(), offset = Offset<T>(options.form);
   const double mean =
       SumOf<double>(width, [=](int64_t c) { return static_cast<double>(x[c]) * x[c]; }) / width;
   const T scale = static_cast<T>(1.0 / std::sqrt(mean + options.eps));
-  for (int64_t c = 0; c < width; ++c) y[c] = (offset + weight[c]) * (x[c] * scale);
+  ScaleRow(x, w, scale, options.form, y);
   if (rstd != nullptr) *rstd = scale;
 }
 
@@ -67,6 +73,20 @@ void RmsNorm(const Stream& stream, const View& x, const View& w, const RmsNormOp
       for (int64_t row = begin; row < end; ++row) {
         NormRow(Row<T>(x, row), w, options, Row<T>(y, row),
                 rstd.data == nullptr ? nullptr : rstd.as<T>() + row);
+      }
+    });
+  });
+}
+
+void RmsNormAgain(const Stream& stream, const View& x, const View& w, const View& rstd,
+                  const RmsNormOptions& options, const View& y) {
+  const int64_t width = x.shape[1];
+  DispatchFloat(x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    ParallelForRange(x.shape[0], 32, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        ScaleRow(x.as<T>() + row * width, w, rstd.as<T>()[row], options.form,
+                 y.as<T>() + row * width);
       }
     });
   });

@@ -146,6 +146,22 @@ __global__ void SumPartials(const float* __restrict__ partials, int64_t ranges, 
   dw[c] = sum;
 }
 
+// y = g · x·rstd, one block a row; y's bits are RmsNormKernel's.
+template <typename T, int N>
+__global__ void AgainKernel(const T* __restrict__ x, const T* __restrict__ w,
+                            const float* __restrict__ rstd, RmsNormOptions options, T* y,
+                            int64_t width) {
+  const float r = rstd[blockIdx.x];
+  const int64_t start = blockIdx.x * width;
+  for (int64_t c = threadIdx.x * N; c < width; c += blockDim.x * N) {
+    float v[N], weight[N], out[N];
+    Load(x + start + c, v);
+    Load(w + c, weight);
+    Scale<T>(v, weight, r, options.form, out);
+    Store(y + start + c, out);
+  }
+}
+
 }  // namespace
 
 void RmsNorm(const Stream& stream, const View& x, const View& w, const RmsNormOptions& options,
@@ -164,6 +180,25 @@ void RmsNorm(const Stream& stream, const View& x, const View& w, const RmsNormOp
       LOCKSTEP_CHECK_LAUNCH();
     };
     if (RowsVectorizable(x) && RowsVectorizable(y) && Vectorizable(w, rows.width, 0)) {
+      launch(std::integral_constant<int, kVec<T>>());
+    } else {
+      launch(std::integral_constant<int, 1>());
+    }
+  });
+}
+
+void RmsNormAgain(const Stream& stream, const View& x, const View& w, const View& rstd,
+                  const RmsNormOptions& options, const View& y) {
+  const int64_t rows = x.shape[0], width = x.shape[1];
+  if (x.numel() == 0) return;
+  DispatchType("rms_norm", x, [&](auto* type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    const auto launch = [&](auto n) {
+      AgainKernel<T, n()><<<rows, NormThreads(width, n()), 0, Handle(stream)>>>(
+          x.as<T>(), w.as<T>(), rstd.as<float>(), options, y.as<T>(), width);
+      LOCKSTEP_CHECK_LAUNCH();
+    };
+    if (RowsVectorizable(x) && RowsVectorizable(y) && Vectorizable(w, width, 0)) {
       launch(std::integral_constant<int, kVec<T>>());
     } else {
       launch(std::integral_constant<int, 1>());

@@ -48,6 +48,20 @@ TEST(RmsNormCudaTest, MatchesTheCpu) {
   }
 }
 
+TEST(RmsNormCudaTest, ComputesTheNormAgainWithTheSameBits) {
+  SKIP_WITHOUT_GPU();
+  const Context& gpu = *GpuContext();
+  for (const int64_t width : {1, 576, 4096}) {
+    const Tensor x = ToGpu(Random(DType::kBF16, {40, width}, 1));
+    const Tensor w = ToGpu(Random(DType::kBF16, {width}, 2));
+    const GpuGuarded y(DType::kBF16, {40, width}), again(DType::kBF16, {40, width}),
+        rstd(DType::kF32, {40});
+    RmsNorm(gpu.stream, x, w, {}, y, rstd);
+    RmsNormAgain(gpu.stream, x, w, rstd, {}, again);
+    EXPECT_EQ(ToVector(ToCpu(y.tensor())), ToVector(ToCpu(again.tensor())));
+  }
+}
+
 TEST(RmsNormCudaTest, NormsHeadsOfASliceInPlace) {
   SKIP_WITHOUT_GPU();
   const Tensor qkv = Random(DType::kBF16, {20, 12 * 64}, 1), w = Random(DType::kBF16, {64}, 2);

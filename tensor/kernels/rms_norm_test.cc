@@ -75,6 +75,16 @@ Gradient Backward(const Tensor& dy, const Tensor& x, const Tensor& w, const View
   return g;
 }
 
+TEST(RmsNormTest, AgainHasTheSameBits) {
+  const Tensor x = Random(DType::kF32, {70, 24}, 1), w = Random(DType::kF32, {24}, 2);
+  const Guarded y(DType::kF32, {70, 24}), again(DType::kF32, {70, 24}), rstd(DType::kF32, {70});
+  for (const NormForm form : {NormForm::kLlama, NormForm::kGemma}) {
+    RmsNorm(kStream, x, w, {1e-5, form}, y, rstd);
+    RmsNormAgain(kStream, x, w, rstd, {1e-5, form}, again);
+    EXPECT_EQ(ToVector(again), ToVector(y));
+  }
+}
+
 TEST(RmsNormTest, WeightGradientOverwritesOrAccumulates) {
   const Tensor x = Random(DType::kF64, {100, 7}, 1), w = Random(DType::kF64, {7}, 2),
                dy = Random(DType::kF64, {100, 7}, 3);

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "tensor/kernels/device/launch.cuh"
+#include "tensor/kernels/device/lora_share.cuh"
 #include "tensor/kernels/device/reduce.cuh"
 #include "tensor/kernels/rms_norm.h"
 
@@ -34,6 +35,42 @@ __device__ __forceinline__ void Scale(const float (&x)[N], const float (&w)[N], 
   for (int i = 0; i < N; ++i) {
     y[i] =
         form == NormForm::kGemma ? (1.0f + w[i]) * (x[i] * rstd) : w[i] * RoundTo<T>(x[i] * rstd);
+  }
+}
+
+// Kernels that add LoRA's share (lora_share.cuh) take 8 rows a block, whose warps go through strips
+// of 64 columns in turn.
+inline constexpr int kTileThreads = 512;
+
+struct TileLaunch {
+  unsigned blocks, threads;
+  size_t row_bytes;  // shared memory that keeps the block's rows in bf16
+  TileLaunch(int64_t rows, int64_t width) : blocks(Blocks(rows, kTileRows)) {
+    const int64_t strips = Blocks(width, kTileColumns), warps = kTileThreads / 32;
+    threads = static_cast<unsigned>(32 * std::min(strips, warps));
+    row_bytes = threads * 32 * Blocks(strips, threads / 32);
+  }
+};
+
+// For each of the block's 8 rows, the sum over all threads; a thread hands in and gets those of its
+// own two. `scratch` has a row a warp.
+__device__ __forceinline__ void TileRowSums(float (&sums)[2],
+                                            float (&scratch)[kTileThreads / 32][kTileRows]) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+#pragma unroll
+  for (int offset = 4; offset < 32; offset *= 2) {
+    sums[0] += __shfl_xor_sync(0xFFFFFFFFu, sums[0], offset);
+    sums[1] += __shfl_xor_sync(0xFFFFFFFFu, sums[1], offset);
+  }
+  if (lane < 4) {
+    scratch[warp][2 * lane] = sums[0];
+    scratch[warp][2 * lane + 1] = sums[1];
+  }
+  __syncthreads();
+  sums[0] = sums[1] = 0;
+  for (int other = 0; other < warps; ++other) {
+    sums[0] += scratch[other][2 * (lane % 4)];
+    sums[1] += scratch[other][2 * (lane % 4) + 1];
   }
 }
 

@@ -1,0 +1,46 @@
+#include "autograd/ops/normed_linear.h"
+
+#include <utility>
+
+#include "base/check.h"
+
+namespace lockstep::autograd {
+
+NormedResult NormedLinear(Tape& tape, const ResidualInput& in, const LoraLayer& weights,
+                          const LoraDropout& dropout) {
+  const Context& context = tape.context();
+  const LoraLinear layer(weights, dropout);
+  const ResidualHead head(tape, in, LoraLinear::Weights(weights.w, weights.bias, weights.adapters));
+  const DType dtype = head.sum().dtype();
+  const int64_t tokens = head.sum().dim(0);
+  const Tensor y = Tensor::Empty(*context.allocator, dtype, {tokens, layer.outputs()});
+  const Tensor h = Tensor::Empty(*context.allocator, dtype, {tokens, layer.total_rank()});
+  layer.Forward(context, head.normed(), dropout.token_keys, y, h);
+  std::vector<Tensor> saved = head.saved();
+  saved.insert(saved.end(), {layer.BackwardReadsH() ? h : Tensor(), dropout.token_keys});
+  const std::vector<Variable> outputs =
+      tape.Record("normed_linear", head.inputs(), {head.sum(), y}, saved,
+                  [layer, gradient = head.gradient()](Gradients& g) {
+                    const Tensor dy = g.TakeOutput(1);
+                    if (!dy.defined()) return gradient.Backward(g, Tensor());
+                    BackwardOfNormedLinear(g, gradient, layer, ResidualHead::kNumInputs,
+                                           g.saved(ResidualHead::kNumSaved),
+                                           g.saved(ResidualHead::kNumSaved + 1), dy);
+                  });
+  return {outputs[0], outputs[1]};
+}
+
+void BackwardOfNormedLinear(Gradients& g, const ResidualHead::Gradient& head,
+                            const LoraLinear& layer, int first_input, const Tensor& h,
+                            const Tensor& token_keys, const Tensor& dy) {
+  const Context& context = g.context();
+  const Tensor x = layer.BackwardReadsX() ? head.Normed(g) : Tensor();
+  LoraLinear::Targets targets = layer.TargetsOf(g, first_input);
+  const bool reaches_head = g.Needs(ResidualHead::kResidual) || g.Needs(ResidualHead::kBranch) ||
+                            g.Needs(ResidualHead::kPostWeight) || g.Needs(ResidualHead::kWeight);
+  if (reaches_head) targets.dx = g.New(dy.dtype(), {dy.dim(0), layer.inputs()});
+  layer.Backward(context, x, h, token_keys, dy, targets);
+  head.Backward(g, std::move(targets.dx));
+}
+
+}  // namespace lockstep::autograd

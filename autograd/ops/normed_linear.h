@@ -1,0 +1,30 @@
+// NormedLinear: the head of a decoder's half layer in one op: the branch joins the residual stream
+// (add_rms_norm.h), and a linear layer with LoRA (linear_lora.h) reads the norm of the sum.
+//
+//   sum = residual + branch,   y = linear(RMSNorm(sum, weight))
+//
+// What the linear layer reads is not kept but computed again in backward from sum, which the norm
+// keeps anyway: T·C elements less in memory for one pass over as many.
+#pragma once
+
+#include "autograd/ops/add_rms_norm.h"
+#include "autograd/ops/linear_lora.h"
+
+namespace lockstep::autograd {
+
+struct NormedResult {
+  Variable sum;  // [T, C], the residual stream
+  Variable y;    // [T, N]
+};
+
+NormedResult NormedLinear(Tape& tape, const ResidualInput& in, const LoraLayer& layer,
+                          const LoraDropout& dropout = {});
+
+// Hands in the gradients of the layer, whose weights are the op's inputs from `first_input` on, and
+// of the head before it; `dy` is the gradient of the layer's outputs. What ops with a ResidualHead
+// have in common.
+void BackwardOfNormedLinear(Gradients& g, const ResidualHead::Gradient& head,
+                            const LoraLinear& layer, int first_input, const Tensor& h,
+                            const Tensor& token_keys, const Tensor& dy);
+
+}  // namespace lockstep::autograd

@@ -1,0 +1,31 @@
+// NormedMlp: the second half of a decoder layer in one op, without dropout:
+//
+//   sum = residual + branch,   y = down(act(gate(x)) ∘ up(x)) with x = RMSNorm(sum, weight)
+//
+// The same as NormedLinear, Glu and LinearLora (whose headers have the equations), but LoRA's
+// shares of gate and up, and of the gradient of down's input, are added inside the gated unit's own
+// pass over memory (tensor/kernels/glu_lora.h), and the unit's output is not kept: backward, which
+// reads gate and up anyway, writes it once more for down's dA.
+//
+//   gate_up  [2F, C]   gate's rows, then up's; frozen, bias as well; for each half at most one
+//                      adapter, or one for both
+//   down     [C, F]    frozen, bias as well
+// Saved: what ResidualHead saves; gate and up without LoRA; h of gate, up and down.
+#pragma once
+
+#include "autograd/ops/linear_lora.h"
+#include "autograd/ops/normed_linear.h"
+#include "tensor/kernels/glu.h"
+
+namespace lockstep::autograd {
+
+// Whether NormedMlp computes these layers on every device: 16 bits, ranks that LoraShareFits(), F a
+// multiple of 32.
+bool NormedMlpTakes(DType dtype, const LoraLayer& gate_up, const LoraLayer& down);
+
+// With `left`, y lacks LoRA's shares (pending_shares.h).
+NormedResult NormedMlp(Tape& tape, const ResidualInput& in, const LoraLayer& gate_up,
+                       const LoraLayer& down, kernels::GluActivation activation,
+                       PendingShares* left = nullptr);
+
+}  // namespace lockstep::autograd

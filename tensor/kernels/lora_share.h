@@ -1,0 +1,28 @@
+// LoraShare: what a LoRA adapter adds to a linear layer's outputs (or, in backward, to the gradient
+// of its inputs), for a kernel that adds it while it reads them anyway:
+//
+//   share = scale · h bᵀ, [T, N]
+//
+//   h   [T, r]  x Aᵀ (or g, the gradient of h); contiguous neighbors, rows of any stride
+//   b   [N, r]  lora_B (or A transposed); any strides
+// No view in h (rank 0): nothing is added.
+//
+// CUDA kernels that take a share compute it on tensor cores and want h and b in bf16, and
+// LoraShareFits().
+#pragma once
+
+#include "tensor/view.h"
+
+namespace lockstep::kernels {
+
+struct LoraShare {
+  View h = {}, b = {};
+  double scale = 1;
+
+  bool empty() const { return h.rank == 0; }
+};
+
+// Whether the warp tiles of device/lora_share.cuh can compute a share of rank `rank`.
+constexpr bool LoraShareFits(int64_t rank) { return rank % 4 == 0 && rank <= 64; }
+
+}  // namespace lockstep::kernels
