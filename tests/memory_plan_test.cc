@@ -1,0 +1,85 @@
+// What a run will take, before it takes it, and what --gradient_checkpointing=auto makes of it.
+#include "trainer/memory_plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/tiny_model.h"
+#include "tests/trainer_process.h"
+
+namespace lockstep {
+namespace {
+
+using ::testing::HasSubstr;
+
+class MemoryPlanTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    options_.data.model = options_.model.directory = FreshPath("model");
+    WriteTinyModel(options_.model.directory);
+    options_.data.train_files = {FreshPath("documents") + ".jsonl"};
+    WriteUnevenDocuments(options_.data.train_files[0], /*count=*/120, /*longest=*/60);
+    options_.data.cache_dir = FreshPath("cache");
+    options_.model.lora = nn::LoraConfig{};
+    config_ = *nn::ReadModelConfig(options_.data.model);
+    auto documents =
+        LoadDocuments(options_.data, config_, [](absl::string_view, int64_t, int64_t) {});
+    ASSERT_TRUE(documents.ok()) << documents.status();
+    data_ = *PlanTraining(*std::move(documents), options_.data, config_, /*seed=*/42);
+    planner_ = *MemoryPlanner::Create(options_, *data_, data_->plan->steps_per_epoch());
+  }
+
+  MemoryPlan Chosen(int64_t available, int ranks = 1) {
+    options_.auto_checkpointing = true;
+    const auto plan = planner_->Choose(options_, ranks, available);
+    EXPECT_TRUE(plan.ok()) << plan.status();
+    return plan.ok() ? *plan : MemoryPlan();
+  }
+
+  TrainOptions options_;
+  nn::ModelConfig config_;
+  std::unique_ptr<TrainingData> data_;
+  std::unique_ptr<MemoryPlanner> planner_;
+};
+
+TEST_F(MemoryPlanTest, RecomputingMoreTakesLess) {
+  const MemoryPlan none = planner_->Plan(nn::Checkpointing::kNone);
+  const MemoryPlan cheap = planner_->Plan(nn::Checkpointing::kCheap);
+  const MemoryPlan layer = planner_->Plan(nn::Checkpointing::kLayer);
+  EXPECT_GT(none.activations, cheap.activations);
+  EXPECT_GT(cheap.activations, layer.activations);
+  EXPECT_EQ(none.model, layer.model);
+  for (const MemoryPlan& plan : {none, cheap, layer}) EXPECT_GE(plan.arena, plan.allocated());
+  EXPECT_EQ(planner_->Plan(nn::Checkpointing::kNone).needed(), none.needed()) << "asked again";
+}
+
+TEST_F(MemoryPlanTest, AutoTakesTheFastestModeThatFits) {
+  using nn::Checkpointing;
+  const int64_t none = planner_->Plan(Checkpointing::kNone).needed();
+  const int64_t cheap = planner_->Plan(Checkpointing::kCheap).needed();
+  const int64_t layer = planner_->Plan(Checkpointing::kLayer).needed();
+  EXPECT_EQ(Chosen(none).checkpointing, Checkpointing::kNone);
+  EXPECT_EQ(Chosen(none - 1).checkpointing, Checkpointing::kCheap);
+  EXPECT_EQ(Chosen(cheap - 1).checkpointing, Checkpointing::kLayer);
+  EXPECT_EQ(Chosen(3 * none, /*ranks=*/3).checkpointing, Checkpointing::kNone);
+  EXPECT_EQ(Chosen(3 * none - 1, /*ranks=*/3).checkpointing, Checkpointing::kCheap);
+  const auto refused = planner_->Choose(options_, 1, layer - 1);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(
+      std::string(refused.status().message()),
+      testing::AllOf(HasSubstr("want"), HasSubstr("got"), HasSubstr("=layer"), HasSubstr("HINT")));
+}
+
+TEST_F(MemoryPlanTest, KnowsHowManyTokensFit) {
+  using nn::Checkpointing;
+  const int64_t available = planner_->Plan(Checkpointing::kNone).needed() * 4;
+  const int64_t most = planner_->LargestTokensPerPack(Checkpointing::kNone, 1, available);
+  EXPECT_GT(most, data_->plan->Summarize().max_pack_tokens);
+  EXPECT_EQ(most % 64, 0);
+  EXPECT_GT(planner_->LargestTokensPerPack(Checkpointing::kLayer, 1, available), most);
+  EXPECT_LT(planner_->LargestTokensPerPack(Checkpointing::kNone, 2, available), most);
+  EXPECT_EQ(planner_->LargestTokensPerPack(Checkpointing::kNone, 1, 1000), 0);
+}
+
+}  // namespace
+}  // namespace lockstep
