@@ -59,6 +59,14 @@ says 1 "\[rank 3\] was killed by signal 9"
 no_ranks_left
 
 clean
+begin "a rank that is lost once: both hosts start again"
+start 0 fault=kill_once rank=3 restarts=1; start 1 fault=kill_once rank=3 restarts=1; finish 0 0
+says 0 "starts the ranks again (1 of 1)"
+says 1 "starts the ranks again (1 of 1)"
+expect "equal sums" test "$(cat "$work/result")" = "$want"
+no_ranks_left
+
+clean
 begin "the other host's parent is killed"
 start 0 steps=1000000; start 1 steps=1000000
 while [ ! -e "$work/ready-3" ]; do sleep 0.1; done

@@ -21,6 +21,7 @@
 #include "absl/strings/strip.h"
 #include "base/check.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/status.h"
 #include "dist/heartbeat.h"
 #include "dist/rank_process.h"
@@ -79,7 +80,8 @@ class Watch {
     return *verdict_;
   }
 
-  bool asked_to_stop() const { return stop_code_ != 0; }
+  // On this node or another.
+  bool asked_to_stop() const { return stop_code_ != 0 || stop_elsewhere_; }
 
  private:
   void StartRanks(const std::vector<std::string>& argv, const Environment& environment) {
@@ -120,7 +122,7 @@ class Watch {
   void HandleSignals() {
     while (const std::optional<int> signal = signals_.Next()) {
       if (*signal == SIGCHLD) continue;
-      const bool again = asked_to_stop();
+      const bool again = stop_code_ != 0;
       stop_code_ = 128 + *signal;
       if (again || !AnyJoined()) {
         verdict_ = Verdict{stop_code_, "[parent] the ranks were killed"};
@@ -157,6 +159,7 @@ class Watch {
     const auto beats = ReadBeats(store_);
     if (!StoreWorks(run.status()) || !StoreWorks(beats.status())) return;
     beats_ = *beats;
+    stop_elsewhere_ = run->count(kStop) != 0;
     if (const auto logs = run->find(kLogDirectory); logs != run->end() && !logging_) {
       logging_ = true;
       for (const auto& rank : ranks_) {
@@ -284,6 +287,7 @@ class Watch {
   double failed_at_ = 0;
   std::optional<Verdict> verdict_;
   int stop_code_ = 0;
+  bool stop_elsewhere_ = false;
   bool logging_ = false;
   Clock::time_point last_turn_ = Clock::now();
   double now_ = 0;
@@ -299,6 +303,13 @@ void WaitForTheOtherParents(const LaunchEnv& env, StoreClient& store) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     ended = store.Add(kParentsEnded, 0);
   }
+}
+
+// Where nodes share a token, each attempt has one made from it: a node that starts again while node
+// 0 still serves the attempt before is not let in there.
+LaunchEnv ForAttempt(LaunchEnv env, int attempt) {
+  if (attempt > 0 && !env.token.empty()) env.token = HashHex(absl::StrCat(env.token, "/", attempt));
+  return env;
 }
 
 // One attempt of the run on this node.
@@ -332,14 +343,14 @@ int Supervise(const LaunchEnv& env, const SuperviseOptions& options,
     environment["LOCKSTEP_RESTART_COUNT"] = absl::StrCat(attempt);
     bool asked_to_stop = false;
     const absl::StatusOr<Verdict> verdict =
-        Attempt(env, options, argv, environment, signals, &asked_to_stop);
+        Attempt(ForAttempt(env, attempt), options, argv, environment, signals, &asked_to_stop);
     if (!verdict.ok()) {
       Say(verdict.status().message());
-      return kExitUserError;
+      return attempt == 0 ? kExitUserError : kExitRankLost;  // another node did not come back
     }
     if (!verdict->report.empty()) Say(verdict->report);
-    const bool again = verdict->exit_code == kExitRankLost && attempt < options.max_restarts &&
-                       !asked_to_stop && env.num_nodes == 1;
+    const bool again =
+        verdict->exit_code == kExitRankLost && attempt < options.max_restarts && !asked_to_stop;
     if (!again) return verdict->exit_code;
     Say(absl::StrCat("[parent] starts the ranks again (", attempt + 1, " of ", options.max_restarts,
                      ")"));

@@ -23,8 +23,9 @@ namespace lockstep::dist {
 
 struct SuperviseOptions {
   double stall_timeout_seconds = 60;
-  int max_restarts = 0;  // how often a run on one node that lost a rank is started again; the ranks
-                         // see the number of the attempt, from 0, as LOCKSTEP_RESTART_COUNT
+  // How often a run that lost a rank is started again, on all nodes alike; the ranks see the number
+  // of the attempt, from 0, as LOCKSTEP_RESTART_COUNT. A parent that is lost does not come back.
+  int max_restarts = 0;
 };
 
 // Runs `argv` (argv[0] is the program's name; what is executed is this very program) as

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "tests/process_faults.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"
 
@@ -103,6 +104,26 @@ TEST_F(ResumeTest, InterruptedWritesACheckpointAndSaysSo) {
     EXPECT_TRUE(absl::StrContains(stopped.out, "interrupted after step")) << stopped.out;
     const Outcome outcome = Train(FlagsFor(folder, 1));
     ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+    EXPECT_TRUE(absl::StrContains(outcome.out, "goes on after step")) << outcome.out;
+    EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
+    ExpectEachStepOnce(folder);
+  }
+}
+
+TEST_F(ResumeTest, TheParentStartsALostRunAgain) {
+  for (const char* resume : {"auto", "none"}) {
+    const std::string folder = FreshPath("restarted");
+    Flags flags = FlagsFor(folder, 3);
+    flags.push_back("--max_restarts=2");
+    flags.push_back(absl::StrCat("--resume_from_checkpoint=", resume));
+    TrainerProcess trainer(flags);
+    ASSERT_TRUE(WaitForFile(folder + "/checkpoints/step-00000003", 60));
+    const pid_t rank = RankProcessId(trainer.pid(), 1);
+    ASSERT_GT(rank, 0);
+    kill(rank, SIGKILL);
+    const Outcome outcome = trainer.Wait();
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+    EXPECT_TRUE(absl::StrContains(outcome.err, "starts the ranks again (1 of 2)")) << outcome.err;
     EXPECT_TRUE(absl::StrContains(outcome.out, "goes on after step")) << outcome.out;
     EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
     ExpectEachStepOnce(folder);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
@@ -357,6 +358,8 @@ absl::Status ReadLaunchFlags(TrainOptions* options) {
   options->reduction.bucket_cap_mb = FLAGS_bucket_cap_mb;
   options->stall_timeout_s = FLAGS_stall_timeout;
   options->max_restarts = FLAGS_max_restarts;
+  const char* attempt = std::getenv("LOCKSTEP_RESTART_COUNT");  // dist/supervisor.h
+  options->restarted = attempt != nullptr && absl::string_view(attempt) != "0";
   return absl::OkStatus();
 }
 

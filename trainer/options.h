@@ -55,6 +55,7 @@ struct TrainOptions {
   dist::LaunchFlags launch;
   double stall_timeout_s = 60;
   int64_t max_restarts = 0;
+  bool restarted = false;  // by the parent, after a rank was lost: what was saved is gone on with
   std::optional<int64_t> num_threads;
   ReductionOptions reduction;
   // Whether the result is the same on any number of ranks.

@@ -112,6 +112,10 @@ absl::StatusOr<RunStart> DecideStart(const TrainOptions& options, const RunIdent
   const bool holds_run = FileExists(run_json);
   const std::string& resume = options.resume_from_checkpoint;
   if (!holds_run) RETURN_IF_ERROR(RefuseForeignFiles(start.folder));
+  if (holds_run && options.restarted) {
+    ASSIGN_OR_RETURN(const RunStart newest, ResumeFromNewest(start, options, identity));
+    if (newest.kind == RunStart::Kind::kResume || resume == "none") return newest;
+  }
   if (holds_run && resume == "none") {
     return UserError(start.folder, "holds a run already, and --resume_from_checkpoint=none",
                      "give another --output_dir, or leave the flag out to go on");
