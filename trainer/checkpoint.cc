@@ -72,10 +72,16 @@ absl::Status Damaged(const std::string& path, absl::string_view what) {
                    "--resume_from_checkpoint=FOLDER names another one");
 }
 
-absl::Status Remove(const std::string& path) {
+// It loses its name first: what has the name of a checkpoint is whole at any instant.
+absl::Status Remove(const std::string& checkpoint) {
+  const std::filesystem::path path(checkpoint);
+  const std::string doomed =
+      JoinPath(path.parent_path().string(), absl::StrCat(kUnfinished, path.filename().string()));
   std::error_code error;
-  std::filesystem::remove_all(path, error);
-  return error ? SystemError(path, "cannot remove", error.value()) : absl::OkStatus();
+  std::filesystem::remove_all(doomed, error);  // what a kill in the middle of this has left
+  if (!error) std::filesystem::rename(path, doomed, error);
+  if (!error) std::filesystem::remove_all(doomed, error);
+  return error ? SystemError(checkpoint, "cannot remove", error.value()) : absl::OkStatus();
 }
 
 // A checkpoint in the folder `unfinished`, which then gets its name.
@@ -226,19 +232,22 @@ std::vector<std::string> ListCheckpoints(const std::string& folder) {
 
 absl::Status RotateCheckpoints(const std::string& folder, int64_t limit, int64_t best_step) {
   std::error_code error;
-  std::vector<std::string> doomed;
+  std::vector<std::string> left_behind;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     if (absl::StartsWith(entry.path().filename().string(), kUnfinished)) {
-      doomed.push_back(entry.path());
+      left_behind.push_back(entry.path());
     }
+  }
+  for (const std::string& path : left_behind) {
+    std::filesystem::remove_all(path, error);
+    if (error) return SystemError(path, "cannot remove", error.value());
   }
   const std::vector<std::string> checkpoints = ListCheckpoints(folder);
   const size_t keep = limit == 0 ? checkpoints.size() : static_cast<size_t>(limit);
   for (size_t i = 0; i + keep < checkpoints.size(); ++i) {
-    if (!absl::EndsWith(checkpoints[i], CheckpointName(best_step)))
-      doomed.push_back(checkpoints[i]);
+    if (absl::EndsWith(checkpoints[i], CheckpointName(best_step))) continue;
+    RETURN_IF_ERROR(Remove(checkpoints[i]));
   }
-  for (const std::string& path : doomed) RETURN_IF_ERROR(Remove(path));
   return absl::OkStatus();
 }
 
