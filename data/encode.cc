@@ -61,9 +61,13 @@ class Encoder : public DocumentEncoder {
     eos_ = id_of(config.eos_token);
   }
 
-  absl::Status SetTemplate(const std::string& source) {
-    template_source_ = source;
+  // `tool_source`: of chats that bring tools; empty: the same.
+  absl::Status SetTemplates(const std::string& source, const std::string& tool_source) {
+    template_source_ = source + tool_source;
     ASSIGN_OR_RETURN(template_, jinja::Template::Parse(source, "chat_template"));
+    tool_template_ = template_;
+    if (tool_source.empty()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(tool_template_, jinja::Template::Parse(tool_source, "chat_template tool_use"));
     return absl::OkStatus();
   }
 
@@ -142,7 +146,8 @@ class Encoder : public DocumentEncoder {
                        Value::List({messages.begin(), messages.begin() + count}));
     items.emplace_back(Value::String("tools"), chat.tools);
     items.emplace_back(Value::String("add_generation_prompt"), Value::Bool(add_generation_prompt));
-    return template_->Render(WithDefaults(Value::Dict(std::move(items))), render_options_);
+    const jinja::Template& chosen = chat.tools.is_none() ? *template_ : *tool_template_;
+    return chosen.Render(WithDefaults(Value::Dict(std::move(items))), render_options_);
   }
 
   absl::StatusOr<std::vector<EncodedDocument>> EncodeChat(const ChatExample& chat,
@@ -295,7 +300,7 @@ class Encoder : public DocumentEncoder {
   std::vector<std::pair<Value, Value>> variables_;
   jinja::RenderOptions render_options_;
   std::string template_source_;
-  std::optional<jinja::Template> template_;
+  std::optional<jinja::Template> template_, tool_template_;
   std::optional<int32_t> bos_, eos_;
 };
 
@@ -313,10 +318,15 @@ absl::StatusOr<std::unique_ptr<const DocumentEncoder>> DocumentEncoder::Create(
   if (source == "chatml") {
     ASSIGN_OR_RETURN(source, ReadChatTemplate("chatml"));
   }
+  std::string tool_source;
   const std::string* own = config.ChatTemplate();
-  if (source.empty() && own != nullptr) source = *own;
+  if (source.empty() && own != nullptr) {
+    source = *own;
+    const std::string* for_tools = config.ChatTemplate("tool_use");
+    if (for_tools != nullptr) tool_source = *for_tools;
+  }
   auto encoder = std::make_unique<Encoder>(tokenizer, config, std::move(options));
-  if (!source.empty()) RETURN_IF_ERROR(encoder->SetTemplate(source));
+  if (!source.empty()) RETURN_IF_ERROR(encoder->SetTemplates(source, tool_source));
   return std::unique_ptr<const DocumentEncoder>(std::move(encoder));
 }
 

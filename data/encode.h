@@ -43,7 +43,9 @@ struct EncodeOptions {
   // token but the first of a document (labels of tokenized documents still hold).
   LossOn loss_on = LossOn::kDefault;
   History history = History::kPerTurn;
-  std::string chat_template;  // Jinja source or "chatml"; empty: the model's own
+  // Jinja source or "chatml"; empty: the model's own, for chats with tools the one named "tool_use"
+  // if it has that.
+  std::string chat_template;
   std::string pair_template = "{prompt}\n{completion}";
   bool append_eos = true;           // after plain text
   std::string template_date;        // strftime_now: "YYYY-MM-DD" or "YYYY-MM-DDTHH:MM:SS"

@@ -97,6 +97,18 @@ TEST_F(EncodeTest, UntrainedMessagesAndLossOnAll) {
   EXPECT_THAT(MarkedOf(kChat, all), HasSubstr("<|im_start|>[[user\nHi<|im_end|>\n"));
 }
 
+TEST_F(EncodeTest, ChatsWithToolsTakeTheTemplateForTools) {
+  const std::string turns =
+      "{% for m in messages %}{{ m.role }}: {{ m.content }}<|im_end|>{% endfor %}";
+  config_.chat_templates = {{"default", turns},
+                            {"tool_use", "{{ tools | length }} tool. " + turns}};
+  EXPECT_THAT(MarkedOf(kChat, {}), ::testing::StartsWith("user: Hi"));
+  const std::string with_tools = std::string(kChat, sizeof(kChat) - 2) +
+                                 R"(, "tools": [{"type": "function", "function": {"name": "f"}}]})";
+  EXPECT_THAT(MarkedOf(with_tools, {}), ::testing::StartsWith("1 tool. user: Hi"));
+  EXPECT_THAT(MarkedOf(with_tools, ChatMl()), ::testing::StartsWith("<|im_start|>user"));
+}
+
 TEST_F(EncodeTest, GenerationBlocksDecideWhereTheTemplateHasThem) {
   EncodeOptions options;
   options.chat_template =

@@ -35,20 +35,27 @@ constexpr char kUsage[] =
     "add_generation_prompt and\nany other variable of the template, and writes {\"text\"} or "
     "{\"error\"} a line.\n  render --model DIR | --chat_template FILE < chats.jsonl";
 
+struct Templates {
+  data::jinja::Template chat, with_tools;
+};
+
 // `own`: variables that the line need not bring.
-absl::StatusOr<std::string> Render(const data::jinja::Template& chat, absl::string_view line,
+absl::StatusOr<std::string> Render(const Templates& templates, absl::string_view line,
                                    std::vector<std::pair<Value, Value>> own,
                                    const data::jinja::RenderOptions& options) {
   ASSIGN_OR_RETURN(const Value given, data::jinja::ParseJson(line));
   if (!given.is_dict()) return UserError("line", "want a JSON object");
   own.insert(own.end(), given.dict().items.begin(), given.dict().items.end());
   const Value variables = Value::Dict(std::move(own));
-  ASSIGN_OR_RETURN(data::jinja::Rendered rendered, chat.Render(variables, options));
+  const Value* tools = variables.Find("tools");
+  const bool has_tools = tools != nullptr && !tools->is_none();
+  const data::jinja::Template& chosen = has_tools ? templates.with_tools : templates.chat;
+  ASSIGN_OR_RETURN(data::jinja::Rendered rendered, chosen.Render(variables, options));
   return std::move(rendered.text);
 }
 
 struct Source {
-  std::string text;
+  std::string text, tool_text;  // the template, and that of chats with tools
   std::string name;
   std::vector<std::pair<Value, Value>> variables;  // the model's own: bos_token, …
 };
@@ -69,7 +76,9 @@ absl::StatusOr<Source> ReadSource() {
       return UserError("--model", "this model has no chat template",
                        "name one with --chat_template; chatml is built in");
     }
-    if (own != nullptr) out.text = *own;
+    if (own != nullptr) out.text = out.tool_text = *own;
+    const std::string* for_tools = config.ChatTemplate("tool_use");
+    if (for_tools != nullptr) out.tool_text = *for_tools;
     out.name = "chat_template";
   }
   if (!FLAGS_chat_template.empty()) {
@@ -77,14 +86,17 @@ absl::StatusOr<Source> ReadSource() {
     ASSIGN_OR_RETURN(out.text, data::ReadChatTemplate(FLAGS_chat_template == "chatml"
                                                           ? FLAGS_chat_template
                                                           : UserPath(FLAGS_chat_template)));
+    out.tool_text = out.text;
   }
   return out;
 }
 
 absl::Status Run(const std::vector<std::string>&) {
   ASSIGN_OR_RETURN(const Source source, ReadSource());
-  ASSIGN_OR_RETURN(const data::jinja::Template chat,
-                   data::jinja::Template::Parse(source.text, source.name));
+  Templates templates;
+  ASSIGN_OR_RETURN(templates.chat, data::jinja::Template::Parse(source.text, source.name));
+  ASSIGN_OR_RETURN(templates.with_tools,
+                   data::jinja::Template::Parse(source.tool_text, source.name));
   data::jinja::RenderOptions options;
   options.now = FLAGS_template_date.empty()
                     ? absl::FormatTime("%Y-%m-%dT%H:%M:%S", absl::Now(), absl::LocalTimeZone())
@@ -92,7 +104,7 @@ absl::Status Run(const std::vector<std::string>&) {
   data::jinja::JsonOptions json;
   json.ensure_ascii = true;  // U+2028 in a text must not look like the end of a line
   for (std::string line; std::getline(std::cin, line);) {
-    const absl::StatusOr<std::string> text = Render(chat, line, source.variables, options);
+    const absl::StatusOr<std::string> text = Render(templates, line, source.variables, options);
     const Value out =
         Value::Dict({{Value::String(text.ok() ? "text" : "error"),
                       Value::String(text.ok() ? *text : std::string(text.status().message()))}});
