@@ -41,17 +41,24 @@ absl::StatusOr<std::optional<int64_t>> TurnBegin(absl::string_view text, size_t 
   return static_cast<int64_t>(common);
 }
 
+// Where the turn of message i ends in `text`, which has `count` messages; none as below.
+std::optional<int64_t> TurnEnd(absl::string_view text, size_t i, size_t count,
+                               const RenderPrefix& render) {
+  if (i + 1 == count) return static_cast<int64_t>(text.size());
+  const absl::StatusOr<jinja::Rendered> through = render(i + 1, false);
+  if (!through.ok() || !absl::StartsWith(text, through->text)) return std::nullopt;
+  return static_cast<int64_t>(through->text.size());
+}
+
 // The span of message i in `text`; none where a prefix is not one.
-absl::StatusOr<std::optional<Span>> TurnSpan(absl::string_view text, size_t i,
+absl::StatusOr<std::optional<Span>> TurnSpan(absl::string_view text, size_t i, size_t count,
                                              const RenderPrefix& render,
                                              const SpecialTokens& special) {
   ASSIGN_OR_RETURN(const std::optional<int64_t> begin, TurnBegin(text, i, render));
   if (!begin.has_value()) return std::optional<Span>();
-  absl::StatusOr<jinja::Rendered> through = render(i + 1, false);
-  if (!through.ok() || !absl::StartsWith(text, through->text)) return std::optional<Span>();
-  const int64_t end = static_cast<int64_t>(through->text.size());
-  if (end < *begin) return std::optional<Span>();
-  return Span(*begin, special.TurnEnd(text, *begin, end));
+  const std::optional<int64_t> end = TurnEnd(text, i, count, render);
+  if (!end.has_value() || *end < *begin) return std::optional<Span>();
+  return Span(*begin, special.TurnEnd(text, *begin, *end));
 }
 
 // {% generation %} blocks, one per assistant message or all of them trained. A special token right
@@ -80,7 +87,7 @@ std::optional<std::vector<Span>> BlockSpans(const jinja::Rendered& whole, const 
 absl::StatusOr<SpannedText> OneTurn(size_t i, const RenderPrefix& render,
                                     const SpecialTokens& special, absl::string_view where) {
   ASSIGN_OR_RETURN(const jinja::Rendered whole, render(i + 1, false));
-  ASSIGN_OR_RETURN(const std::optional<Span> span, TurnSpan(whole.text, i, render, special));
+  ASSIGN_OR_RETURN(const std::optional<Span> span, TurnSpan(whole.text, i, i + 1, render, special));
   if (!span.has_value()) {
     return UserError(where,
                      absl::StrCat("the chat template gives message ", i,
@@ -98,7 +105,8 @@ absl::StatusOr<std::vector<SpannedText>> FindChatSpans(const ChatExample& chat,
                                                        const SpecialTokens& special,
                                                        History history, absl::string_view where) {
   const std::vector<size_t> assistants = AssistantMessages(chat);
-  ASSIGN_OR_RETURN(jinja::Rendered whole, render(chat.messages.items().size(), false));
+  const size_t count = chat.messages.items().size();
+  ASSIGN_OR_RETURN(jinja::Rendered whole, render(count, false));
   if (auto blocks = BlockSpans(whole, chat, assistants, special)) {
     return std::vector<SpannedText>{{std::move(whole.text), *std::move(blocks), 0}};
   }
@@ -109,7 +117,8 @@ absl::StatusOr<std::vector<SpannedText>> FindChatSpans(const ChatExample& chat,
     if (!chat.trained[i]) continue;
     trained.push_back(i);
     if (rewritten) continue;
-    ASSIGN_OR_RETURN(const std::optional<Span> span, TurnSpan(whole.text, i, render, special));
+    ASSIGN_OR_RETURN(const std::optional<Span> span,
+                     TurnSpan(whole.text, i, count, render, special));
     if (span.has_value()) {
       stable.spans.push_back(*span);
     } else {
