@@ -31,6 +31,10 @@ EXPRESSIONS = [
     r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s+",
     r"[一-龥぀-ゟ゠-ヿ]+", r" ?[^(\s|[.,!?…。，、।۔،])]+", r"\w+|[^\w\s]+", r"\b", r"x*", r"\S+\s?",
     r"[[:alpha:]]+|[[:punct:]]|[[:^space:]&&[^a-z]]", r"(?m).+?\n|^.", r"(?<=[a-z])(?=[A-Z])", r"[^\S\r\n]+",
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s",
+    r"\p{Han}+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lo}\p{M}&&[^\p{Han}]]+|\p{N}{1,3}|\s+(?!\S)|\s+",
+    r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s+",
+    r"(?=(\d{3})+(?!\d))", r"(?<=\d)(?=(?:\d{3})+\b)|\s+|\S+?(?=\s|$)", r"<\|[a-z]+\|>|[0-9][0-9][0-9]",
     r"\p{Han}+|\p{Hiragana}+|\p{^L}", r"(?i)THE|and", r"a{,2}b|\u00e9", r"\p{Letter}+|\p{Nd}", r"\d{2}+|\h+"]
 BEHAVIORS = ["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"]
 
