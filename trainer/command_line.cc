@@ -209,6 +209,12 @@ std::string FlagLine(absl::string_view name, absl::string_view value) {
                : absl::StrCat("--", name, "=\"", absl::Utf8SafeCEscape(value), "\"");
 }
 
+std::pair<std::string, std::string> NameAndValue(absl::string_view flag_line) {
+  const absl::StatusOr<std::string> plain = WithoutQuotes("flags", flag_line);
+  CHECK(plain.ok()) << plain.status();
+  return absl::StrSplit(absl::StripPrefix(*plain, "--"), absl::MaxSplits('=', 1));
+}
+
 void PrintVersions() {
   for (const auto& rows : {Versions(), Gpus()}) {
     for (const auto& [name, version] : rows) {

@@ -7,6 +7,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -27,8 +28,9 @@ using FlagHints = std::map<std::string, std::string>;
 absl::StatusOr<std::vector<std::string>> ParseFlags(int argc, char** argv,
                                                     const FlagHints& foreign = {});
 
-// The line of a flag file that sets the flag to this value, whatever characters that has.
+// The line of a flag file that sets the flag to this value, whatever characters that has; and back.
 std::string FlagLine(absl::string_view name, absl::string_view value);
+std::pair<std::string, std::string> NameAndValue(absl::string_view flag_line);
 
 // One line for each of Versions() and the GPUs, on standard output.
 void PrintVersions();

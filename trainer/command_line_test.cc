@@ -82,6 +82,7 @@ TEST(ParseFlagsTest, AFlagFilesLineKeepsEveryCharacter) {
     const auto parsed = Parse({"--flagfile=" + path});
     ASSERT_TRUE(parsed.ok()) << parsed.status();
     EXPECT_EQ(FLAGS_label, value);
+    EXPECT_EQ(NameAndValue(line), std::make_pair(std::string("label"), std::string(value)));
   }
   ASSERT_TRUE(WriteFileAtomically(path, "--label=\"\\q\"\n").ok());
   EXPECT_THAT(Parse({"--flagfile", path}).status().message(), HasSubstr("/flags:1]"));

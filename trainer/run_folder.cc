@@ -191,9 +191,8 @@ absl::Status WriteRunJson(const RunStart& start, const TrainOptions& options,
   };
   Json flags = Json::object();
   for (const absl::string_view line : absl::StrSplit(options.run_flags, '\n', absl::SkipEmpty())) {
-    const std::pair<std::string, std::string> parts =
-        absl::StrSplit(line.substr(2), absl::MaxSplits('=', 1));
-    flags[parts.first] = parts.second;
+    const auto [name, value] = NameAndValue(line);
+    flags[name] = value;
   }
   const Json json = {{"state", facts.state},
                      {"started", facts.started},
