@@ -161,12 +161,23 @@ void Bytes(const std::string& what, double bytes, std::function<std::function<vo
 constexpr DType kHalf = DType::kBF16;
 constexpr double kRow = 2.0 * kTokens * kWidth;  // bytes of [T, C]
 
+// An adapter's share; its h are kRank columns of `h` from `column` on.
+LoraShare Share(const View& h, int64_t column, const View& b) {
+  LoraShare share;
+  share.h = h.Slice(1, column, column + kRank);
+  share.b = b;
+  return share;
+}
+
 void RegisterNorms() {
   Bytes("add_rms_norm", 4 * kRow, [] {
     const Tensor r = Random(kHalf, {kTokens, kWidth}), b = Random(kHalf, {kTokens, kWidth}),
                  w = Random(kHalf, {kWidth}), sum = Empty(kHalf, {kTokens, kWidth}),
                  y = Empty(kHalf, {kTokens, kWidth}), rstd = Empty(DType::kF32, {kTokens});
-    return [=] { AddRmsNorm(OnGpu(), r, b, View{}, w, {}, sum, y, rstd, View{}); };
+    const Tensor h = Random(kHalf, {kTokens, kRank}), lora_b = Random(kHalf, {kWidth, kRank});
+    return [=] {
+      AddRmsNorm(OnGpu(), r, b, Share(h, 0, lora_b), View{}, w, {}, sum, y, rstd, View{});
+    };
   });
   Bytes("rms_norm_backward", 4 * kRow, [] {
     const Tensor dy = Random(kHalf, {kTokens, kWidth}), x = Random(kHalf, {kTokens, kWidth}),
@@ -186,28 +197,20 @@ void RegisterRope() {
 }
 
 void RegisterGlu() {
-  const auto share = [](const Tensor& h, const Tensor& b, int64_t column) {
-    LoraShare result;
-    result.h = h.view().Slice(1, column, column + kRank);
-    result.b = b;
-    return result;
-  };
   const double wide = 2.0 * kTokens * kFfn;
   Bytes("glu_lora", 3 * wide, [=] {
     const Tensor x = Random(kHalf, {kTokens, 2 * kFfn}), y = Empty(kHalf, {kTokens, kFfn}),
                  h = Random(kHalf, {kTokens, 2 * kRank}), b = Random(kHalf, {kFfn, kRank});
     return
-        [=] { GluLora(OnGpu(), x, share(h, b, 0), share(h, b, kRank), GluActivation::kSilu, y); };
+        [=] { GluLora(OnGpu(), x, Share(h, 0, b), Share(h, kRank, b), GluActivation::kSilu, y); };
   });
   Bytes("glu_lora_backward", 6 * wide, [=] {
     const Tensor x = Random(kHalf, {kTokens, 2 * kFfn}), dy = Random(kHalf, {kTokens, kFfn}),
                  h = Random(kHalf, {kTokens, 2 * kRank}), b = Random(kHalf, {kFfn, kRank}),
                  g = Random(kHalf, {kTokens, kRank}), a = Random(kHalf, {kRank, kFfn});
     return [=] {
-      LoraShare of_dy;
-      of_dy.h = g, of_dy.b = Transposed(a);
-      GluLoraBackward(OnGpu(), dy, of_dy, x, share(h, b, 0), share(h, b, kRank),
-                      GluActivation::kSilu);
+      GluLoraBackward(OnGpu(), dy, Share(g, 0, Transposed(a)), x, Share(h, 0, b),
+                      Share(h, kRank, b), GluActivation::kSilu);
     };
   });
 }
