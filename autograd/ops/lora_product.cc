@@ -98,12 +98,16 @@ void LoraLinear::Forward(const Context& context, const View& x, const Tensor& to
 
 void LoraLinear::ForwardBase(const Context& context, const View& x, const Tensor& token_keys,
                              const View& y, const View& h) const {
-  Gemm(context.stream, x, Transposed(w_), y, {.bias = bias_});
+  ForwardOfW(context, x, y);
   for (const Group& group : Groups()) {
     Tensor memory;
     Gemm(context.stream, DropoutOf(context, group, x, token_keys, memory), Transposed(group.a),
          Columns(h, group.column, group.a.shape[0]));
   }
+}
+
+void LoraLinear::ForwardOfW(const Context& context, const View& x, const View& y) const {
+  Gemm(context.stream, x, Transposed(w_), y, {.bias = bias_});
 }
 
 void LoraLinear::AddShares(const Context& context, const View& h, const View& y) const {
@@ -133,9 +137,10 @@ void LoraLinear::Backward(const Context& context, const Tensor& x, const Tensor&
   if (dbias.grad.defined()) {
     kernels::ColumnSum(context.stream, dy, dbias.accumulate, dbias.grad);
   }
-  BackwardOfB(context, h, dy, targets);
+  Tensor g = targets.dh;
+  if (!g.defined()) BackwardOfB(context, h, dy, targets);
   if (!trains_a_ && !targets.dx.defined()) return;
-  const Tensor g = GradientOfH(context, dy);
+  if (!g.defined()) g = GradientOfH(context, dy);
   if (trains_a_) BackwardOfA(context, g, x, token_keys, targets);
   if (!targets.dx.defined()) return;
   for (const Group& group : Groups()) {
@@ -191,6 +196,24 @@ kernels::LoraShare LoraLinear::ShareOfOutputs(const View& h, int64_t first, int6
     *fits = one && (share.b.rank == 0 || kernels::LoraShareFits(share.b.shape[1]));
   }
   return share;
+}
+
+std::optional<kernels::LoraShareGradient> LoraLinear::GradientOfShare(
+    const View& dh, int64_t first, int64_t count, const Targets& targets) const {
+  kernels::LoraShareGradient gradient;
+  for (size_t i = 0; i < adapters_.size(); ++i) {
+    const Adapter& adapter = adapters_[i];
+    const int64_t end = adapter.first + adapter.b.shape[0];
+    if (adapter.first >= first + count || end <= first) continue;
+    const bool alone = adapter.first == first && end == first + count && gradient.dh.rank == 0;
+    if (!alone) return std::nullopt;
+    gradient.dh = Columns(dh, adapter.column, adapter.rank());
+    const LeafTarget& db = targets.weights[3 + 2 * i];
+    if (!db.grad.defined()) continue;
+    gradient.db = db.grad;
+    gradient.accumulate = db.accumulate;
+  }
+  return gradient;
 }
 
 kernels::LoraShare LoraLinear::ShareOfInputs(const View& g, bool* fits) const {

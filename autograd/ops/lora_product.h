@@ -2,6 +2,7 @@
 // head_nll have in common. Equations, shapes and names: linear_lora.h.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -29,6 +30,7 @@ class LoraLinear {
   int64_t inputs() const { return w_.shape[1]; }
   int64_t outputs() const { return w_.shape[0]; }
   int64_t total_rank() const { return total_rank_; }
+  int num_adapters() const { return static_cast<int>(adapters_.size()); }
   bool BackwardReadsX() const { return trains_w_ || trains_a_; }
   bool BackwardReadsH() const { return trains_b_; }
 
@@ -39,11 +41,14 @@ class LoraLinear {
   void ForwardBase(const Context& context, const View& x, const Tensor& token_keys, const View& y,
                    const View& h) const;
   void AddShares(const Context& context, const View& h, const View& y) const;
+  // y = x Wᵀ + bias alone.
+  void ForwardOfW(const Context& context, const View& x, const View& y) const;
 
   // Where gradients go; undefined ones are not computed.
   struct Targets {
     Tensor dx;                        // [T, C], overwritten
     std::vector<LeafTarget> weights;  // in the order of Weights()
+    Tensor dh = {};  // g, if a kernel has computed it and every dB along with dy; else undefined
   };
   // Those of an op whose inputs from `first_input` on are Weights(); without dx.
   Targets TargetsOf(Gradients& g, int first_input) const;
@@ -63,6 +68,12 @@ class LoraLinear {
   // take.
   kernels::LoraShare ShareOfOutputs(const View& h, int64_t first, int64_t count, bool* fits) const;
   kernels::LoraShare ShareOfInputs(const View& g, bool* fits) const;
+  // Where a kernel that computes the gradient of outputs [first, first + count) leaves g and dB of
+  // their adapter: views of dh [T, total rank] and of the targets. Nothing in it where no adapter
+  // reaches them; nullopt where one reaches others as well.
+  std::optional<kernels::LoraShareGradient> GradientOfShare(const View& dh, int64_t first,
+                                                            int64_t count,
+                                                            const Targets& targets) const;
   const View& base() const { return w_; }
 
  private:

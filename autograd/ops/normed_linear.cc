@@ -23,19 +23,18 @@ NormedResult NormedLinear(Tape& tape, const ResidualInput& in, const LoraLayer& 
                   [layer, gradient = head.gradient()](Gradients& g) {
                     const Tensor dy = g.TakeOutput(1);
                     if (!dy.defined()) return gradient.Backward(g, Tensor());
-                    BackwardOfNormedLinear(g, gradient, layer, ResidualHead::kNumInputs,
-                                           g.saved(ResidualHead::kNumSaved),
-                                           g.saved(ResidualHead::kNumSaved + 1), dy);
+                    BackwardOfNormedLinear(
+                        g, gradient, layer, layer.TargetsOf(g, ResidualHead::kNumInputs),
+                        g.saved(ResidualHead::kNumSaved), g.saved(ResidualHead::kNumSaved + 1), dy);
                   });
   return {outputs[0], outputs[1]};
 }
 
 void BackwardOfNormedLinear(Gradients& g, const ResidualHead::Gradient& head,
-                            const LoraLinear& layer, int first_input, const Tensor& h,
+                            const LoraLinear& layer, LoraLinear::Targets targets, const Tensor& h,
                             const Tensor& token_keys, const Tensor& dy) {
   const Context& context = g.context();
   const Tensor x = layer.BackwardReadsX() ? head.Normed(g) : Tensor();
-  LoraLinear::Targets targets = layer.TargetsOf(g, first_input);
   const bool reaches_head = g.Needs(ResidualHead::kResidual) || g.Needs(ResidualHead::kBranch) ||
                             g.Needs(ResidualHead::kPostWeight) || g.Needs(ResidualHead::kWeight);
   if (reaches_head) targets.dx = g.New(dy.dtype(), {dy.dim(0), layer.inputs()});

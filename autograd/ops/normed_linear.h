@@ -20,11 +20,10 @@ struct NormedResult {
 NormedResult NormedLinear(Tape& tape, const ResidualInput& in, const LoraLayer& layer,
                           const LoraDropout& dropout = {});
 
-// Hands in the gradients of the layer, whose weights are the op's inputs from `first_input` on, and
-// of the head before it; `dy` is the gradient of the layer's outputs. What ops with a ResidualHead
-// have in common.
+// Hands in the gradients of the layer and of the head before it; `targets` are those of the layer's
+// weights, `dy` is the gradient of its outputs. What ops with a ResidualHead have in common.
 void BackwardOfNormedLinear(Gradients& g, const ResidualHead::Gradient& head,
-                            const LoraLinear& layer, int first_input, const Tensor& h,
+                            const LoraLinear& layer, LoraLinear::Targets targets, const Tensor& h,
                             const Tensor& token_keys, const Tensor& dy);
 
 }  // namespace lockstep::autograd

@@ -1,5 +1,6 @@
 #include "autograd/ops/normed_mlp.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -27,33 +28,58 @@ struct Mlp {
   kernels::LoraShare Up(const View& h) const {
     return gate_up.ShareOfOutputs(h, width(), width(), nullptr);
   }
+  Tensor Scratch(const Context& context, int64_t tokens) const {
+    int64_t rank = 0;
+    for (const kernels::LoraShare& share :
+         {Gate(View{}), Up(View{}), down.ShareOfInputs(View{}, nullptr)}) {
+      if (share.b.rank != 0) rank = std::max(rank, share.b.shape[1]);
+    }
+    return Tensor::Empty(*context.allocator, DType::kF32,
+                         {kernels::GluLoraScratch(tokens, width(), rank)});
+  }
 };
 
-// Turns the saved gate_up into its own gradient, and hands in those of down's adapters.
-const Tensor& BackwardOfUnit(Gradients& g, const Mlp& mlp, const Tensor& dy) {
+// Turns the saved gate_up into its own gradient, hands in those of down's adapters, and those of B
+// of gate and up where each has its own, with dh in the targets then.
+LoraLinear::Targets BackwardOfUnit(Gradients& g, const Mlp& mlp, const Tensor& dy) {
   const Context& context = g.context();
+  LoraLinear::Targets of_gate_up = mlp.gate_up.TargetsOf(g, ResidualHead::kNumInputs);
   const LoraLinear::Targets of_down =
       mlp.down.TargetsOf(g, ResidualHead::kNumInputs + mlp.gate_up.num_weights());
   mlp.down.BackwardOfB(context, g.saved(kDownH), dy, of_down);
   const Tensor down_g = mlp.down.GradientOfH(context, dy);
 
-  // `product` is down's input's gradient without LoRA's share, then that input itself.
+  kernels::GluLoraGradients gradients;
+  const Tensor dh = g.New(dy.dtype(), {dy.dim(0), mlp.gate_up.total_rank()});
+  const auto gate = mlp.gate_up.GradientOfShare(dh, 0, mlp.width(), of_gate_up);
+  const auto up = mlp.gate_up.GradientOfShare(dh, mlp.width(), mlp.width(), of_gate_up);
+  if (gate.has_value() && up.has_value()) {
+    gradients.gate = *gate;
+    gradients.up = *up;
+    of_gate_up.dh = dh;
+  }
+  gradients.keep_y = mlp.down.num_adapters() > 1;
+  if (mlp.down.num_adapters() == 1 && of_down.weights[2].grad.defined()) {
+    gradients.dy_db = kernels::Transposed(of_down.weights[2].grad);
+    gradients.accumulate_dy_db = of_down.weights[2].accumulate;
+  }
+  // Down's input's gradient without LoRA's share, then scratch or that input itself.
   const Tensor product = g.New(dy.dtype(), {dy.dim(0), mlp.width()});
   kernels::Gemm(context.stream, dy, mlp.down.base(), product);
-  const Tensor& gate_up = g.saved(kGateUp);
   kernels::GluLoraBackward(context.stream, product, mlp.down.ShareOfInputs(down_g, nullptr),
-                           gate_up.Mutable("normed_mlp"), mlp.Gate(g.saved(kH)),
-                           mlp.Up(g.saved(kH)), mlp.activation);
-  mlp.down.BackwardOfA(context, down_g, product, Tensor(), of_down);
-  return gate_up;
+                           g.saved(kGateUp).Mutable("normed_mlp"), mlp.Gate(g.saved(kH)),
+                           mlp.Up(g.saved(kH)), mlp.activation, gradients,
+                           mlp.Scratch(context, dy.dim(0)));
+  if (gradients.keep_y) mlp.down.BackwardOfA(context, down_g, product, Tensor(), of_down);
+  return of_gate_up;
 }
 
 void Backward(Gradients& g, const ResidualHead::Gradient& head, const Mlp& mlp) {
   const Tensor dy = g.TakeOutput(1);
   if (!dy.defined()) return head.Backward(g, Tensor());
-  const Tensor& dgate_up = BackwardOfUnit(g, mlp, dy);
-  BackwardOfNormedLinear(g, head, mlp.gate_up, ResidualHead::kNumInputs, g.saved(kH), Tensor(),
-                         dgate_up);
+  LoraLinear::Targets of_gate_up = BackwardOfUnit(g, mlp, dy);
+  BackwardOfNormedLinear(g, head, mlp.gate_up, std::move(of_gate_up), g.saved(kH), Tensor(),
+                         g.saved(kGateUp));
 }
 
 }  // namespace
@@ -87,9 +113,11 @@ NormedResult NormedMlp(Tape& tape, const ResidualInput& in, const LoraLayer& gat
   const Tensor wide = empty(2 * mlp.width()), h = empty(mlp.gate_up.total_rank());
   mlp.gate_up.ForwardBase(context, head.normed(), Tensor(), wide, h);
   const Tensor product = empty(mlp.width());
-  kernels::GluLora(context.stream, wide, mlp.Gate(h), mlp.Up(h), activation, product);
   const Tensor y = empty(mlp.down.outputs()), down_h = empty(mlp.down.total_rank());
-  mlp.down.ForwardBase(context, product, Tensor(), y, down_h);
+  const kernels::LoraShare down_share = mlp.down.ShareOfInputs(down_h, nullptr);
+  kernels::GluLora(context.stream, wide, mlp.Gate(h), mlp.Up(h), activation, product,
+                   {down_share.h, down_share.b}, mlp.Scratch(context, wide.dim(0)));
+  mlp.down.ForwardOfW(context, product, y);
   if (left != nullptr) {
     *left = {mlp.down, down_h};
   } else {

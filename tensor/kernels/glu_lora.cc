@@ -1,6 +1,7 @@
 #include "tensor/kernels/glu_lora.h"
 
 #include "tensor/kernels/dispatch.h"
+#include "tensor/kernels/glu_lora_parts.h"
 
 namespace lockstep::kernels {
 namespace {
@@ -23,21 +24,52 @@ void CheckShare(const View& x, const LoraShare& share) {
   CHECK_DTYPE(kOp, "b", share.b, x.dtype);
 }
 
+void CheckGradient(const View& x, const LoraShare& share, const LoraShareGradient& gradient) {
+  const int64_t rank = share.empty() ? 0 : share.h.shape[1];
+  if (gradient.dh.rank != 0) {
+    CHECK_SHAPE(kOp, "dh", gradient.dh, x.shape[0], rank);
+    CHECK_DTYPE(kOp, "dh", gradient.dh, x.dtype);
+  }
+  if (gradient.db.rank != 0) CHECK_SHAPE(kOp, "db", gradient.db, x.shape[1] / 2, rank);
+}
+
+void CheckScratch(const View& x, int64_t rank, const View& scratch) {
+  CHECK_DTYPE(kOp, "scratch", scratch, DType::kF32);
+  CHECK(scratch.contiguous() && scratch.numel() >= GluLoraScratch(x.shape[0], x.shape[1] / 2, rank))
+      << "[glu_lora] scratch: " << Describe(scratch);
+}
+
+int64_t RankOf(const View& h) { return h.rank == 0 ? 0 : h.shape[1]; }
+
 }  // namespace
 
+int64_t GluLoraScratch(int64_t rows, int64_t width, int64_t rank) {
+  const GluLoraCut forward = CutForward(rows, width, rank), back = CutBackward(rows, width, rank);
+  return std::max(forward.strips * rows * forward.rank,
+                  (back.strips * rows * 2 + back.panels * width * 3) * back.rank);
+}
+
 void GluLora(const Stream& stream, const View& x, const LoraShare& gate, const LoraShare& up,
-             GluActivation activation, const View& y) {
+             GluActivation activation, const View& y, const LoraFactor& next, const View& scratch) {
   CheckPair(x, "y", y);
   CheckShare(x, gate);
   CheckShare(x, up);
-  LOCKSTEP_DISPATCH(stream, GluLora, x, gate, up, activation, y);
+  CheckShare(x, {next.h, next.b});
+  CheckScratch(x, std::max({RankOf(gate.h), RankOf(up.h), RankOf(next.h)}), scratch);
+  LOCKSTEP_DISPATCH(stream, GluLora, x, gate, up, activation, y, next, scratch);
 }
 
 void GluLoraBackward(const Stream& stream, const View& dy, const LoraShare& of_dy, const View& x,
-                     const LoraShare& gate, const LoraShare& up, GluActivation activation) {
+                     const LoraShare& gate, const LoraShare& up, GluActivation activation,
+                     const GluLoraGradients& gradients, const View& scratch) {
   CheckPair(x, "dy", dy);
   for (const LoraShare* share : {&of_dy, &gate, &up}) CheckShare(x, *share);
-  LOCKSTEP_DISPATCH(stream, GluLoraBackward, dy, of_dy, x, gate, up, activation);
+  CheckGradient(x, gate, gradients.gate);
+  CheckGradient(x, up, gradients.up);
+  CheckGradient(x, of_dy, {{}, gradients.dy_db});
+  CheckScratch(x, std::max({RankOf(gate.h), RankOf(up.h), RankOf(of_dy.h)}), scratch);
+  LOCKSTEP_DISPATCH(stream, GluLoraBackward, dy, of_dy, x, gate, up, activation, gradients,
+                    scratch);
 }
 
 }  // namespace lockstep::kernels

@@ -1,17 +1,29 @@
-// GluLora: the gated linear unit of glu.h that adds LoRA's shares as it reads, where a product with
-// beta = 1 would read and write the wide tensors once more.
+// GluLora: the gated linear unit of glu.h with the LoRA around it: shares are added as the wide
+// tensors are read, where a product with beta = 1 would read and write them once more, and the
+// narrow products that read them as well are taken in the same pass.
 //
-//   z_gate = gate + share_gate,   z_up = up + share_up;   y = act(z_gate) ∘ z_up
+//   z_gate = gate + share_gate,   z_up = up + share_up;   y = act(z_gate) ∘ z_up;   next.h = y ·
+//   next.b
 //
 //   x      [T, 2F] = [gate | up], contiguous; f64 or f32, on CUDA bf16
 //   y      [T, F], contiguous, x's dtype; written
 //   share  lora_share.h: scale · h bᵀ, [T, F]; x's dtype
+//   next   the first half of LoRA on y: b [F, r], h [T, r]; no view in h (rank 0): not computed
 //
-// Backward computes z and y again and leaves y where dy was:
-//   d = dy + share_dy;   x ← [d ∘ z_up ∘ act′(z_gate) | d ∘ act(z_gate)];   dy ← y
-// Sums in f32 (f64 for f64), rounded once.
+// Backward computes z and y again:
+//   d = dy + share_dy;   x ← dz = [d ∘ z_up ∘ act′(z_gate) | d ∘ act(z_gate)]
+// and, each where it is asked for (rank not 0), with `gate` for gate's half and likewise for up's:
+//   gate.dh [T, r] ← gate's scale · dz b;   gate.db [F, r] ← (or +=) gate's scale · dzᵀ h
+//   dy_db   [F, r] ← (or +=) yᵀ h, h of dy's share
+// dh has x's dtype, db and dy_db have it or f32, and any strides that have neighbors in one
+// dimension. dy holds y afterwards if keep_y is set, else nothing of use.
+// Sums in f32 (f64 for f64). Results are rounded once; products read dz and y as rounded to x's
+// dtype.
 //
-// On CUDA: r even and at most kGluLoraMaxRank, F a multiple of 32, rows and b aligned to 4 bytes.
+// On CUDA: ranks that LoraShareFits, F a multiple of 32, rows and b aligned to 4 bytes. One kernel
+// does it all where ranks are 8, 16, 24 or 32, b has neighbors along r (gate, up) or F (the
+// others), rows are aligned to 16 bytes and keep_y is not set; otherwise the products come one by
+// one. Either is deterministic, and a function of the shapes and the GPU's model.
 #pragma once
 
 #include "tensor/kernels/glu.h"
@@ -20,24 +32,39 @@
 
 namespace lockstep::kernels {
 
-inline constexpr int64_t kGluLoraMaxRank = 64;
+struct LoraFactor {
+  View h = {}, b = {};
+};
+
+struct GluLoraGradients {
+  LoraShareGradient gate, up;
+  View dy_db = {};
+  bool accumulate_dy_db = false;
+  bool keep_y = false;
+};
+
+// Elements of f32 scratch memory that either pass wants for [T, F] and ranks of at most `rank`.
+int64_t GluLoraScratch(int64_t rows, int64_t width, int64_t rank);
 
 void GluLora(const Stream& stream, const View& x, const LoraShare& gate, const LoraShare& up,
-             GluActivation activation, const View& y);
+             GluActivation activation, const View& y, const LoraFactor& next, const View& scratch);
 void GluLoraBackward(const Stream& stream, const View& dy, const LoraShare& of_dy, const View& x,
-                     const LoraShare& gate, const LoraShare& up, GluActivation activation);
+                     const LoraShare& gate, const LoraShare& up, GluActivation activation,
+                     const GluLoraGradients& gradients, const View& scratch);
 
 namespace cpu {
 void GluLora(const Stream& stream, const View& x, const LoraShare& gate, const LoraShare& up,
-             GluActivation activation, const View& y);
+             GluActivation activation, const View& y, const LoraFactor& next, const View& scratch);
 void GluLoraBackward(const Stream& stream, const View& dy, const LoraShare& of_dy, const View& x,
-                     const LoraShare& gate, const LoraShare& up, GluActivation activation);
+                     const LoraShare& gate, const LoraShare& up, GluActivation activation,
+                     const GluLoraGradients& gradients, const View& scratch);
 }  // namespace cpu
 namespace cuda {
 void GluLora(const Stream& stream, const View& x, const LoraShare& gate, const LoraShare& up,
-             GluActivation activation, const View& y);
+             GluActivation activation, const View& y, const LoraFactor& next, const View& scratch);
 void GluLoraBackward(const Stream& stream, const View& dy, const LoraShare& of_dy, const View& x,
-                     const LoraShare& gate, const LoraShare& up, GluActivation activation);
+                     const LoraShare& gate, const LoraShare& up, GluActivation activation,
+                     const GluLoraGradients& gradients, const View& scratch);
 }  // namespace cuda
 
 }  // namespace lockstep::kernels

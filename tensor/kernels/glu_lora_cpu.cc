@@ -2,7 +2,7 @@
 
 #include "tensor/kernels/cpu/lora_share.h"
 #include "tensor/kernels/dispatch.h"
-#include "tensor/kernels/glu_lora.h"
+#include "tensor/kernels/glu_lora_parts.h"
 
 namespace lockstep::kernels::cpu {
 namespace {
@@ -22,18 +22,21 @@ Tensor Inputs(Allocator& allocator, const View& x, const LoraShare& gate, const 
 }  // namespace
 
 void GluLora(const Stream& stream, const View& x, const LoraShare& gate, const LoraShare& up,
-             GluActivation activation, const View& y) {
+             GluActivation activation, const View& y, const LoraFactor& next, const View&) {
   CpuAllocator allocator;
   kernels::Glu(stream, Inputs(allocator, x, gate, up), activation, y);
+  MultiplyNext(stream, y, next);
 }
 
 void GluLoraBackward(const Stream& stream, const View& dy, const LoraShare& of_dy, const View& x,
-                     const LoraShare& gate, const LoraShare& up, GluActivation activation) {
+                     const LoraShare& gate, const LoraShare& up, GluActivation activation,
+                     const GluLoraGradients& gradients, const View&) {
   CpuAllocator allocator;
   const Tensor z = Inputs(allocator, x, gate, up);
   DispatchFloat(x.dtype, [&](auto zero) { AddShare<decltype(zero)>(of_dy, dy); });
   kernels::GluBackward(stream, dy, z, activation, x);
   kernels::Glu(stream, z, activation, dy);
+  MultiplyGradients(stream, x, dy, gate, up, of_dy, gradients);
 }
 
 }  // namespace lockstep::kernels::cpu

@@ -5,52 +5,119 @@
 namespace lockstep::kernels {
 namespace {
 
+struct Case {
+  int64_t rows, width, r_gate, r_up, r_dy;
+};
+
+struct Operands {
+  Tensor x, dy, h, g, b_gate, b_up, a, db_gate, db_up, da;
+};
+
+Operands MakeOperands(const Case& c) {
+  constexpr DType kType = DType::kBF16;
+  return {Random(kType, {c.rows, 2 * c.width}, 1),
+          Random(kType, {c.rows, c.width}, 2),
+          Random(kType, {c.rows, c.r_gate + c.r_up}, 3, 0.3),
+          Random(kType, {c.rows, c.r_dy}, 4, 0.3),
+          Random(kType, {c.width, c.r_gate}, 5, 0.5),
+          Random(kType, {c.width, c.r_up}, 6, 0.5),
+          Random(kType, {c.r_dy, c.width}, 7, 0.5),
+          Random(DType::kF32, {c.width, c.r_gate}, 8),
+          Random(DType::kF32, {c.width, c.r_up}, 9),
+          Random(DType::kF32, {c.r_dy, c.width}, 10)};
+}
+
+// Forward and backward on these operands, whose gradients are added to db_gate and da; db_up is
+// overwritten. y, next_h and dh are written.
+void RunBoth(const Stream& stream, const Case& c, const Operands& o, GluActivation activation,
+             const View& scratch, const View& y, const View& next_h, const View& dh) {
+  LoraShare gate, up, of_dy;
+  LoraFactor next;
+  GluLoraGradients gradients;
+  if (c.r_gate > 0) {
+    gate = {o.h.Slice(1, 0, c.r_gate), o.b_gate, 0.75};
+    gradients.gate = {dh.Slice(1, 0, c.r_gate), o.db_gate, /*accumulate=*/true};
+  }
+  if (c.r_up > 0) {
+    up = {o.h.Slice(1, c.r_gate, c.r_gate + c.r_up), o.b_up, 2};
+    gradients.up = {dh.Slice(1, c.r_gate, c.r_gate + c.r_up), o.db_up, /*accumulate=*/false};
+  }
+  if (c.r_dy > 0) {
+    of_dy = {o.g, Transposed(o.a), 1};
+    next = {next_h, Transposed(o.a)};
+    gradients.dy_db = Transposed(o.da);
+    gradients.accumulate_dy_db = true;
+  }
+  GluLora(stream, o.x, gate, up, activation, y, next, scratch);
+  GluLoraBackward(stream, o.dy, of_dy, o.x, gate, up, activation, gradients, scratch);
+}
+
+template <typename Convert>
+Operands Converted(const Operands& o, const Convert& convert) {
+  return {convert(o.x),    convert(o.dy), convert(o.h),       convert(o.g),     convert(o.b_gate),
+          convert(o.b_up), convert(o.a),  convert(o.db_gate), convert(o.db_up), convert(o.da)};
+}
+
+// The first cases take the way of separate products, the others one kernel: of one step of 16 ranks
+// or two, with strips and panels that are whole, cut off or one of many.
 TEST(GluLoraCudaTest, MatchesTheCpu) {
   SKIP_WITHOUT_GPU();
-  const Stream cpu = CpuContext().stream, gpu = GpuContext()->stream;
-  constexpr DType kType = DType::kBF16;
-  struct Case {
-    int64_t rows, width, r_gate, r_up, r_dy;
-  };
-  for (const Case& c : {Case{1, 32, 16, 16, 16},
-                        {17, 96, 8, 2, 0},
-                        {130, 256, 16, 32, 64},
-                        {200, 1536, 0, 40, 16}}) {
-    const Tensor x = Random(kType, {c.rows, 2 * c.width}, 1),
-                 dy = Random(kType, {c.rows, c.width}, 2);
-    const Tensor h = Random(kType, {c.rows, c.r_gate + c.r_up}, 3, 0.3);
-    const Tensor g = Random(kType, {c.rows, c.r_dy}, 4, 0.3);
-    const Tensor b_gate = Random(kType, {c.width, c.r_gate}, 5, 0.5);
-    const Tensor b_up = Random(kType, {c.width, c.r_up}, 6, 0.5);
-    const Tensor a = Random(kType, {c.r_dy, c.width}, 7, 0.5);
-    const auto shares = [&](const auto& convert, auto run) {
-      const Tensor h_ = convert(h), g_ = convert(g), gate_ = convert(b_gate), up_ = convert(b_up),
-                   a_ = convert(a);
-      LoraShare gate, up, of_dy;
-      if (c.r_gate > 0) gate = {h_.Slice(1, 0, c.r_gate), gate_, 0.75};
-      if (c.r_up > 0) up = {h_.Slice(1, c.r_gate, c.r_gate + c.r_up), up_, 2};
-      if (c.r_dy > 0) of_dy = {g_, Transposed(a_), 1};
-      run(gate, up, of_dy);
-    };
+  const Context& gpu = *GpuContext();
+  for (const Case& c :
+       {Case{17, 96, 8, 4, 0}, Case{130, 256, 16, 32, 64}, Case{200, 1536, 0, 40, 16},
+        Case{1, 32, 16, 16, 16}, Case{70, 544, 8, 16, 8}, Case{1000, 1056, 16, 16, 16},
+        Case{50, 1536, 0, 16, 16}, Case{33, 96, 16, 16, 0}, Case{40, 64, 0, 0, 8},
+        Case{300, 800, 32, 24, 16}, Case{19, 32, 32, 32, 32}}) {
+    SCOPED_TRACE(testing::Message() << c.rows << "x" << c.width << " ranks " << c.r_gate << " "
+                                    << c.r_up << " " << c.r_dy);
+    const int64_t scratch = GluLoraScratch(c.rows, c.width, std::max({c.r_gate, c.r_up, c.r_dy}));
     for (const GluActivation activation : {GluActivation::kSilu, GluActivation::kGeluTanh}) {
-      const Tensor x32 = As(DType::kF32, x), dy32 = As(DType::kF32, dy);
-      const Tensor y32 = As(DType::kF32, dy);
-      shares([](const Tensor& t) { return As(DType::kF32, t); },
-             [&](const LoraShare& gate, const LoraShare& up, const LoraShare& of_dy) {
-               GluLora(cpu, x32, gate, up, activation, y32);
-               GluLoraBackward(cpu, dy32, of_dy, x32, gate, up, activation);
-             });
-      const GpuGuarded y(kType, {c.rows, c.width});
-      const Tensor gpu_x = ToGpu(x), gpu_dy = ToGpu(dy);
-      shares([](const Tensor& t) { return ToGpu(t); },
-             [&](const LoraShare& gate, const LoraShare& up, const LoraShare& of_dy) {
-               GluLora(gpu, gpu_x, gate, up, activation, y);
-               GluLoraBackward(gpu, gpu_dy, of_dy, gpu_x, gate, up, activation);
-             });
-      ExpectMatches(y.tensor(), y32, 1.0 / 128);
-      ExpectMatches(gpu_dy, y32, 1.0 / 128);
-      ExpectMatches(gpu_x, x32, 1.0 / 128);
+      const Operands o = MakeOperands(c);
+      const Operands cpu = Converted(o, [](const Tensor& t) { return As(DType::kF32, t); });
+      const Tensor y = As(DType::kF32, o.dy), next_h = As(DType::kF32, o.g),
+                   dh = As(DType::kF32, o.h);
+      RunBoth(CpuContext().stream, c, cpu, activation,
+              Tensor::Empty(*CpuContext().allocator, DType::kF32, {scratch}), y, next_h, dh);
+
+      const GpuGuarded gpu_y(DType::kBF16, {c.rows, c.width}), gpu_scratch(DType::kF32, {scratch}),
+          gpu_next(DType::kBF16, {c.rows, c.r_dy}),
+          gpu_dh(DType::kBF16, {c.rows, c.r_gate + c.r_up});
+      const Operands on_gpu = Converted(o, [](const Tensor& t) { return ToGpu(t); });
+      RunBoth(gpu.stream, c, on_gpu, activation, gpu_scratch.tensor(), gpu_y.tensor(),
+              gpu_next.tensor(), gpu_dh.tensor());
+      // One rounding to bf16, and of what the sums read.
+      constexpr double kTolerance = 1.0 / 128;
+      ExpectMatches(gpu_y.tensor(), y, kTolerance);
+      ExpectMatches(gpu_next.tensor(), next_h, kTolerance);
+      ExpectMatches(on_gpu.x, cpu.x, kTolerance);
+      ExpectMatches(gpu_dh.tensor(), dh, kTolerance);
+      ExpectMatches(on_gpu.db_gate, cpu.db_gate, kTolerance);
+      ExpectMatches(on_gpu.db_up, cpu.db_up, kTolerance);
+      ExpectMatches(on_gpu.da, cpu.da, kTolerance);
     }
+  }
+}
+
+// Whoever runs beside it, and however often: the same bits.
+TEST(GluLoraCudaTest, IsDeterministic) {
+  SKIP_WITHOUT_GPU();
+  const Context& gpu = *GpuContext();
+  const Case c = {3000, 1056, 16, 16, 16};
+  std::vector<double> first;
+  for (int round = 0; round < 3; ++round) {
+    const Operands o = Converted(MakeOperands(c), [](const Tensor& t) { return ToGpu(t); });
+    const GpuGuarded y(DType::kBF16, {c.rows, c.width}), next(DType::kBF16, {c.rows, 16}),
+        dh(DType::kBF16, {c.rows, 32}), scratch(DType::kF32, {GluLoraScratch(c.rows, c.width, 16)});
+    RunBoth(gpu.stream, c, o, GluActivation::kSilu, scratch.tensor(), y.tensor(), next.tensor(),
+            dh.tensor());
+    std::vector<double> all;
+    for (const Tensor& t :
+         {y.tensor(), next.tensor(), dh.tensor(), o.x, o.db_gate, o.db_up, o.da}) {
+      const std::vector<double> values = ToVector(ToCpu(t));
+      all.insert(all.end(), values.begin(), values.end());
+    }
+    if (round == 0) first = all;
+    EXPECT_EQ(all, first);
   }
 }
 

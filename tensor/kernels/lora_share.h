@@ -22,6 +22,13 @@ struct LoraShare {
   bool empty() const { return h.rank == 0; }
 };
 
+// The gradients of a share's factors, from the gradient d [T, N] of what the share is part of:
+// dh [T, r] = scale · d b and db [N, r] = (or +=) scale · dᵀ h. No view (rank 0): not asked for.
+struct LoraShareGradient {
+  View dh = {}, db = {};
+  bool accumulate = false;  // db
+};
+
 // Whether the warp tiles of device/lora_share.cuh can compute a share of rank `rank`.
 constexpr bool LoraShareFits(int64_t rank) { return rank % 4 == 0 && rank <= 64; }
 

@@ -198,19 +198,32 @@ void RegisterRope() {
 
 void RegisterGlu() {
   const double wide = 2.0 * kTokens * kFfn;
+  // LoRA's narrow products come along: the bytes are the wide tensors' alone.
   Bytes("glu_lora", 3 * wide, [=] {
     const Tensor x = Random(kHalf, {kTokens, 2 * kFfn}), y = Empty(kHalf, {kTokens, kFfn}),
-                 h = Random(kHalf, {kTokens, 2 * kRank}), b = Random(kHalf, {kFfn, kRank});
-    return
-        [=] { GluLora(OnGpu(), x, Share(h, 0, b), Share(h, kRank, b), GluActivation::kSilu, y); };
+                 h = Random(kHalf, {kTokens, 2 * kRank}), b = Random(kHalf, {kFfn, kRank}),
+                 a = Random(kHalf, {kRank, kFfn}), next = Empty(kHalf, {kTokens, kRank}),
+                 scratch = Empty(DType::kF32, {GluLoraScratch(kTokens, kFfn, kRank)});
+    return [=] {
+      GluLora(OnGpu(), x, Share(h, 0, b), Share(h, kRank, b), GluActivation::kSilu, y,
+              {next, Transposed(a)}, scratch);
+    };
   });
-  Bytes("glu_lora_backward", 6 * wide, [=] {
+  Bytes("glu_lora_backward", 5 * wide, [=] {
     const Tensor x = Random(kHalf, {kTokens, 2 * kFfn}), dy = Random(kHalf, {kTokens, kFfn}),
                  h = Random(kHalf, {kTokens, 2 * kRank}), b = Random(kHalf, {kFfn, kRank}),
-                 g = Random(kHalf, {kTokens, kRank}), a = Random(kHalf, {kRank, kFfn});
+                 g = Random(kHalf, {kTokens, kRank}), a = Random(kHalf, {kRank, kFfn}),
+                 dh = Empty(kHalf, {kTokens, 2 * kRank}),
+                 db = Empty(DType::kF32, {2 * kFfn, kRank}), da = Empty(DType::kF32, {kRank, kFfn}),
+                 scratch = Empty(DType::kF32, {GluLoraScratch(kTokens, kFfn, kRank)});
     return [=] {
+      GluLoraGradients gradients;
+      gradients.gate = {dh.view().Slice(1, 0, kRank), db.view().Slice(0, 0, kFfn), false};
+      gradients.up = {dh.view().Slice(1, kRank, 2 * kRank), db.view().Slice(0, kFfn, 2 * kFfn),
+                      false};
+      gradients.dy_db = Transposed(da);
       GluLoraBackward(OnGpu(), dy, Share(g, 0, Transposed(a)), x, Share(h, 0, b),
-                      Share(h, kRank, b), GluActivation::kSilu);
+                      Share(h, kRank, b), GluActivation::kSilu, gradients, scratch);
     };
   });
 }

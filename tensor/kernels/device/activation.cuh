@@ -5,6 +5,14 @@
 
 namespace lockstep::kernels::device {
 
+// 1 / (1 + e⁻ᶻ) to about 2⁻²²; 0 where e⁻ᶻ overflows.
+__device__ __forceinline__ float Sigmoid(float z) {
+  float power, sigmoid;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(z * -1.4426950408889634f));  // log₂ e
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(sigmoid) : "f"(1.0f + power));
+  return sigmoid;
+}
+
 // act(z) and its derivative, in fp32.
 template <GluActivation kActivation>
 struct Activation;
@@ -12,9 +20,9 @@ struct Activation;
 template <>
 struct Activation<GluActivation::kSilu> {
   __device__ static void Eval(float z, float& act, float& slope) {
-    const float sigmoid = __fdividef(1.0f, 1.0f + __expf(-z));  // 0 where exp overflows
+    const float sigmoid = Sigmoid(z);
     act = z * sigmoid;
-    slope = sigmoid * (1.0f + z * (1.0f - sigmoid));
+    slope = sigmoid + act * (1.0f - sigmoid);
   }
 };
 

@@ -1,0 +1,66 @@
+// Partial sums, added in order.
+#pragma once
+
+#include <algorithm>
+
+#include "tensor/kernels/device/launch.cuh"
+
+namespace lockstep::kernels::device {
+
+// to[row][column] = scale · Σ_i from[i][row][column], i from 0 on, + to if it accumulates.
+struct PartialSum {
+  const float* from;              // at 16 bytes, as are its rows and partials
+  int64_t count, step, from_row;  // partials; elements between them, and between rows
+  void* to;                       // f32 or bf16; 4 elements aligned
+  int64_t to_row;
+  int64_t rows, columns;  // columns a multiple of 4
+  float scale;
+  bool to_bf16, accumulate;
+};
+struct PartialSumList {
+  static constexpr int kMost = 5;
+  PartialSum sum[kMost];
+  int size = 0;
+};
+
+static __global__ void __launch_bounds__(256) PartialSumKernel(const PartialSumList list) {
+  const PartialSum& s = list.sum[blockIdx.y];
+  const int64_t at = (static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x) * 4;
+  if (at >= s.rows * s.columns) return;
+  const int64_t row = at / s.columns, column = at % s.columns;
+  const float* from = s.from + row * s.from_row + column;
+  float total[4] = {};
+#pragma unroll 8
+  for (int64_t i = 0; i < s.count; ++i) {
+    float x[4];
+    Load(from + i * s.step, x);
+#pragma unroll
+    for (int c = 0; c < 4; ++c) total[c] += x[c];
+  }
+#pragma unroll
+  for (int c = 0; c < 4; ++c) total[c] *= s.scale;
+  if (s.to_bf16) {
+    Store(static_cast<bf16*>(s.to) + row * s.to_row + column, total);
+    return;
+  }
+  float* const to = static_cast<float*>(s.to) + row * s.to_row + column;
+  if (s.accumulate) {
+    float old[4];
+    Load(to, old);
+#pragma unroll
+    for (int c = 0; c < 4; ++c) total[c] += old[c];
+  }
+  Store(to, total);
+}
+
+inline void AddPartialSums(const Stream& stream, const PartialSumList& list) {
+  int64_t most = 0;
+  for (int i = 0; i < list.size; ++i) {
+    most = std::max(most, list.sum[i].rows * list.sum[i].columns);
+  }
+  if (most == 0) return;
+  PartialSumKernel<<<dim3(Blocks(most, 4 * 256), list.size), 256, 0, Handle(stream)>>>(list);
+  LOCKSTEP_CHECK_LAUNCH();
+}
+
+}  // namespace lockstep::kernels::device
