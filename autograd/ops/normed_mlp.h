@@ -4,8 +4,9 @@
 //
 // The same as NormedLinear, Glu and LinearLora (whose headers have the equations), but LoRA's
 // shares of gate and up, and of the gradient of down's input, are added inside the gated unit's own
-// pass over memory (tensor/kernels/glu_lora.h), and the unit's output is not kept: backward, which
-// reads gate and up anyway, writes it once more for down's dA.
+// pass over memory (tensor/kernels/glu_lora.h), which also has their gradients g and dB, and h and
+// dA of down. The unit's output is not kept: backward, which reads gate and up anyway, has it
+// again.
 //
 //   gate_up  [2F, C]   gate's rows, then up's; frozen, bias as well; for each half at most one
 //                      adapter, or one for both
