@@ -176,6 +176,15 @@ double EmbeddingScale(double scale, DType compute_dtype) {
   return Bf16ToFloat(FloatToBf16(static_cast<float>(scale)));
 }
 
+autograd::HeadWeights HeadOf(const DecoderWeights& weights) {
+  const LinearWeights& head = weights.head;
+  return {head.weight,
+          head.bias,
+          head.adapters,
+          {},
+          head.magnitudes.empty() ? Variable() : head.magnitudes[0]};
+}
+
 }  // namespace
 
 Decoder::Decoder(ModelConfig config, DecoderWeights weights, DType compute_dtype)
@@ -228,7 +237,7 @@ Variable Decoder::Hidden(Tape& tape, const PackedTokens& pack,
 autograd::HeadNllResult Decoder::NllSum(Tape& tape, const Variable& hidden,
                                         const PackedTokens& pack, double grad_scale,
                                         const ForwardOptions& options) const {
-  autograd::HeadWeights head{weights_.head.weight, weights_.head.bias, weights_.head.adapters, {}};
+  autograd::HeadWeights head = HeadOf(weights_);
   if (options.dropout) head.dropout = {weights_.lora_dropout, pack.token_keys};
   autograd::HeadNllOptions nll;
   nll.grad_scale = grad_scale;
@@ -239,9 +248,7 @@ autograd::HeadNllResult Decoder::NllSum(Tape& tape, const Variable& hidden,
 }
 
 Tensor Decoder::Logits(Tape& tape, const Variable& hidden, const Tensor& rows) const {
-  const autograd::HeadWeights head{
-      weights_.head.weight, weights_.head.bias, weights_.head.adapters, {}};
-  return autograd::HeadLogits(tape, hidden, rows, head, config_.final_softcap);
+  return autograd::HeadLogits(tape, hidden, rows, HeadOf(weights_), config_.final_softcap);
 }
 
 }  // namespace lockstep::nn

@@ -73,8 +73,8 @@ absl::Status RefuseCombinations(const LoraConfig& lora, const ModelConfig& confi
   const bool head = trainable.targets.count(modules.head.path) > 0;
   const bool embedding = trainable.targets.count(modules.embedding) > 0;
   const char* kLeaveOut = "add it to modules_to_save, or leave it out";
-  if (lora.use_dora && head) {
-    return UserError("target_modules", "lm_head cannot have DoRA", kLeaveOut);
+  if (lora.use_dora && head && lora.dropout > 0) {
+    return UserError("target_modules", "lm_head cannot have DoRA together with dropout", kLeaveOut);
   }
   if (lora.use_dora && embedding) {
     return UserError("target_modules", "embed_tokens cannot have DoRA", kLeaveOut);

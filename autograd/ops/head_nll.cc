@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "autograd/ops/lora_product.h"
+#include "base/check.h"
 #include "tensor/kernels/cross_entropy.h"
+#include "tensor/kernels/dora.h"
 #include "tensor/kernels/embedding.h"
 #include "tensor/kernels/fill.h"
 #include "tensor/kernels/scale.h"
@@ -37,6 +39,30 @@ struct Chunk {
   Tensor logits, h;         // [R, V], [R, total rank]
 };
 
+// DoRA's factor for each logit; nothing where there is no magnitude.
+struct Magnitude {
+  Tensor m, norm;  // [V]
+
+  Magnitude(const Context& context, const HeadWeights& head) {
+    if (!head.magnitude.defined()) return;
+    CHECK(head.adapters.size() == 1 && !head.bias.defined() && head.dropout.p == 0)
+        << "[head_nll] DoRA wants one adapter, no bias and no dropout";
+    const LoraAdapter& adapter = head.adapters[0];
+    const int64_t vocab = head.w.value().dim(0);
+    m = head.magnitude.value();
+    norm = Tensor::Empty(*context.allocator, m.dtype(), {vocab});
+    kernels::DoraNorm(context.stream, head.w.value(), adapter.a.value(), adapter.b.value(),
+                      adapter.scale, norm.Mutable("head_nll"));
+  }
+  bool defined() const { return m.defined(); }
+  Tensor Scaled(const Context& context, const Tensor& logits) const {
+    const Tensor out =
+        Tensor::Empty(*context.allocator, logits.dtype(), {logits.dim(0), logits.dim(1)});
+    kernels::DoraForward(context.stream, logits, m, norm, View{}, out.Mutable("head_nll"));
+    return out;
+  }
+};
+
 Chunk ComputeLogits(const Context& context, const LoraLinear& layer, const Tensor& x,
                     const Tensor& rows, const LoraDropout& dropout) {
   Chunk chunk;
@@ -53,7 +79,7 @@ Chunk ComputeLogits(const Context& context, const LoraLinear& layer, const Tenso
 // The gradients by x and the weights, summed over chunks; undefined where nobody wants one.
 struct HeadGradients {
   Tensor dx;
-  std::vector<LeafTarget> weights;  // in the order of LoraLinear::Weights
+  std::vector<LeafTarget> weights;  // in the order of LoraLinear::Weights, then the magnitude
 
   HeadGradients(const Context& context, const Variable& x, absl::Span<const Variable> of_weights) {
     const auto zeros = [&](DType dtype, const View& like) {
@@ -64,18 +90,26 @@ struct HeadGradients {
     };
     if (x.needs_grad()) dx = zeros(x.value().dtype(), x.value());
     for (const Variable& w : of_weights) {
-      weights.push_back({w.needs_grad() ? zeros(w.leaf_grad().dtype(), w.value()) : Tensor(),
-                         /*accumulate=*/true});
+      weights.push_back(
+          {w.defined() && w.needs_grad() ? zeros(w.leaf_grad().dtype(), w.value()) : Tensor(),
+           /*accumulate=*/true});
     }
   }
 
-  // chunk.logits holds the gradient by the logits.
-  void Add(const Context& context, const LoraLinear& layer, const Chunk& chunk) {
-    LoraLinear::Targets targets = {Tensor(), weights};
+  // `dlogits` holds the gradient by the logits; overwritten.
+  void Add(const Context& context, const LoraLinear& layer, const Magnitude& magnitude,
+           const Chunk& chunk, const Tensor& dlogits) {
+    if (magnitude.defined()) {
+      kernels::DoraBackward(context.stream, dlogits, chunk.logits, magnitude.m, magnitude.norm,
+                            dlogits.Mutable("head_nll"), /*accumulate=*/true,
+                            weights.back().grad.defined() ? weights.back().grad.view() : View{});
+    }
+    const auto of_layer = weights.begin() + layer.num_weights();
+    LoraLinear::Targets targets = {Tensor(), {weights.begin(), of_layer}};
     if (dx.defined()) {
       targets.dx = Tensor::Empty(*context.allocator, dx.dtype(), {chunk.x.dim(0), dx.dim(1)});
     }
-    layer.Backward(context, chunk.x, chunk.h, chunk.token_keys, chunk.logits, targets);
+    layer.Backward(context, chunk.x, chunk.h, chunk.token_keys, dlogits, targets);
     if (dx.defined()) {
       kernels::EmbeddingBackward(context.stream, chunk.rows, targets.dx, 1, /*accumulate=*/true,
                                  dx.Mutable("head_nll"));
@@ -104,7 +138,9 @@ HeadNllResult HeadNll(Tape& tape, const Variable& x, const Tensor& target_rows,
                       const HeadNllOptions& options) {
   const Context& context = tape.context();
   const LoraLinear layer(head.w, head.bias, head.adapters, head.dropout);
-  const std::vector<Variable> weights = LoraLinear::Weights(head.w, head.bias, head.adapters);
+  const Magnitude magnitude(context, head);
+  std::vector<Variable> weights = LoraLinear::Weights(head.w, head.bias, head.adapters);
+  weights.push_back(head.magnitude);
   std::vector<Variable> inputs = {x};
   inputs.insert(inputs.end(), weights.begin(), weights.end());
   const bool differentiate = tape.WouldRecord(inputs);
@@ -118,11 +154,13 @@ HeadNllResult HeadNll(Tape& tape, const Variable& x, const Tensor& target_rows,
     const int64_t end = std::min(begin + chunk_rows, count);
     const Chunk chunk =
         ComputeLogits(context, layer, x.value(), target_rows.Slice(0, begin, end), head.dropout);
+    const Tensor logits =
+        magnitude.defined() ? magnitude.Scaled(context, chunk.logits) : chunk.logits;
     kernels::CrossEntropy(
-        context.stream, chunk.logits.Mutable("head_nll"), targets.Slice(0, begin, end),
+        context.stream, logits.Mutable("head_nll"), targets.Slice(0, begin, end),
         nll.Slice(0, begin, end),
         {.softcap = options.softcap, .grad_scale = options.grad_scale, .gradient = differentiate});
-    if (differentiate) gradients[0].Add(context, layer, chunk);
+    if (differentiate) gradients[0].Add(context, layer, magnitude, chunk, logits);
   }
 
   const Tensor nll_sum = Tensor::Empty(*context.allocator, DType::kF64, {1});
@@ -139,7 +177,9 @@ Tensor HeadLogits(Tape& tape, const Variable& x, const Tensor& rows, const HeadW
                   double softcap) {
   const Context& context = tape.context();
   const LoraLinear layer(head.w, head.bias, head.adapters, head.dropout);
-  const Tensor logits = ComputeLogits(context, layer, x.value(), rows, head.dropout).logits;
+  const Magnitude magnitude(context, head);
+  Tensor logits = ComputeLogits(context, layer, x.value(), rows, head.dropout).logits;
+  if (magnitude.defined()) logits = magnitude.Scaled(context, logits);
   if (softcap > 0) {
     kernels::Softcap(context.stream, logits, softcap, logits.Mutable("head_logits"));
   }

@@ -1,6 +1,8 @@
 // HeadNll: from hidden rows to the loss, without ever holding the logits of all rows.
 //
 //   l_s = W̃ x[target_rows[s], :],   W̃ = W with its LoRA adapters (linear_lora.h); plus bias
+//   l_s ← c ⊙ l_s,   c = magnitude / ‖W̃‖ by row                  (with DoRA, dora.h; without bias
+//                                                                 and dropout)
 //   l_s ← cap · tanh(l_s / cap)                                    (if softcap > 0)
 //   nll_s = log Σ_v exp l_s[v] − l_s[targets[s]]
 //   loss = grad_scale · Σ_s nll_s
@@ -24,7 +26,8 @@ struct HeadWeights {
   Variable w;     // [V, C]
   Variable bias;  // [V] or undefined
   std::vector<LoraAdapter> adapters;
-  LoraDropout dropout;  // token_keys of the T rows
+  LoraDropout dropout;      // token_keys of the T rows
+  Variable magnitude = {};  // [V] of the one adapter, which has all rows; or undefined: no DoRA
 };
 
 struct HeadNllOptions {

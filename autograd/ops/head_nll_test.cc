@@ -2,6 +2,7 @@
 
 #include "autograd/gradcheck.h"
 #include "autograd/ops/embedding.h"
+#include "tensor/kernels/dora.h"
 #include "tensor/kernels/fill.h"
 #include "tensor/kernels/testing.h"
 
@@ -52,6 +53,31 @@ TEST(HeadNllTest, GradientsOfAllInputs) {
                 {.as_leaves = {false, true, true, true, true}, .frozen = {}});
     }
   }
+}
+
+// The norm is constant to the backward pass, so A and B are frozen here.
+TEST(HeadNllTest, DoraScalesLogits) {
+  const std::vector<Tensor> inputs = Inputs(1);
+  const auto head = [&](const Variable& magnitude) {
+    const auto frozen = [&](int i) { return Variable::Frozen(inputs[i]); };
+    return HeadWeights{frozen(1), {}, {{frozen(3), frozen(4), 0.5, 0, 11}}, {}, magnitude};
+  };
+  for (const int64_t max_logits : {int64_t{1} << 20, 3 * kVocab}) {
+    GradCheck("dora", {inputs[0], Random(DType::kF64, {kVocab}, 6)},
+              [&](Tape& tape, absl::Span<const Variable> in) -> std::vector<Variable> {
+                return {HeadNll(tape, in[0], Rows(), Targets(), head(in[1]),
+                                {.grad_scale = 0.25, .softcap = 2, .max_logits = max_logits})
+                            .loss};
+              },
+              {.as_leaves = {false, true}, .frozen = {}});
+  }
+  // With the norms as magnitudes it is LoRA.
+  const Tensor norms = Tensor::Empty(*CpuContext().allocator, DType::kF64, {kVocab});
+  kernels::DoraNorm(Stream{}, inputs[1], inputs[3], inputs[4], 0.5, norms.Mutable("test"));
+  Tape tape(CpuContext(), Tape::Mode::kForward);
+  const Variable x = Variable::Frozen(inputs[0]);
+  ExpectNear(HeadLogits(tape, x, Rows(), head(Variable::Frozen(norms))),
+             HeadLogits(tape, x, Rows(), head({})), 1e-12, 1e-12);
 }
 
 TEST(HeadNllTest, FrozenPartsGetNoGradient) {

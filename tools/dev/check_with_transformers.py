@@ -36,7 +36,7 @@ MODELS = {
                    mm_tokens_per_image=4, image_token_index=90, boi_token_index=91, eoi_token_index=92),
 }
 ADAPTERS = {
-    "plain": [], "dora": ["--use_dora=true"], "embed": ["--lora_target_modules=q_proj,qkv_proj,embed_tokens,lm_head"],
+    "plain": [], "dora": ["--use_dora=true", "--lora_target_modules=q_proj,qkv_proj,down_proj,lm_head"], "embed": ["--lora_target_modules=q_proj,qkv_proj,embed_tokens,lm_head"],
     "saved": ["--modules_to_save=lm_head,embed_tokens"], "pissa": ["--init_lora_weights=pissa", "--lora_r=4"],
 }
 
