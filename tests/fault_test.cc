@@ -280,6 +280,10 @@ TEST_P(FaultTest, EndsAsPromised) {
   EXPECT_FALSE(lives) << "a process stays behind";
   EXPECT_EQ(SharedMemory(), shared_memory);
   ASSERT_GE(NewestStep(folder), 3);
+  const std::string interrupted = "interrupted after step ";
+  if (absl::StrContains(outcome.out, interrupted)) {  // saved before it ended
+    EXPECT_THAT(outcome.out, HasSubstr(absl::StrCat(interrupted, NewestStep(folder), ";")));
+  }
   ExpectGoesOn(folder, fault.flags);
 }
 
