@@ -1,6 +1,6 @@
 """Compares the template engine with jinja2 in the environment of transformers. Run by hand.
 
-  pip install jinja2 transformers
+  pip install jinja2
   python compare.py expect                     rewrites expected.jsonl from its own templates
   python compare.py chats RENDER FOLDER… [-n N] [--seed S]
         renders N generated conversations a template, over all *.jinja below the folders and the
@@ -19,25 +19,64 @@ import random
 import subprocess
 import tempfile
 
-import transformers.utils.chat_template_utils as chat_template_utils
+import jinja2
+import jinja2.ext
+import jinja2.sandbox
+import jinja2.utils
 
 HERE = pathlib.Path(__file__).parent
 DATE = "2026-11-22"
 
 
-class PinnedDatetime(datetime.datetime):
-    @classmethod
-    def now(cls, tz=None):
-        return cls.fromisoformat(DATE)
+class Generation(jinja2.ext.Extension):
+    """{% generation %} … {% endgeneration %}: a call block that gives its text."""
+
+    tags = {"generation"}
+
+    def parse(self, parser):
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
+        call = self.call_method("text_of")
+        return jinja2.nodes.CallBlock(call, [], [], body).set_lineno(line)
+
+    def text_of(self, caller):
+        return caller()
 
 
-chat_template_utils.datetime = PinnedDatetime
+class Namespace(jinja2.utils.Namespace):
+    def __setitem__(self, name, value):
+        if name.startswith("_"):
+            raise jinja2.exceptions.SecurityError(f"{name}: begins with an underscore")
+        super().__setitem__(name, value)
+
+
+def raise_exception(message):
+    raise jinja2.TemplateError(message)
+
+
+def to_json(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+    )
+
+
+# The environment that transformers renders chat templates in.
+ENVIRONMENT = jinja2.sandbox.ImmutableSandboxedEnvironment(
+    trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"]
+)
+ENVIRONMENT.filters["tojson"] = to_json
+ENVIRONMENT.globals["namespace"] = Namespace
+ENVIRONMENT.globals["raise_exception"] = raise_exception
+ENVIRONMENT.globals["strftime_now"] = datetime.datetime.fromisoformat(DATE).strftime
 
 
 def jinja2_result(template, variables):
     try:
-        compiled = chat_template_utils._cached_compile_jinja_template(template)
-        return {"text": compiled.render(**variables)}
+        return {"text": ENVIRONMENT.from_string(template).render(**variables)}
     except Exception as error:  # whatever jinja2 and Python raise counts as the template's error
         return {"error": f"{type(error).__name__}: {error}"}
 

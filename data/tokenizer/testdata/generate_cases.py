@@ -5,12 +5,15 @@ makes of random texts and ids. Run by hand when a component is added:
     python3 data/tokenizer/testdata/generate_cases.py > data/tokenizer/testdata/cases.json
 
 With --compare BINARY N it writes nothing, but makes N cases with more texts, runs
-`BINARY --model=… [--special|--decode]` (//tools:tokenize) on them and prints every difference.
+`BINARY --model=… [--special|--decode]` (//tools:tokenize) on them and prints every difference; with
+--archives FOLDER behind that, also for the tokenizers of the folder's *.tar.xz.
 """
 import json
+import pathlib
 import random
 import subprocess
 import sys
+import tarfile
 import tempfile
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -178,7 +181,10 @@ def quietly(call):
 
 
 def make_case(r, all_bases, texts):
-    case = make_tokenizer(r, all_bases)
+    return rows_of(r, make_tokenizer(r, all_bases), texts)
+
+
+def rows_of(r, case, texts):
     tokenizer = quietly(lambda: Tokenizer.from_str(json.dumps(case)))
     rows, decoded = [], []
     if tokenizer is None:
@@ -224,12 +230,28 @@ def compare(binary, case):
         return len(bad)
 
 
-def main():
+def archived_cases(folder, texts):
+    for path in sorted(pathlib.Path(folder).glob("*.tar.xz")):
+        with tarfile.open(path) as archive:
+            member = next(m for m in archive.getmembers() if m.name.endswith("tokenizer.json"))
+            yield rows_of(random.Random(path.name), json.load(archive.extractfile(member)), texts)
+
+
+def compare_all(binary, count, folder=None):
     all_bases = list(bases())
+    made = [make_case(random.Random(seed), all_bases, 300) for seed in range(count)]
+    if folder:
+        made += archived_cases(folder, 2000)
+    made = list(filter(None, made))
+    differences = sum(compare(binary, case) for case in made)
+    print(f"{len(made)} tokenizers, differences: {differences}")
+    return differences
+
+
+def main():
     if len(sys.argv) > 1:
-        made = (make_case(random.Random(seed), all_bases, 300) for seed in range(int(sys.argv[3])))
-        print("differences:", sum(compare(sys.argv[2], case) for case in made if case))
-        return
+        raise SystemExit(compare_all(sys.argv[2], int(sys.argv[3]), *sys.argv[5:]) > 0)
+    all_bases = list(bases())
     cases = [make_case(random.Random(1000 + seed), all_bases, 12) for seed in range(60)]
     # The bases are written once: their vocabularies are the bulk.
     models_seen = []
