@@ -38,6 +38,14 @@ absl::Status SyncDirectory(absl::string_view path) {
   return absl::OkStatus();
 }
 
+// umask() itself can only be asked by setting it, which other threads would see.
+mode_t UserMask() {
+  const absl::StatusOr<std::string> status = ReadFile("/proc/self/status");
+  const size_t at = status.ok() ? status->find("\nUmask:\t") : std::string::npos;
+  if (at == std::string::npos) return 0077;
+  return static_cast<mode_t>(std::strtoul(status->c_str() + at + 8, nullptr, 8));
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ReadFile(absl::string_view path) {
@@ -73,9 +81,8 @@ AtomicFile::~AtomicFile() {
 absl::Status AtomicFile::Append(absl::string_view bytes) { return WriteAll(fd_, bytes, path_); }
 
 absl::Status AtomicFile::Commit() {
-  const mode_t mask = umask(0);  // mkostemp makes 0600; give the file the user's own umask
-  umask(mask);
-  if (fchmod(fd_, 0666 & ~mask) != 0) return SystemError(path_, "cannot chmod", errno);
+  // mkostemp makes 0600.
+  if (fchmod(fd_, 0666 & ~UserMask()) != 0) return SystemError(path_, "cannot chmod", errno);
   if (fsync(fd_) != 0) return SystemError(path_, "cannot fsync", errno);
   if (rename(temporary_.c_str(), path_.c_str()) != 0) {
     return SystemError(path_, "cannot rename", errno);

@@ -1,6 +1,11 @@
 #include "base/file.h"
 
+#include <sys/stat.h>
+
 #include <cstdlib>
+#include <filesystem>
+#include <set>
+#include <string>
 
 #include "gtest/gtest.h"
 
@@ -19,6 +24,31 @@ TEST(FileTest, WritesAndReadsBack) {
 TEST(FileTest, AFailedWriteLeavesNothingBehind) {
   EXPECT_FALSE(WriteFileAtomically(TempPath("missing/b"), "x").ok());
   EXPECT_FALSE(FileExists(TempPath("missing")));
+}
+
+TEST(FileTest, FilesHaveTheUsersUmask) {
+  const std::string path = ::testing::TempDir() + "/umask";
+  const mode_t before = umask(027);
+  EXPECT_TRUE(WriteFileAtomically(path, "x").ok());
+  EXPECT_EQ(umask(before), 027u) << "it was not touched";
+  struct stat info;
+  ASSERT_EQ(stat(path.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0640u);
+}
+
+// Nobody can lay a link where the next temporary file will be.
+TEST(FileTest, TemporaryNamesAreUnpredictable) {
+  const std::string folder = ::testing::TempDir() + "/temporary";
+  ASSERT_TRUE(MakeDirectories(folder).ok());
+  std::set<std::string> names;
+  for (int i = 0; i < 8; ++i) {
+    const auto file = AtomicFile::Create(folder + "/file");
+    ASSERT_TRUE(file.ok()) << file.status();
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      names.insert(entry.path().filename());
+    }
+  }
+  EXPECT_EQ(names.size(), 8u);
 }
 
 TEST(FileTest, ErrorsNameThePath) {
