@@ -2,12 +2,15 @@
 
 #include <unistd.h>
 
+#include <initializer_list>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "base/hash.h"
 #include "base/status.h"
 #include "dist/node_list.h"
@@ -24,8 +27,9 @@ struct Launcher {
   int rank = 0, size = 1, local_rank = 0, local_size = 1, node = 0, num_nodes = 1;
   std::string master_addr;  // "" where it names none
   int port = kDefaultPort;
-  std::string job;     // tells this run from others
-  bool stale = false;  // the variables may be left over: no launcher need be there
+  std::string said_by;  // the variables that were there
+  std::string job;      // tells this run from others
+  bool stale = false;   // the variables may be left over: no launcher need be there
 };
 
 bool Has(const Environment& environment, const std::string& name) {
@@ -61,9 +65,21 @@ bool IsLoopback(absl::string_view address) {
   return address == "localhost" || address == "::1" || absl::StartsWith(address, "127.");
 }
 
+// Those of `names` that are set.
+std::string Present(const Environment& environment, std::initializer_list<const char*> names) {
+  std::vector<std::string> present;
+  for (const char* name : names) {
+    if (Has(environment, name)) present.push_back(name);
+  }
+  return absl::StrJoin(present, " ");
+}
+
 absl::StatusOr<Launcher> FromTorchrun(const Environment& env) {
   Launcher l;
   l.name = "torchrun";
+  l.said_by = Present(
+      env, {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR",
+            "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_USE_AGENT_STORE"});
   l.master_addr = Text(env, "MASTER_ADDR");
   l.job = Text(env, "TORCHELASTIC_RUN_ID");
   l.stale = !Has(env, "TORCHELASTIC_RUN_ID");
@@ -87,6 +103,9 @@ int PortOfJob(absl::string_view job) { return 15000 + static_cast<int>(Hash64(jo
 absl::StatusOr<Launcher> FromOpenMpi(const Environment& env) {
   Launcher l;
   l.name = "Open MPI";
+  l.said_by =
+      Present(env, {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
+                    "OMPI_COMM_WORLD_LOCAL_SIZE", "MASTER_ADDR", "MASTER_PORT", "PMIX_NAMESPACE"});
   RETURN_IF_ERROR(Number(env, "OMPI_COMM_WORLD_RANK", 0, true, &l.rank));
   RETURN_IF_ERROR(Number(env, "OMPI_COMM_WORLD_SIZE", 1, true, &l.size));
   RETURN_IF_ERROR(Number(env, "OMPI_COMM_WORLD_LOCAL_RANK", 0, true, &l.local_rank));
@@ -103,6 +122,8 @@ absl::StatusOr<Launcher> FromOpenMpi(const Environment& env) {
 absl::StatusOr<Launcher> FromPmi(const Environment& env) {
   Launcher l;
   l.name = "PMI";
+  l.said_by = Present(env, {"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS",
+                            "MASTER_ADDR", "MASTER_PORT", "PMI_JOBID"});
   RETURN_IF_ERROR(Number(env, "PMI_RANK", 0, true, &l.rank));
   RETURN_IF_ERROR(Number(env, "PMI_SIZE", 1, true, &l.size));
   RETURN_IF_ERROR(Number(env, "MPI_LOCALRANKID", 0, l.size > 1, &l.local_rank));
@@ -119,6 +140,9 @@ absl::StatusOr<Launcher> FromPmi(const Environment& env) {
 absl::StatusOr<Launcher> FromSlurm(const Environment& env) {
   Launcher l;
   l.name = "Slurm";
+  l.said_by = Present(
+      env, {"SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NNODES",
+            "SLURM_STEP_TASKS_PER_NODE", "SLURM_STEP_NODELIST", "SLURM_JOB_ID", "SLURM_STEP_ID"});
   RETURN_IF_ERROR(Number(env, "SLURM_PROCID", 0, true, &l.rank));
   RETURN_IF_ERROR(Number(env, "SLURM_NTASKS", 1, true, &l.size));
   RETURN_IF_ERROR(Number(env, "SLURM_LOCALID", 0, true, &l.local_rank));
@@ -187,6 +211,7 @@ constexpr char kStorePort[] = "LOCKSTEP_STORE_PORT";
 constexpr char kToken[] = "LOCKSTEP_TOKEN";
 constexpr char kNode[] = "LOCKSTEP_NODE";
 constexpr char kNumNodes[] = "LOCKSTEP_NUM_NODES";
+constexpr char kLaunch[] = "LOCKSTEP_LAUNCH";
 
 absl::StatusOr<LaunchEnv> FromParent(const Environment& variables) {
   LaunchEnv env;
@@ -195,6 +220,7 @@ absl::StatusOr<LaunchEnv> FromParent(const Environment& variables) {
   env.has_parent = true;
   env.master_addr = Text(variables, kStoreAddress);
   env.token = Text(variables, kToken);
+  env.launch = Text(variables, kLaunch);
   RETURN_IF_ERROR(Number(variables, "RANK", 0, true, &env.rank));
   RETURN_IF_ERROR(Number(variables, "LOCAL_RANK", 0, true, &env.local_rank));
   RETURN_IF_ERROR(Number(variables, "WORLD_SIZE", 1, true, &env.world_size));
@@ -231,11 +257,23 @@ absl::Status ResolveMeetingPoint(const Environment& variables, const LaunchFlags
   return absl::OkStatus();
 }
 
+std::string LaunchOf(const Launcher& l, const LaunchFlags& flags) {
+  std::vector<std::string> said_by = {l.said_by};
+  if (l.said_by.empty()) said_by.clear();
+  if (flags.nproc_per_node) said_by.push_back("--nproc_per_node");
+  if (flags.nnodes) said_by.push_back("--nnodes");
+  if (flags.node_rank) said_by.push_back("--node_rank");
+  if (!flags.master_addr.empty()) said_by.push_back("--master_addr");
+  if (flags.master_port) said_by.push_back("--master_port");
+  return absl::StrCat(l.name, said_by.empty() ? "" : ": ", absl::StrJoin(said_by, " "));
+}
+
 // This process is the parent of a node's ranks.
 absl::StatusOr<LaunchEnv> AsParent(const Environment& variables, const LaunchFlags& flags,
                                    const Launcher& nodes) {
   LaunchEnv env;
   env.source = nodes.name;
+  env.launch = LaunchOf(nodes, flags);
   env.local_world_size = flags.nproc_per_node.value_or(flags.default_nproc_per_node);
   env.num_nodes = nodes.num_nodes;
   env.node = nodes.node;
@@ -267,6 +305,7 @@ absl::StatusOr<LaunchEnv> ByHand(const Environment& variables, const LaunchFlags
                      "nodes are numbered from 0");
   }
   nodes.master_addr = Text(variables, "MASTER_ADDR");
+  nodes.said_by = Present(variables, {"MASTER_ADDR"});
   return AsParent(variables, flags, nodes);
 }
 
@@ -335,6 +374,7 @@ absl::StatusOr<LaunchEnv> ResolveLaunch(const Environment& environment, const La
   LaunchEnv env;
   env.role = Role::kRank;
   env.source = launcher->name;
+  env.launch = LaunchOf(*launcher, flags);
   env.rank = launcher->rank;
   env.local_rank = launcher->local_rank;
   env.world_size = launcher->size;
@@ -355,22 +395,20 @@ Environment VariablesFor(const LaunchEnv& rank) {
           {kStorePort, absl::StrCat(rank.master_port)},
           {kToken, rank.token},
           {kNode, absl::StrCat(rank.node)},
-          {kNumNodes, absl::StrCat(rank.num_nodes)}};
+          {kNumNodes, absl::StrCat(rank.num_nodes)},
+          {kLaunch, rank.launch}};
 }
 
-std::string LaunchTable(const LaunchEnv& env) {
-  const bool parent = env.role == Role::kParent;
-  return absl::StrFormat(
-      "launch      %s, by %s\n"
-      "ranks       %s of %d\n"
-      "node        %d of %d, %d ranks on it\n"
-      "store       %s:%s\n",
-      parent ? "parent of this node's ranks" : "rank",
-      env.source == "by hand" ? "hand" : env.source,
-      parent ? absl::StrFormat("%d to %d", env.rank, env.rank + env.local_world_size - 1)
-             : absl::StrFormat("%d (local rank %d)", env.rank, env.local_rank),
-      env.world_size, env.node, env.num_nodes, env.local_world_size, env.master_addr,
-      env.master_port == 0 ? "any free port" : absl::StrCat(env.master_port));
+std::string Describe(const LaunchEnv& env) {
+  const std::string who = env.role == Role::kParent
+                              ? absl::StrFormat("parent of ranks %d to %d", env.rank,
+                                                env.rank + env.local_world_size - 1)
+                              : absl::StrFormat("rank %d of %d, local rank %d", env.rank,
+                                                env.world_size, env.local_rank);
+  return absl::StrCat(
+      who, ", node ", env.node, " of ", env.num_nodes, ", store at ", env.master_addr, ":",
+      env.master_port == 0 ? std::string("any free port") : absl::StrCat(env.master_port), ", ",
+      absl::StartsWith(env.launch, "by hand") ? "" : "by ", env.launch);
 }
 
 }  // namespace lockstep::dist

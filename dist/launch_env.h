@@ -46,6 +46,9 @@ enum class Role { kParent, kRank };
 struct LaunchEnv {
   Role role = Role::kParent;
   std::string source;  // "by hand", "our parent", "torchrun", "Open MPI", "PMI", "Slurm"
+  // Who started the run and what said so, for people: "torchrun: RANK WORLD_SIZE MASTER_ADDR", "by
+  // hand: --nproc_per_node". A rank of our parent has the parent's.
+  std::string launch;
 
   int rank = 0;              // of the world; for a parent, of its first rank
   int local_rank = 0;        // on this node: the GPU is local_rank % visible GPUs
@@ -71,7 +74,8 @@ absl::StatusOr<LaunchEnv> ResolveLaunch(const Environment& environment, const La
 // our own LOCKSTEP_…); ResolveLaunch in the rank gives it back.
 Environment VariablesFor(const LaunchEnv& rank);
 
-// What was resolved, as one table of a few lines for people.
-std::string LaunchTable(const LaunchEnv& env);
+// What was resolved, as a line for people: "rank 2 of 4, local rank 0, node 1 of 2, store at
+// 10.0.0.1:29500, by torchrun: RANK …".
+std::string Describe(const LaunchEnv& env);
 
 }  // namespace lockstep::dist

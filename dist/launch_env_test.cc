@@ -230,5 +230,31 @@ TEST(LaunchEnv, TokensTellRunsApart) {
   EXPECT_EQ(Resolve(kTorchrun).token, Resolve(other).token);
 }
 
+TEST(LaunchEnvTest, ALineSaysWhoAndFromWhichVariables) {
+  const auto rank = ResolveLaunch({{"RANK", "3"},
+                                   {"WORLD_SIZE", "4"},
+                                   {"LOCAL_RANK", "1"},
+                                   {"LOCAL_WORLD_SIZE", "2"},
+                                   {"MASTER_ADDR", "10.0.0.1"},
+                                   {"MASTER_PORT", "29400"}},
+                                  {});
+  ASSERT_TRUE(rank.ok()) << rank.status();
+  EXPECT_EQ(Describe(*rank),
+            "rank 3 of 4, local rank 1, node 1 of 2, store at 10.0.0.1:29400, by torchrun: RANK "
+            "WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE MASTER_ADDR MASTER_PORT");
+  LaunchFlags flags;
+  flags.nproc_per_node = 2;
+  const auto parent = ResolveLaunch({}, flags);
+  ASSERT_TRUE(parent.ok()) << parent.status();
+  EXPECT_EQ(Describe(*parent),
+            "parent of ranks 0 to 1, node 0 of 1, store at 127.0.0.1:any free port, by hand: "
+            "--nproc_per_node");
+  LaunchEnv child = *parent;
+  child.role = Role::kRank;
+  child.master_port = 1234;
+  child.token = "t";
+  EXPECT_EQ(ResolveLaunch(VariablesFor(child), {})->launch, parent->launch);
+}
+
 }  // namespace
 }  // namespace lockstep::dist

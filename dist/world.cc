@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -10,9 +11,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/check.h"
 #include "base/status.h"
@@ -28,7 +32,7 @@ namespace lockstep::dist {
 namespace {
 
 constexpr double kBeatSeconds = 0.2;
-constexpr std::chrono::seconds kVerdictPatience{2};
+constexpr std::chrono::milliseconds kVerdictPatience{2000};
 constexpr std::chrono::seconds kLeavePatience{10};
 
 std::atomic<int> received_signal{0};
@@ -49,6 +53,31 @@ void ListenToSignals() {
   const std::string text = absl::StrCat(report, "\n");
   (void)!write(STDERR_FILENO, text.data(), text.size());
   _exit(kExitRankLost);
+}
+
+constexpr char kSeparator = '\t';
+
+std::string Encode(const Member& m) {
+  return absl::StrJoin({absl::StrCat(m.rank), absl::StrCat(m.node), absl::StrCat(m.local_rank),
+                        m.host, absl::StrCat(m.pid), m.device},
+                       std::string(1, kSeparator));
+}
+
+absl::StatusOr<Member> DecodeMember(const std::string& text) {
+  const std::vector<std::string> parts = absl::StrSplit(text, absl::MaxSplits(kSeparator, 5));
+  Member m;
+  if (parts.size() != 6 || !absl::SimpleAtoi(parts[0], &m.rank) ||
+      !absl::SimpleAtoi(parts[1], &m.node) || !absl::SimpleAtoi(parts[2], &m.local_rank) ||
+      !absl::SimpleAtoi(parts[4], &m.pid)) {
+    return absl::InternalError("malformed member");
+  }
+  m.host = parts[3];
+  m.device = parts[5];
+  return m;
+}
+
+std::string Describe(const Member& m) {
+  return absl::StrCat("host ", m.host, " pid ", m.pid, " ", m.device);
 }
 
 class RankWorld final : public World {
@@ -82,6 +111,7 @@ class RankWorld final : public World {
   Communicator& communicator() override { return *communicator_; }
   Heartbeat& heartbeat() override { return *heartbeat_; }
   StoreClient& store() override { return *store_; }
+  const std::vector<Member>& members() const override { return members_; }
 
   absl::Status Agree(const std::map<std::string, std::string>& facts) override {
     const absl::Status status =
@@ -124,16 +154,18 @@ class RankWorld final : public World {
 
   // Announces this rank and waits until all are there.
   absl::Status MeetRanks() {
-    const std::string me = absl::StrCat("host ", host_, " pid ", getpid(), " ", options_.device);
+    const Member me = {rank(), env_.node, env_.local_rank, host_, getpid(), options_.device};
     const std::string key = absl::StrCat(kMemberPrefix, rank());
     ASSIGN_OR_RETURN(const int64_t claims, store_->Add(absl::StrCat("claims/", rank()), 1));
     if (claims > 1) {
-      ASSIGN_OR_RETURN(const std::string other, store_->Wait(key, std::chrono::seconds(5)));
+      ASSIGN_OR_RETURN(const std::string text, store_->Wait(key, std::chrono::seconds(5)));
+      ASSIGN_OR_RETURN(const Member other, DecodeMember(text));
       return UserError(absl::StrCat("rank ", rank()),
-                       absl::StrCat("two processes are rank ", rank(), ": ", other, " and ", me),
+                       absl::StrCat("two processes are rank ", rank(), ": ", Describe(other),
+                                    " and ", Describe(me)),
                        "if every node takes itself for node 0, give each its own --node_rank");
     }
-    RETURN_IF_ERROR(store_->Set(key, me));
+    RETURN_IF_ERROR(store_->Set(key, Encode(me)));
     RETURN_IF_ERROR(store_->Set(absl::StrCat(kWorldPrefix, size()), absl::StrCat(rank())));
     heartbeat_ =
         std::make_unique<Heartbeat>([this](const Beat& beat) { Publish(beat); }, kBeatSeconds);
@@ -144,7 +176,15 @@ class RankWorld final : public World {
     const absl::Status all = store_->Wait("present/all", join_timeout_).status();
     RETURN_IF_ERROR(CheckWorldSizes());
     if (absl::IsDeadlineExceeded(all)) return AbsentRanks();
-    return all;
+    RETURN_IF_ERROR(all);
+    ASSIGN_OR_RETURN(const auto members, store_->List(kMemberPrefix));
+    for (const auto& [name, text] : members) {
+      ASSIGN_OR_RETURN(Member member, DecodeMember(text));
+      members_.push_back(std::move(member));
+    }
+    std::sort(members_.begin(), members_.end(),
+              [](const Member& a, const Member& b) { return a.rank < b.rank; });
+    return absl::OkStatus();
   }
 
   absl::Status CheckWorldSizes() {
@@ -240,8 +280,10 @@ class RankWorld final : public World {
   // In the communicator's thread. Whoever knows more than this rank has 2 s to say so.
   void LosePeer(const absl::Status& error, const std::string& what) {
     if (leaving_) return;
+    // The last beat of who is gone may still be on its way.
+    std::this_thread::sleep_for(kVerdictPatience / 2);
     const auto before = ReadBeats(*store_);
-    std::this_thread::sleep_for(kVerdictPatience);
+    std::this_thread::sleep_for(kVerdictPatience / 2);
     if (leaving_) return;  // this rank has an error of its own to tell
     const auto after = ReadBeats(*store_);
     std::vector<std::string> silent;
@@ -282,6 +324,7 @@ class RankWorld final : public World {
   std::unique_ptr<Communicator> communicator_;
   std::atomic<const Communicator*> position_of_{nullptr};
   Watchdog watchdog_;
+  std::vector<Member> members_;
   int agreements_ = 0;
   std::atomic<int> stop_{0};
   std::atomic<bool> leaving_{false};
@@ -290,11 +333,28 @@ class RankWorld final : public World {
 
 }  // namespace
 
+std::string MemberTable(const std::vector<Member>& members, size_t most, const LaunchEnv& env) {
+  size_t host = 4;
+  for (const Member& m : members) host = std::max(host, m.host.size());
+  std::string table =
+      absl::StrFormat("rank  node  local  %-*s  %8s  device\n", host, "host", "pid");
+  for (const Member& m : members) {
+    if (most-- == 0) {
+      absl::StrAppend(&table, "…\n");
+      break;
+    }
+    absl::StrAppendFormat(&table, "%4d  %4d  %5d  %-*s  %8d  %s\n", m.rank, m.node, m.local_rank,
+                          host, m.host, m.pid, m.device);
+  }
+  return absl::StrCat(table, "started ", absl::StartsWith(env.launch, "by ") ? "" : "by ",
+                      env.launch, "; store at ", env.master_addr, ":", env.master_port);
+}
+
 absl::StatusOr<std::unique_ptr<World>> JoinWorld(const LaunchEnv& env,
                                                  const WorldOptions& options) {
   CHECK(env.role == Role::kRank) << "[world] a parent supervises, it does not join";
   auto world = std::make_unique<RankWorld>(env, options);
-  RETURN_IF_ERROR(world->Join());
+  RETURN_IF_ERROR(Annotate(world->Join(), Describe(env)));
   return world;
 }
 

@@ -24,6 +24,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -34,6 +35,16 @@
 #include "dist/store.h"
 
 namespace lockstep::dist {
+
+// A rank as the others know it.
+struct Member {
+  int rank = 0, node = 0, local_rank = 0;
+  std::string host;
+  int64_t pid = 0;
+  std::string device;  // WorldOptions::device
+};
+// Who is where, on which device; a line each, `most` of them, and who started them: for people.
+std::string MemberTable(const std::vector<Member>& members, size_t most, const LaunchEnv& env);
 
 class World {
  public:
@@ -46,6 +57,7 @@ class World {
   virtual Communicator& communicator() = 0;
   virtual Heartbeat& heartbeat() = 0;
   virtual StoreClient& store() = 0;
+  virtual const std::vector<Member>& members() const = 0;  // by rank
 
   // Compares facts (name -> hash or text) that must be the same on all ranks; all ranks call it. A
   // difference is a UserError, the same on all ranks, that names the fact and the ranks.

@@ -130,6 +130,28 @@ TEST_F(ResumeTest, TheParentStartsALostRunAgain) {
   }
 }
 
+// What the bits stand on is recorded; what is another where the run goes on is named. The number of
+// ranks is not among it.
+TEST_F(ResumeTest, AnotherLibraryOrProcessorIsNamed) {
+  const std::string folder = FreshPath("moved");
+  Flags flags = FlagsFor(folder, 2);
+  TrainerProcess trainer(flags);
+  ASSERT_TRUE(WaitForFile(folder + "/checkpoints/step-00000003", 60));
+  trainer.SignalAll(SIGKILL);
+  trainer.Wait();
+  std::string run = *ReadFile(folder + "/run.json");
+  const std::string key = "\"provenance\": {\n    \"onednn\": \"";
+  const size_t at = run.find(key);
+  ASSERT_NE(at, std::string::npos) << run;
+  run.insert(at + key.size(), "0.");
+  ASSERT_TRUE(WriteFileAtomically(folder + "/run.json", run).ok());
+  const Outcome outcome = Train(FlagsFor(folder, 3));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+  EXPECT_TRUE(absl::StrContains(outcome.out, "warning: onednn was 0.")) << outcome.out;
+  EXPECT_FALSE(absl::StrContains(outcome.out, "warning: ranks")) << outcome.out;
+  EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
+}
+
 TEST_F(ResumeTest, AFinishedRunIsLeftAlone) {
   const std::string folder = FreshPath("finished");
   ASSERT_EQ(Train(FlagsFor(folder, 1)).exit_code, 0);

@@ -16,8 +16,6 @@
 namespace lockstep {
 namespace {
 
-constexpr char kTrainer[] = "trainer/train";
-
 std::string ContentOf(const std::string& path) {
   const auto content = ReadFile(path);
   return content.ok() ? *content : "";
@@ -41,10 +39,16 @@ std::string FreshPath(const std::string& name) {
   return absl::StrCat(root != nullptr ? root : "/tmp", "/", name, "-", getpid(), "-", ++count);
 }
 
+std::string TrainerProgram() {
+  const std::string here = "trainer/train", bundled = "../bin/train";
+  return FileExists(here) ? here : bundled;
+}
+
 TrainerProcess::TrainerProcess(const std::vector<std::string>& flags, const std::string& input,
-                               const std::map<std::string, std::string>& variables)
+                               const std::map<std::string, std::string>& variables,
+                               const std::string& program)
     : out_path_(FreshPath("stdout")), err_path_(FreshPath("stderr")) {
-  std::vector<std::string> words = {kTrainer};
+  std::vector<std::string> words = {program};
   words.insert(words.end(), flags.begin(), flags.end());
   // One cache for the whole test; a ceiling of threads, since tests share their machine.
   words.push_back(absl::StrCat("--cache_dir=", std::getenv("TEST_TMPDIR"), "/cache"));
@@ -59,7 +63,7 @@ TrainerProcess::TrainerProcess(const std::vector<std::string>& flags, const std:
     dup2(open(out_path_.c_str(), O_WRONLY | O_CREAT, 0644), STDOUT_FILENO);
     dup2(open(err_path_.c_str(), O_WRONLY | O_CREAT, 0644), STDERR_FILENO);
     for (const auto& [name, value] : variables) setenv(name.c_str(), value.c_str(), 1);
-    execv(kTrainer, argv.data());
+    execv(program.c_str(), argv.data());
     _exit(127);
   }
   setpgid(pid_, pid_);

@@ -14,12 +14,16 @@ struct Outcome {
   std::string out, err;
 };
 
+// Where the trainer is: beside the test's data, or in the bin/ of a bundle (tools/gpu_bundle).
+std::string TrainerProgram();
+
 class TrainerProcess {
  public:
   // `input`: the file that is its standard input. `variables` are added to its environment.
   explicit TrainerProcess(const std::vector<std::string>& flags,
                           const std::string& input = "/dev/null",
-                          const std::map<std::string, std::string>& variables = {});
+                          const std::map<std::string, std::string>& variables = {},
+                          const std::string& program = TrainerProgram());
   ~TrainerProcess();  // kills the process and its ranks if they still run
   TrainerProcess(const TrainerProcess&) = delete;
   TrainerProcess& operator=(const TrainerProcess&) = delete;

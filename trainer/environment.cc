@@ -126,8 +126,11 @@ int64_t AvailableMemory() {
 }
 
 std::string BinaryHash() {
-  const auto file = MappedFile::Open("/proc/self/exe");
-  return file.ok() ? HashHex((*file)->view()) : "unknown";
+  static const auto& hash = *new std::string([] {
+    const auto file = MappedFile::Open("/proc/self/exe");
+    return file.ok() ? HashHex((*file)->view()) : "unknown";
+  }());
+  return hash;
 }
 
 }  // namespace lockstep

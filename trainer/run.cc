@@ -7,12 +7,14 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/check.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "dist/exit_code.h"
@@ -137,10 +139,24 @@ absl::Status RestoreOnAllRanks(dist::World& world, const Context& context,
   return absl::OkStatus();
 }
 
-std::map<std::string, std::string> FactsThatRanksShare(const Prepared& prepared) {
-  return {{"program", BinaryHash()},
-          {"options and content of files", HashOf(prepared.identity)},
-          {"step plan", prepared.data->plan->Hash()}};
+// Every option and file that decides the result, and what decides which collectives are called.
+std::map<std::string, std::string> FactsThatRanksShare(const TrainOptions& options,
+                                                       const Prepared& prepared) {
+  std::map<std::string, std::string> facts = {
+      {"program", BinaryHash()},
+      {"step plan", prepared.data->plan->Hash()},
+      {"--tokens_per_pack", absl::StrCat(prepared.data->plan_options.tokens_per_pack)},
+      {"--bucket_cap_mb", absl::StrCat(options.reduction.bucket_cap_mb)},
+      {"--eval_steps", absl::StrCat(options.eval_steps)},
+      {"--save_steps", absl::StrCat(options.save_steps)},
+      {"--verify", options.verify ? "true" : "false"}};
+  constexpr size_t kMaxShown = 60;
+  for (const auto& [name, value] : prepared.identity) {
+    const bool is_flag = !absl::StartsWith(name, "content of ");
+    facts[absl::StrCat(is_flag ? "--" : "", name)] =
+        value.size() <= kMaxShown ? value : HashHex(value);
+  }
+  return facts;
 }
 
 int ExitCodeOf(Ending ending, dist::World& world) {
@@ -223,7 +239,7 @@ absl::StatusOr<int> RunRank(const TrainOptions& asked, const dist::LaunchEnv& en
     world->Leave();
     return dist::kExitDone;
   }
-  RETURN_IF_ERROR(world->Agree(FactsThatRanksShare(prepared)));
+  RETURN_IF_ERROR(world->Agree(FactsThatRanksShare(options, prepared)));
   startup.Done("data");
 
   // The plan is for the rank that has least memory: all ranks compute alike.

@@ -194,6 +194,11 @@ absl::Status WriteRunJson(const RunStart& start, const TrainOptions& options,
     const auto [name, value] = NameAndValue(line);
     flags[name] = value;
   }
+  Json placement = Json::array();
+  for (const dist::Member& m : facts.members) {
+    placement.push_back(
+        {{"rank", m.rank}, {"host", m.host}, {"node", m.node}, {"device", m.device}});
+  }
   const Json json = {{"state", facts.state},
                      {"started", facts.started},
                      {"steps_done", facts.steps_done},
@@ -205,6 +210,8 @@ absl::Status WriteRunJson(const RunStart& start, const TrainOptions& options,
                       {{"gradient_checkpointing", facts.checkpointing},
                        {"planned_bytes", facts.planned_bytes},
                        {"peak_bytes", facts.peak_bytes}}},
+                     {"provenance", facts.provenance},
+                     {"placement", placement},
                      {"options", flags},
                      {"identity", facts.identity},
                      {"hashes", object(facts.hashes)},

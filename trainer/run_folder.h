@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "trainer/checkpoint.h"
 #include "trainer/options.h"
+#include "trainer/provenance.h"
 #include "trainer/run_identity.h"
 
 namespace lockstep {
@@ -47,7 +48,9 @@ struct RunFacts {
   int64_t planned_bytes = 0;  // of rank 0's allocator
   int64_t peak_bytes = 0;     // until now
   bool bits_independent_of_ranks = true;
-  std::string started;  // RFC 3339
+  Provenance provenance;
+  std::vector<dist::Member> members;  // who was where
+  std::string started;                // RFC 3339
   std::vector<std::pair<std::string, std::string>> hashes;
 };
 

@@ -83,10 +83,4 @@ absl::Status CompareRuns(absl::string_view where, const RunIdentity& stored,
                    "give another --output_dir, or the options of that run (its run.flags)");
 }
 
-std::string HashOf(const RunIdentity& identity) {
-  std::string text;
-  for (const auto& [name, value] : identity) absl::StrAppend(&text, name, "=", value, "\n");
-  return HashHex(text);
-}
-
 }  // namespace lockstep

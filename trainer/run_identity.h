@@ -23,9 +23,6 @@ absl::StatusOr<RunIdentity> IdentityOf(const TrainOptions& options, const Docume
 absl::Status CompareRuns(absl::string_view where, const RunIdentity& stored,
                          const RunIdentity& now);
 
-// 32 hexadecimal digits.
-std::string HashOf(const RunIdentity& identity);
-
 // Identifies a folder's *.safetensors and *.json without reading all of it: names, sizes, and the
 // hash of each small file or of samples of a large one.
 absl::StatusOr<std::string> FolderFingerprint(const std::string& folder);

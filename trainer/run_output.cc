@@ -17,6 +17,8 @@
 namespace lockstep {
 namespace {
 
+constexpr size_t kMaxMembers = 16;
+
 using Rows = std::vector<std::pair<std::string, std::string>>;
 
 Rows OptionRows(const TrainOptions& options) {
@@ -91,11 +93,13 @@ absl::StatusOr<std::unique_ptr<RunOutput>> RunOutput::Create(
 
 absl::Status RunOutput::Begin() {
   RETURN_IF_ERROR(CreateRunFolder(start_, options_, data_.plan_options.tokens_per_pack));
+  const bool resumes = start_.kind == RunStart::Kind::kResume;
+  const Provenance before =
+      resumes ? ReadProvenance(JoinPath(start_.checkpoint, "../../run.json")) : Provenance();
   RETURN_IF_ERROR(WriteState("running", start_.state.step));
   // What a later start takes for a run's comes after run.json: killed in between, it begins anew.
   RETURN_IF_ERROR(MakeDirectories(CheckpointFolder(start_)));
   world_.SetLogDirectory(JoinPath(start_.folder, "logs"));
-  const bool resumes = start_.kind == RunStart::Kind::kResume;
   ASSIGN_OR_RETURN(log_, RunLog::Open(start_.folder, resumes ? start_.state.step : -1, num_steps_,
                                       options_.logging_steps));
   log_->Say(absl::StrFormat("model %s, %s trainable parameters", ShownPath(options_.data.model),
@@ -103,6 +107,10 @@ absl::Status RunOutput::Begin() {
   if (!options_.in_lockstep()) {
     log_->Say("note: without --gradient_sum=exact the bits depend on the number of ranks");
   }
+  for (const std::string& line : ProvenanceChanges(before, ProvenanceOf(options_, world_))) {
+    log_->Say(line);
+  }
+  if (world_.size() > 1) log_->Say(MemberTable(world_.members(), kMaxMembers, world_.env()));
   for (const std::string& warning : model_.warnings()) log_->Say("note: " + warning);
   for (const auto& [name, value] : DataTable(data_)) {
     log_->Say(absl::StrFormat("  %-26s %s", name, value));
@@ -162,6 +170,8 @@ absl::Status RunOutput::WriteState(const std::string& state, int64_t steps_done)
   facts.tokens_per_pack = data_.plan_options.tokens_per_pack;
   facts.world_size = world_.size();
   facts.bits_independent_of_ranks = options_.in_lockstep();
+  facts.provenance = ProvenanceOf(options_, world_);
+  facts.members = world_.members();
   facts.started = started_;
   facts.hashes = {{"data", data_.documents.train->key()},
                   {"plan", data_.plan->Hash()},

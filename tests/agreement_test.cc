@@ -1,0 +1,123 @@
+// Before step one all ranks prove that they are about to do the same; what differs is named. Ranks
+// are started one by one, as a launcher does, so that each can have something of its own.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "tests/tiny_model.h"
+#include "tests/trainer_process.h"
+
+namespace lockstep {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using Flags = std::vector<std::string>;
+
+class AgreementTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    model_ = new std::string(FreshPath("model"));
+    documents_ = new std::string(FreshPath("documents") + ".jsonl");
+    WriteTinyModel(*model_);
+    WriteUnevenDocuments(*documents_, 40, 100);
+  }
+
+  // Two ranks, of which the second one has `more` flags (the last one given holds) or is another
+  // program.
+  std::vector<Outcome> Start(const Flags& more, const std::string& program = "trainer/train") {
+    folder_ = FreshPath("run");
+    static int port = 20000 + getpid() % 20000;
+    port += 17;  // each run looks at 16
+    std::vector<std::unique_ptr<TrainerProcess>> ranks;
+    for (int rank = 0; rank < 2; ++rank) {
+      Flags flags = {"--model=" + *model_, "--train_file=" + *documents_, "--output_dir=" + folder_,
+                     "--max_steps=2", "--num_threads=1"};
+      if (rank == 1) flags.insert(flags.end(), more.begin(), more.end());
+      const std::map<std::string, std::string> variables = {{"RANK", absl::StrCat(rank)},
+                                                            {"LOCAL_RANK", absl::StrCat(rank)},
+                                                            {"WORLD_SIZE", "2"},
+                                                            {"LOCAL_WORLD_SIZE", "2"},
+                                                            {"MASTER_ADDR", "127.0.0.1"},
+                                                            {"MASTER_PORT", absl::StrCat(port)},
+                                                            {"TORCHELASTIC_RUN_ID", "test"}};
+      ranks.push_back(std::make_unique<TrainerProcess>(flags, "/dev/null", variables,
+                                                       rank == 1 ? program : "trainer/train"));
+    }
+    std::vector<Outcome> outcomes;
+    for (const auto& rank : ranks) outcomes.push_back(rank->Wait());
+    return outcomes;
+  }
+
+  // Both ranks name it, nothing else, and nothing has begun.
+  void ExpectNamed(const std::vector<Outcome>& outcomes, const std::string& what) {
+    for (const Outcome& outcome : outcomes) {
+      EXPECT_EQ(outcome.exit_code, 1) << outcome.out << outcome.err;
+      EXPECT_THAT(outcome.err, HasSubstr(what));
+      EXPECT_THAT(outcome.err, HasSubstr("HINT"));
+    }
+    EXPECT_FALSE(FileExists(folder_));
+  }
+
+  static std::string* model_;
+  static std::string* documents_;
+  std::string folder_;
+};
+std::string* AgreementTest::model_ = nullptr;
+std::string* AgreementTest::documents_ = nullptr;
+
+TEST_F(AgreementTest, EqualRanksTrain) {
+  for (const Outcome& outcome : Start({})) EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  const std::string run = ReadFile(folder_ + "/run.json").value_or("");
+  EXPECT_THAT(run, HasSubstr("\"provenance\""));
+  EXPECT_THAT(run, HasSubstr("\"rank\": 1"));
+}
+
+TEST_F(AgreementTest, AnotherOption) {
+  const auto outcomes = Start({"--learning_rate=0.5"});
+  ExpectNamed(outcomes, "--learning_rate: rank 0 has 2e-04, rank 1 has 0.5");
+  EXPECT_THAT(outcomes[0].err, Not(HasSubstr("step plan")));
+}
+
+TEST_F(AgreementTest, AnotherOptionThatChangesNoBitButTheCollectives) {
+  ExpectNamed(Start({"--eval_steps=1"}), "--eval_steps: rank 0 has 100, rank 1 has 1");
+}
+
+TEST_F(AgreementTest, OtherData) {
+  const std::string other = FreshPath("other") + ".jsonl";
+  WriteUnevenDocuments(other, 41, 100);
+  ExpectNamed(Start({"--train_file=" + other}), "content of --train_file: rank 0 has ");
+}
+
+TEST_F(AgreementTest, AnotherModel) {
+  const std::string other = FreshPath("other_model");
+  WriteTinyModel(other);
+  const std::string config = *ReadFile(other + "/config.json");
+  ASSERT_TRUE(WriteFileAtomically(other + "/config.json", config + " ").ok());
+  ExpectNamed(Start({"--model=" + other}), "content of --model: rank 0 has ");
+}
+
+TEST_F(AgreementTest, AnotherPlan) {
+  const auto outcomes = Start({"--tokens_per_pack=1111"});
+  ExpectNamed(outcomes, "step plan: rank 0 has ");
+  EXPECT_THAT(outcomes[1].err, HasSubstr("rank 1 has 1111"));
+}
+
+TEST_F(AgreementTest, AnotherProgram) {
+  const std::string other = FreshPath("train");
+  const std::string bytes = *ReadFile("trainer/train");
+  ASSERT_TRUE(WriteFileAtomically(other, bytes + "x").ok());
+  ASSERT_EQ(chmod(other.c_str(), 0755), 0);
+  ExpectNamed(Start({}, other), "program: rank 0 has ");
+}
+
+}  // namespace
+}  // namespace lockstep
