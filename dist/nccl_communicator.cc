@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "dist/peer_test.h"
 
 namespace lockstep::dist {
 namespace {
@@ -403,6 +404,15 @@ absl::StatusOr<ncclUniqueId> ExchangeId(int rank, StoreClient& store,
   return id;
 }
 
+// NCCL takes direct copies for granted where the driver offers them.
+absl::Status CheckPeers(int rank, int size, StoreClient& store, const NcclOptions& options) {
+  ASSIGN_OR_RETURN(const PeerReport peers, TestPeers(rank, size, store, "peer", options.device,
+                                                     options.peer_limit, options.timeout));
+  if (!peers.usable) setenv("NCCL_P2P_DISABLE", "1", /*overwrite=*/1);
+  if (rank == 0 && !peers.line.empty()) LOG(WARNING) << peers.line;
+  return absl::OkStatus();
+}
+
 absl::Status FailedElsewhere(StoreClient& store) {
   ASSIGN_OR_RETURN(const auto failure, store.Get(kFailedKey));
   return failure ? absl::AbortedError(*failure) : absl::OkStatus();
@@ -419,6 +429,7 @@ absl::StatusOr<std::unique_ptr<Communicator>> MakeNcclCommunicator(int rank, int
   auto communicator =
       std::make_unique<NcclCommunicator>(rank, size, options.device, std::move(options.on_failure));
   const absl::Status connected = [&]() -> absl::Status {
+    RETURN_IF_ERROR(Annotate(CheckPeers(rank, size, store, options), "peer test"));
     ASSIGN_OR_RETURN(const ncclUniqueId id, ExchangeId(rank, store, options.timeout));
     return communicator->Connect(id, options.max_channels, deadline,
                                  [&] { return FailedElsewhere(store); });

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <map>
 #include <numeric>
@@ -22,6 +23,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "dist/gradient_reducer.h"
+#include "dist/peer_test.h"
+#include "dist/trap_kernel.h"
 #include "tensor/half.h"
 #include "tensor/runtime.h"
 #include "tensor/tensor.h"
@@ -197,6 +200,46 @@ void TheReducersSumDoesNotDependOnBuckets(const Rank& r) {
   }
 }
 
+void PeersReadEachOther(const Rank& r) {
+  const auto report =
+      TestPeers(r.rank(), r.size(), r.store, "again", r.context.stream.device, 100ms, 20s);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_TRUE(report->usable) << report->line;
+  EXPECT_EQ(report->num_pairs, r.size() - 1);
+  std::printf("rank %d: %d copies between GPUs checked in %.1f ms%s%s\n", r.rank(),
+              report->num_pairs, report->ms, report->line.empty() ? "" : ": ",
+              report->line.c_str());
+  EXPECT_EQ(std::getenv("NCCL_P2P_DISABLE"), nullptr);
+}
+
+// This communicator was told that no copy takes any time.
+void StuckPeersAreNotUsed(const Rank& r) {
+  ASSERT_NE(std::getenv("NCCL_P2P_DISABLE"), nullptr);
+  SumsIntegersExactly(r);
+  EXPECT_EQ(r.failures, 0);
+}
+
+// The last rank's device is lost: it fails there within moments, whatever the others wait for.
+void ALostGpuReachesTheFailureHandler(const Rank& r) {
+  Communicator& c = r.communicator;
+  const Tensor data = r.OnDevice(std::vector<int64_t>(1000, r.rank() + 1));
+  c.Wait(c.AllReduce(ViewOf(data), ReduceOp::kSum, r.stream()), r.stream());
+  Synchronize(r.stream());
+  PrepareToLoseDevice();
+  if (r.rank() == r.size() - 1) {
+    c.AllReduce(ViewOf(data), ReduceOp::kSum, r.stream(), "bucket 7");  // the others do not call it
+    LoseDevice(r.stream());
+    for (int i = 0; i < 500 && r.failures == 0; ++i) std::this_thread::sleep_for(10ms);
+    EXPECT_EQ(r.failures, 1);
+    (void)r.store.Set("the GPU is lost", "1");
+    std::fflush(stdout);
+    _exit(::testing::UnitTest::GetInstance()->Failed() ? 1 : 0);  // nothing of CUDA works any more
+  }
+  EXPECT_TRUE(r.store.Wait("the GPU is lost", 60s).ok());
+  c.Abort();
+  EXPECT_EQ(r.failures, 0);
+}
+
 void EndsWhenAPeerIsKilled(const Rank& r) {
   Communicator& c = r.communicator;
   const Tensor data = r.OnDevice(std::vector<int64_t>(1000, r.rank() + 1));
@@ -245,6 +288,9 @@ const std::map<std::string, Scenario>& Scenarios() {
       {"HostValuesKeepTheOrder", &HostValuesKeepTheOrder},
       {"CollectivesRunInOrderAndByEvents", &CollectivesRunInOrderAndByEvents},
       {"TheReducersSumDoesNotDependOnBuckets", &TheReducersSumDoesNotDependOnBuckets},
+      {"PeersReadEachOther", &PeersReadEachOther},
+      {"StuckPeersAreNotUsed", &StuckPeersAreNotUsed},
+      {"ALostGpuReachesTheFailureHandler", &ALostGpuReachesTheFailureHandler},
       {"EndsWhenAPeerIsKilled", &EndsWhenAPeerIsKilled},
       {"AbortEndsAHostThatWaits", &AbortEndsAHostThatWaits},
   };
@@ -262,6 +308,7 @@ int RunRank(int rank, int size, int port, const std::vector<std::string>& scenar
     std::printf("rank %d: %s: %s\n", rank, what.c_str(), error.ToString().c_str());
     ++failures;
   };
+  if (scenarios[0] == "StuckPeersAreNotUsed") options.peer_limit = 0ms;
   const auto communicator = MakeNcclCommunicator(rank, size, *store, options);
   EXPECT_TRUE(communicator.ok()) << communicator.status();
   if (!communicator.ok()) return 1;
@@ -317,8 +364,17 @@ TEST_P(NcclCommunicatorTest, Collectives) {
   const auto codes =
       RunRanks(GetParam(), {"SumsIntegersExactly", "OtherTypesAndMax", "BroadcastGatherScatter",
                             "HostValuesKeepTheOrder", "CollectivesRunInOrderAndByEvents",
-                            "TheReducersSumDoesNotDependOnBuckets"});
+                            "TheReducersSumDoesNotDependOnBuckets", "PeersReadEachOther"});
   EXPECT_EQ(codes, std::vector<int>(GetParam(), 0));
+}
+
+TEST_P(NcclCommunicatorTest, StuckPeersAreNotUsed) {
+  EXPECT_EQ(RunRanks(GetParam(), {"StuckPeersAreNotUsed"}), std::vector<int>(GetParam(), 0));
+}
+
+TEST_P(NcclCommunicatorTest, ALostGpuReachesTheFailureHandler) {
+  EXPECT_EQ(RunRanks(GetParam(), {"ALostGpuReachesTheFailureHandler"}),
+            std::vector<int>(GetParam(), 0));
 }
 
 TEST_P(NcclCommunicatorTest, EndsWhenAPeerIsKilled) {
@@ -340,8 +396,7 @@ TEST(NcclCommunicator, AMissingRankIsATimeLimitWithAName) {
   const auto communicator = MakeNcclCommunicator(0, 2, *store, options);
   ASSERT_FALSE(communicator.ok());
   const std::string message(communicator.status().message());
-  EXPECT_NE(message.find("rank 0, GPU 0: connecting the GPUs: not done within 2 s"),
-            std::string::npos)
+  EXPECT_NE(message.find("rank 0, GPU 0: [peer test] no \"peer/1\" after 2 s"), std::string::npos)
       << message;
 }
 
