@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "base/status.h"
 #include "dist/node_list.h"
+#include "dist/user_secret.h"
 
 namespace lockstep::dist {
 namespace {
@@ -239,7 +240,7 @@ absl::Status ResolveMeetingPoint(const Environment& variables, const LaunchFlags
   env->master_port = flags.master_port.value_or(launcher_port);
   env->port_candidates = kPortCandidates;
   if (env->num_nodes == 1) {
-    if (env->master_addr.empty()) env->master_addr = "127.0.0.1";
+    env->master_addr = "127.0.0.1";  // nobody else needs to reach it
   } else if (env->master_addr.empty()) {
     return UserError(absl::StrCat("launch by ", env->source),
                      absl::StrCat(env->num_nodes, " nodes: want the address of node 0, got none"),
@@ -250,10 +251,12 @@ absl::Status ResolveMeetingPoint(const Environment& variables, const LaunchFlags
                                   env->master_addr, ", which on each node is the node itself"),
                      "name the address by which the other nodes reach node 0");
   }
-  // A secret would have to come from outside; LOCKSTEP_RUN_TOKEN can bring one.
-  env->token = Has(variables, "LOCKSTEP_RUN_TOKEN")
-                   ? Text(variables, "LOCKSTEP_RUN_TOKEN").substr(0, 32)
-                   : HashHex(absl::StrCat(env->source, "|", job, "|", env->master_addr));
+  // Other nodes may have other home folders, so there only LOCKSTEP_RUN_TOKEN can bring a secret.
+  const std::string secret = env->num_nodes == 1 ? UserSecret(variables) : "";
+  env->token =
+      Has(variables, "LOCKSTEP_RUN_TOKEN")
+          ? Text(variables, "LOCKSTEP_RUN_TOKEN").substr(0, 32)
+          : HashHex(absl::StrCat(secret, "|", env->source, "|", job, "|", env->master_addr));
   return absl::OkStatus();
 }
 

@@ -61,7 +61,10 @@ struct LaunchEnv {
   std::string master_addr = "127.0.0.1";
   int master_port = 0;      // 0: any free one (only for a parent on one node)
   int port_candidates = 1;  // rank 0 takes the first free of this many, the others find it
-  std::string token;        // what connections to the store show; secret where a parent draws it
+  // What connections to the store show. Drawn by the parent, where there is one; else made of the
+  // launcher's job and, on one node, the user's secret (user_secret.h); LOCKSTEP_RUN_TOKEN beats
+  // it.
+  std::string token;
   bool has_parent = false;  // a process of ours supervises this rank and serves the store
 
   bool serves_store() const { return !has_parent && rank == 0; }

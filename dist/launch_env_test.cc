@@ -230,6 +230,29 @@ TEST(LaunchEnv, TokensTellRunsApart) {
   EXPECT_EQ(Resolve(kTorchrun).token, Resolve(other).token);
 }
 
+// Under a launcher on one node nobody draws a token, but the user has a secret.
+TEST(LaunchEnvTest, OnOneNodeTheTokenIsSecretAndTheStoreIsOnLoopback) {
+  Environment variables = {{"RANK", "0"},
+                           {"WORLD_SIZE", "2"},
+                           {"LOCAL_RANK", "0"},
+                           {"LOCAL_WORLD_SIZE", "2"},
+                           {"MASTER_ADDR", "10.0.0.1"},
+                           {"TORCHELASTIC_RUN_ID", "none"},
+                           {"XDG_CACHE_HOME", ::testing::TempDir() + "/one"}};
+  const auto one = ResolveLaunch(variables, {});
+  ASSERT_TRUE(one.ok()) << one.status();
+  EXPECT_EQ(one->master_addr, "127.0.0.1");
+  EXPECT_EQ(ResolveLaunch(variables, {})->token, one->token);
+  variables["XDG_CACHE_HOME"] = ::testing::TempDir() + "/other";
+  EXPECT_NE(ResolveLaunch(variables, {})->token, one->token);
+  // Two nodes may not share a home.
+  variables["LOCAL_WORLD_SIZE"] = "1";
+  const auto two = ResolveLaunch(variables, {});
+  variables["XDG_CACHE_HOME"] = ::testing::TempDir() + "/one";
+  EXPECT_EQ(ResolveLaunch(variables, {})->token, two->token);
+  EXPECT_EQ(two->master_addr, "10.0.0.1");
+}
+
 TEST(LaunchEnvTest, ALineSaysWhoAndFromWhichVariables) {
   const auto rank = ResolveLaunch({{"RANK", "3"},
                                    {"WORLD_SIZE", "4"},

@@ -1,0 +1,60 @@
+#include "dist/user_secret.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "dist/store.h"
+
+namespace lockstep::dist {
+namespace {
+
+std::string Text(const Environment& environment, const std::string& name) {
+  const auto found = environment.find(name);
+  return found == environment.end() ? "" : found->second;
+}
+
+std::string FolderOf(const Environment& environment) {
+  const std::string cache = Text(environment, "XDG_CACHE_HOME"), home = Text(environment, "HOME");
+  if (!cache.empty()) return JoinPath(cache, "lockstep");
+  return home.empty() ? "" : JoinPath(home, ".cache/lockstep");
+}
+
+std::string ReadSecret(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return "";
+  struct stat info;
+  char text[kTokenBytes];
+  const bool ours = fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == geteuid() &&
+                    (info.st_mode & 077) == 0;
+  const bool whole = ours && read(fd, text, sizeof(text)) == sizeof(text);
+  close(fd);
+  return whole ? std::string(text, sizeof(text)) : "";
+}
+
+}  // namespace
+
+std::string UserSecret(const Environment& environment) {
+  const std::string folder = FolderOf(environment);
+  if (folder.empty() || !MakeDirectories(folder).ok()) return "";
+  const std::string path = JoinPath(folder, "secret");
+  if (std::string secret = ReadSecret(path); !secret.empty()) return secret;
+
+  // Whole before it has its name; of several processes the first one wins.
+  std::string temporary = absl::StrCat(path, ".tmp-XXXXXX");
+  const int fd = mkostemp(temporary.data(), O_CLOEXEC);  // mode 0600
+  if (fd < 0) return "";
+  const std::string secret = RandomToken();
+  const bool written =
+      write(fd, secret.data(), secret.size()) == static_cast<ssize_t>(secret.size());
+  close(fd);
+  if (written) (void)!link(temporary.c_str(), path.c_str());
+  unlink(temporary.c_str());
+  return ReadSecret(path);
+}
+
+}  // namespace lockstep::dist
