@@ -103,7 +103,9 @@ absl::Status SyncFile(absl::string_view path) {
   const int fd = open(std::string(path).c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return SystemError(path, "cannot open", errno);
   const absl::Cleanup close_fd = [fd] { close(fd); };
-  return fsync(fd) == 0 ? absl::OkStatus() : SystemError(path, "cannot fsync", errno);
+  // EINVAL: nothing that could be brought to a disk.
+  if (fsync(fd) == 0 || errno == EINVAL) return absl::OkStatus();
+  return SystemError(path, "cannot fsync", errno);
 }
 
 absl::Status MakeDirectories(absl::string_view path) {
