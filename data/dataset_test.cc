@@ -4,7 +4,10 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <fstream>
+#include <functional>
 #include <set>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -120,6 +123,31 @@ TEST_F(DatasetTest, AnErrorIsAParagraphWhateverTheDocumentHolds) {
   const auto bad_type = Open();
   ASSERT_FALSE(bad_type.ok());
   EXPECT_LT(bad_type.status().message().size(), 1000u + spec_.files[0].size());
+}
+
+// What becomes of a data set whose file `change` touches when the first part of it has been read.
+absl::Status Meanwhile(DatasetSpec spec, const std::function<void()>& change) {
+  bool changed = false;
+  const auto progress = [&](absl::string_view, int64_t, int64_t) {
+    if (!std::exchange(changed, true)) change();
+  };
+  return OpenOrBuildDataset(spec, LetterEncoder(), progress).status();
+}
+
+TEST_F(DatasetTest, AFileThatChangesWhileItIsReadIsRefused) {
+  std::string text;  // more than one batch
+  for (int i = 0; i < 5000; ++i) absl::StrAppend(&text, "q>", std::string(1999, 'a'), "\n\n");
+  spec_.files = {Write("a.txt", text)};
+  const auto grow = [&] { std::ofstream(spec_.files[0], std::ios::app) << "more\n"; };
+  const absl::Status grown = Meanwhile(spec_, grow);
+  EXPECT_TRUE(absl::StrContains(grown.message(), "changed while it was read")) << grown;
+  const auto cut = [&] { ASSERT_EQ(truncate(spec_.files[0].c_str(), 9'000'000), 0); };
+  const absl::Status shorter = Meanwhile(spec_, cut);
+  EXPECT_TRUE(absl::StrContains(shorter.message(), "changed while it was read")) << shorter;
+  // One that loses its name is still there for who has opened it.
+  EXPECT_TRUE(Meanwhile(spec_, [&] { unlink(spec_.files[0].c_str()); }).ok());
+  EXPECT_FALSE(FileExists(spec_.files[0]));
+  EXPECT_FALSE(Open().ok());
 }
 
 TEST_F(DatasetTest, HoldsEveryDocumentInOrderForAnyNumberOfThreads) {
