@@ -94,7 +94,13 @@ absl::Status Model::Save(const std::string& directory, const std::string& base_n
 
 absl::Status Model::SaveFull(const std::string& directory) const {
   ASSIGN_OR_RETURN(const std::string config, ReadFile(JoinPath(options_.directory, "config.json")));
-  RETURN_IF_ERROR(SaveParametersAsModel(context_, config_, modules_, *parameters_, directory));
+  std::unique_ptr<WeightFiles> base;
+  if (!config_.foreign_prefixes.empty() && !options_.random_init) {
+    ASSIGN_OR_RETURN(WeightFiles files, WeightFiles::Open(options_.directory, config_));
+    base = std::make_unique<WeightFiles>(std::move(files));
+  }
+  RETURN_IF_ERROR(
+      SaveParametersAsModel(context_, config_, modules_, *parameters_, base.get(), directory));
   return WriteFileAtomically(JoinPath(directory, "config.json"), config);
 }
 

@@ -150,6 +150,37 @@ TEST(Model, MultimodalFilesGiveTheirTextPart) {
   }
 }
 
+TEST(Model, FullTrainingKeepsTheVisionTower) {
+  nlohmann::json text = TinyConfig("gemma3_text");
+  text["sliding_window"] = 5;
+  const std::string folder = MakeModel("tower", text);
+  Rewrite(
+      folder, {"model.safetensors"},
+      [&](StoredTensor& tensor) {
+        tensor.name = tensor.name == "model.layers.0.mlp.up_proj.weight"
+                          ? "vision_tower.up_proj.weight"
+                          : absl::StrReplaceAll(tensor.name, {{"model.", "language_model.model."}});
+      },
+      First);
+  const nlohmann::json config = {
+      {"model_type", "gemma3"}, {"text_config", text}, {"tie_word_embeddings", false}};
+  ASSERT_TRUE(WriteFileAtomically(folder + "/config.json", config.dump()).ok());
+  // A tensor of the text model is missing now: only saving is looked at.
+  const auto source = *SafetensorsFile::Open(folder + "/model.safetensors");
+  const StoredTensor& before = *source->Find("vision_tower.up_proj.weight");
+  const std::string bytes(reinterpret_cast<const char*>(source->data(before)), before.bytes);
+  const RandomWeights weights(*ReadModelConfig(folder), 1);
+  const auto model = LoadOrFail({.directory = folder, .full = true, .weights = &weights});
+  ASSERT_NE(model, nullptr);
+  const std::string output = FreshFolder("tower_saved");
+  ASSERT_TRUE(model->Save(output, "").ok());
+  const auto saved = *SafetensorsFile::Open(output + "/model.safetensors");
+  const StoredTensor* after = saved->Find("model.vision_tower.up_proj.weight");
+  ASSERT_NE(after, nullptr);
+  EXPECT_EQ(bytes, std::string(reinterpret_cast<const char*>(saved->data(*after)), after->bytes));
+  EXPECT_NE(saved->Find("model.language_model.layers.0.mlp.up_proj.weight"), nullptr);
+}
+
 TEST(Model, NamesAllTensorsThatDoNotFit) {
   const std::string folder = MakeModel("broken", TinyConfig("llama"));
   Rewrite(

@@ -3,6 +3,7 @@
 #include <map>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "base/check.h"
 #include "base/file.h"
 #include "base/status.h"
@@ -56,11 +57,25 @@ std::map<std::string, Tensor> StoredParts(const ModelModules& modules,
   return out;
 }
 
+// The tensors that the config says are left alone, by transformers 5's names:
+// "model.vision_tower.…"
+std::map<std::string, const WeightFiles::Entry*> ForeignTensors(const WeightFiles& base,
+                                                                const ModelConfig& config) {
+  std::map<std::string, const WeightFiles::Entry*> out;
+  for (const auto& [name, entry] : base.entries()) {
+    for (const std::string& prefix : config.foreign_prefixes) {
+      if (!absl::StartsWith(name, prefix) || !DTypeOfStored(entry.tensor->dtype)) continue;
+      out[absl::StartsWith(name, "model.") ? name : "model." + name] = &entry;
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 absl::Status SaveParametersAsModel(const Context& context, const ModelConfig& config,
                                    const ModelModules& modules, const FlatParameters& parameters,
-                                   const std::string& directory) {
+                                   const WeightFiles* base, const std::string& directory) {
   const DType dtype = SavedDType(config);
   const std::map<std::string, Tensor> parts = StoredParts(modules, parameters);
   SafetensorsWriter writer(JoinPath(directory, "model.safetensors"));
@@ -68,8 +83,19 @@ absl::Status SaveParametersAsModel(const Context& context, const ModelConfig& co
     CHECK(parts.count(spec.name)) << spec.name;
     writer.Declare(spec.name, dtype, spec.shape);
   }
+  std::map<std::string, const WeightFiles::Entry*> foreign;
+  if (base != nullptr) foreign = ForeignTensors(*base, config);
+  for (const auto& [name, entry] : foreign) {
+    writer.Declare(name, *DTypeOfStored(entry->tensor->dtype), entry->tensor->shape);
+  }
   RETURN_IF_ERROR(writer.Begin({{"format", "pt"}}));
   for (const StoredTensor& tensor : writer.tensors()) {
+    if (const auto it = foreign.find(tensor.name); it != foreign.end()) {
+      const auto& [file, stored] = *it->second;
+      RETURN_IF_ERROR(
+          writer.Append({reinterpret_cast<const char*>(file->data(*stored)), stored->bytes}));
+      continue;
+    }
     const Tensor& values = parts.at(tensor.name);
     const Tensor staged = Tensor::Empty(*context.allocator, dtype, tensor.shape);
     kernels::Cast(context.stream, values.Reshape(tensor.shape), staged.Mutable("save"));
