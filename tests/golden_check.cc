@@ -1,6 +1,7 @@
-// golden_check: every golden folder under ROOT/goldens (tools/dev/random_goldens.py writes them)
-// in f32 and f64, one line each: the largest differences, or the error of a model that is refused.
-// Exit code 1 if a difference is above what the arithmetic explains.
+// golden_check ROOT [cuda]: every golden folder under ROOT/goldens (tools/dev/random_goldens.py
+// writes them) in f32 and f64, on the GPU in f32 as one pack and as several, one line each: the
+// largest differences, or the error of a model that is refused. Exit code 1 if a difference is
+// above what the arithmetic explains.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -17,7 +18,7 @@ namespace {
 // Losses and norms are of several AdamW steps, which amplify.
 constexpr double kLogits = 5e-6, kGradient = 3e-5, kLoss = 2e-4, kNorm = 2e-3;
 
-bool Check(const std::string& root, const std::string& name) {
+bool Check(const std::string& root, const std::string& name, DeviceType device) {
   const std::string folder = root + "/goldens/" + name;
   const auto model = nn::Model::Load(
       TestContext(), {.directory = folder + "/model", .adapter = folder + "/adapter_init"});
