@@ -82,7 +82,7 @@ class Dataset {
 };
 
 struct DatasetSpec {
-  std::vector<std::string> files;  // standard input: see SpoolStandardInput
+  std::vector<std::string> files;  // standard input: see SpoolStream
   ExampleOptions example_options;
   bool skip_bad_documents = false;
   std::string cache_dir;

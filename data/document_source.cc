@@ -1,6 +1,7 @@
 #include "data/document_source.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -236,15 +238,25 @@ class PassingFile {
 
 }  // namespace
 
-absl::StatusOr<std::string> SpoolStandardInput(absl::string_view directory) {
+bool IsStream(const std::string& path) {
+  struct stat status;
+  return path == "-" || (stat(path.c_str(), &status) == 0 &&
+                         (S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode)));
+}
+
+absl::StatusOr<std::string> SpoolStream(const std::string& path, absl::string_view directory) {
+  const std::string where = path == "-" ? "standard input" : path;
+  const int input = path == "-" ? dup(STDIN_FILENO) : open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (input < 0) return SystemError(where, "cannot open", errno, "give a file");
+  const absl::Cleanup close_input = [&] { close(input); };
   RETURN_IF_ERROR(MakeDirectories(directory));
   ASSIGN_OR_RETURN(const auto file, PassingFile::Create(directory));
   Hasher hasher;
   std::string start;  // from what is neither a mark of the byte order nor white space
   std::string buffer(1 << 20, '\0');
-  for (ssize_t got; (got = read(STDIN_FILENO, buffer.data(), buffer.size())) != 0;) {
+  for (ssize_t got; (got = read(input, buffer.data(), buffer.size())) != 0;) {
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return SystemError("standard input", "cannot read", errno, "give a file");
+    if (got < 0) return SystemError(where, "cannot read", errno, "give a file");
     const absl::string_view part(buffer.data(), got);
     hasher.Update(part);
     RETURN_IF_ERROR(file->Append(part));
@@ -254,15 +266,15 @@ absl::StatusOr<std::string> SpoolStandardInput(absl::string_view directory) {
     }
   }
   if (start.empty()) {
-    return UserError("standard input", "want documents, got nothing",
+    return UserError(where, "want documents, got nothing",
                      "every rank of another launcher than our own needs a file that it can read");
   }
   const bool json = absl::StartsWith(start, "{") || absl::StartsWith(start, "[");
   const bool text = !json && !IsCompressed(start);
-  const std::string path =
+  const std::string copy =
       JoinPath(directory, absl::StrCat("stdin-", hasher.Hex(), text ? ".txt" : ".jsonl"));
-  RETURN_IF_ERROR(file->Rename(path));
-  return path;
+  RETURN_IF_ERROR(file->Rename(copy));
+  return copy;
 }
 
 }  // namespace lockstep::data

@@ -57,8 +57,11 @@ class DocumentSource {
   bool first_element_ = true;
 };
 
-// Copies standard input into a file of `directory` named by its content, so that every rank of a
-// run can read it; returns the path. Error: nothing came.
-absl::StatusOr<std::string> SpoolStandardInput(absl::string_view directory);
+// Whether `path` can be read but once: "-", standard input, or a pipe.
+bool IsStream(const std::string& path);
+
+// Copies a stream into a file of `directory` named by its content, so that every rank of a run can
+// read it; returns the path. Error: nothing came.
+absl::StatusOr<std::string> SpoolStream(const std::string& path, absl::string_view directory);
 
 }  // namespace lockstep::data

@@ -1,10 +1,13 @@
 #include "data/document_source.h"
 
+#include <sys/stat.h>
 #include <zlib.h>
 #include <zstd.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <thread>
 
 #include "absl/strings/match.h"
 #include "base/check.h"
@@ -120,7 +123,7 @@ TEST(DocumentSource, ZstdWithoutAChecksumBehindIt) {
 std::string Spool(absl::string_view content) {
   const std::string path = Write("input", content);
   CHECK(std::freopen(path.c_str(), "r", stdin) != nullptr);
-  const auto copy = SpoolStandardInput(std::string(getenv("TEST_TMPDIR")) + "/spool");
+  const auto copy = SpoolStream("-", std::string(getenv("TEST_TMPDIR")) + "/spool");
   return copy.ok() ? *copy : std::string(copy.status().message());
 }
 
@@ -131,6 +134,16 @@ TEST(DocumentSource, StandardInputIsNamedByWhatItIs) {
   EXPECT_EQ(ReadFile(Spool("words")).value_or(""), "words");
   EXPECT_EQ(Spool("words"), Spool("words"));
   EXPECT_NE(Spool("").find("HINT"), std::string::npos);
+}
+
+TEST(DocumentSource, APipeIsCopiedToo) {
+  const std::string directory = getenv("TEST_TMPDIR"), pipe = directory + "/pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_TRUE(IsStream(pipe));
+  EXPECT_FALSE(IsStream(Write("regular", "x")));
+  std::thread writer([&] { std::ofstream(pipe) << "{\"text\":\"a\"}"; });
+  EXPECT_EQ(ReadFile(*SpoolStream(pipe, directory + "/spool")).value_or(""), "{\"text\":\"a\"}");
+  writer.join();
 }
 
 }  // namespace

@@ -286,6 +286,7 @@ TEST_F(BadInputTest, DocumentsOnStandardInput) {
                                 documents_);
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_TRUE(ReadFile(second + "/adapter_model.safetensors").value_or("") == adapter);
+  EXPECT_EQ(Run({"--train_file=,", "--output_dir=" + second + "2"}).exit_code, 1);
   const Outcome nothing = Run({"--train_file=-", "--output_dir=" + FreshPath("third")});
   EXPECT_EQ(nothing.exit_code, 1);
   EXPECT_THAT(nothing.err, HasSubstr("standard input"));

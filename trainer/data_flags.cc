@@ -93,6 +93,10 @@ absl::Status ReadFilesFlags(DataOptions* options) {
   options->model_name = is_folder ? options->model : FLAGS_model;
   options->train_files = UserPaths(FLAGS_train_file);
   options->validation_files = UserPaths(FLAGS_validation_file);
+  if (options->train_files.empty()) {
+    return UserError("--train_file", absl::StrCat("want a file, got \"", FLAGS_train_file, "\""),
+                     "several files are separated by commas");
+  }
   const bool split_by_default = example_data && options->validation_files.empty();
   ASSIGN_OR_RETURN(const std::optional<double> split,
                    OptionalNumber("validation_split", FLAGS_validation_split));
@@ -103,10 +107,12 @@ absl::Status ReadFilesFlags(DataOptions* options) {
   }
   options->skip_bad_documents = FLAGS_skip_bad_documents;
   options->cache_dir = FLAGS_cache_dir.empty() ? DefaultCacheDir() : UserPath(FLAGS_cache_dir);
-  for (std::string& file : options->train_files) {
-    if (file != "-") continue;
-    ASSIGN_OR_RETURN(file, data::SpoolStandardInput(options->cache_dir));
-    options->read_standard_input = true;
+  for (auto* files : {&options->train_files, &options->validation_files}) {
+    for (std::string& file : *files) {
+      if (!data::IsStream(file)) continue;
+      ASSIGN_OR_RETURN(file, data::SpoolStream(file, options->cache_dir));
+      options->read_streams = true;
+    }
   }
 
   // Written out, so that run.flags and the run's identity say what was meant.

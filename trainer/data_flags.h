@@ -28,9 +28,9 @@ struct DataOptions {
   std::optional<int64_t> tokens_per_pack;  // not given: from the data
   bool skip_bad_documents = false;
   std::string cache_dir;
-  // "-" was among the files: it is now a file of cache_dir with what standard input gave. Other
+  // "-" or a pipe was among the files: it is now a file of cache_dir with what came. Other
   // processes of the run are told that file's name, as they cannot read the same input again.
-  bool read_standard_input = false;
+  bool read_streams = false;
 };
 
 // Reads the flags. Paths come back resolved, also in the flags themselves. Errors: UserError.

@@ -37,8 +37,10 @@ absl::StatusOr<int> RunParent(const TrainOptions& options, const dist::LaunchEnv
   // The defaults of folder and date have the time in them: from here on they are fixed.
   argv.push_back(absl::StrCat("--output_dir=", folder));
   argv.push_back(absl::StrCat("--template_date=", options.data.encode.template_date));
-  if (options.data.read_standard_input) {
+  if (options.data.read_streams) {
     argv.push_back(absl::StrCat("--train_file=", absl::StrJoin(options.data.train_files, ",")));
+    argv.push_back(
+        absl::StrCat("--validation_file=", absl::StrJoin(options.data.validation_files, ",")));
   }
   dist::SuperviseOptions supervise;
   supervise.stall_timeout_seconds = options.stall_timeout_s;
