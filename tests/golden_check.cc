@@ -35,8 +35,10 @@ bool Check(const std::string& root, const std::string& name, DeviceType device) 
     }
   }
   bool right = true;
-  for (const bool f64 : {false, true}) {
-    Differences d = RunGolden(golden, {.dtype = f64 ? DType::kF64 : DType::kF32, .one_pack = !f64});
+  for (const bool second : {false, true}) {
+    const bool f64 = second && device == DeviceType::kCPU;
+    Differences d = RunGolden(
+        golden, {.dtype = f64 ? DType::kF64 : DType::kF32, .device = device, .one_pack = !second});
     d.logits_base /= largest;
     d.logits_adapter /= largest;
     const bool meets = std::max(d.logits_base, d.logits_adapter) <= kLogits && d.loss <= kLoss &&
@@ -49,7 +51,7 @@ bool Check(const std::string& root, const std::string& name, DeviceType device) 
   return right;
 }
 
-int Main(const std::string& root) {
+int Main(const std::string& root, DeviceType device) {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(root + "/goldens")) {
     if (std::filesystem::exists(entry.path() / "golden.json")) {
@@ -58,7 +60,7 @@ int Main(const std::string& root) {
   }
   std::sort(names.begin(), names.end());
   int wrong = 0;
-  for (const std::string& name : names) wrong += !Check(root, name);
+  for (const std::string& name : names) wrong += !Check(root, name, device);
   std::printf("%zu goldens, %d differ\n", names.size(), wrong);
   return wrong == 0 ? 0 : 1;
 }
@@ -67,7 +69,10 @@ int Main(const std::string& root) {
 }  // namespace lockstep
 
 int main(int argc, char** argv) {
-  if (argc == 2) return lockstep::Main(argv[1]);
-  std::fprintf(stderr, "usage: golden_check ROOT\n");
+  const bool cuda = argc == 3 && std::string(argv[2]) == "cuda";
+  if (argc == 2 || cuda) {
+    return lockstep::Main(argv[1], cuda ? lockstep::DeviceType::kCUDA : lockstep::DeviceType::kCPU);
+  }
+  std::fprintf(stderr, "usage: golden_check ROOT [cuda]\n");
   return 1;
 }
