@@ -76,6 +76,12 @@ pypi_packages = repository_rule(
 )
 
 def _headers_impl(rctx):
+    rctx.file("BUILD", rctx.attr.build)
+    if "CUDA_AVAILABLE = True" not in rctx.read(Label("@local_config_cuda//:defs.bzl")):
+        # Nothing compiles this then, but whoever builds //... looks at the package.
+        rctx.file("wheel/include/none.h", "#error \"there is no CUDA toolkit\"\n")
+        return
+
     # A Python wheel as what it is, a zip file with headers in it.
     rctx.file("requirements.txt", rctx.attr.requirement)
     out = rctx.execute([
@@ -87,8 +93,8 @@ def _headers_impl(rctx):
         fail("%s: %s\n(--config=cpu builds without it)" % (rctx.attr.requirement, out.stderr))
     rctx.symlink([f for f in rctx.path(".").readdir() if f.basename.endswith(".whl")][0], "wheel.zip")
     rctx.extract("wheel.zip", output = "wheel")
-    rctx.file("BUILD", rctx.attr.build)
 
+# Headers that only the CUDA back end includes.
 pypi_headers = repository_rule(
     implementation = _headers_impl,
     attrs = {"requirement": attr.string(), "build": attr.string()},
