@@ -61,7 +61,12 @@ Tensor ResidualHead::Gradient::Normed(const Gradients& g) const {
   return normed;
 }
 
+bool ResidualHead::Gradient::Wanted(const Gradients& g) const {
+  return g.Needs(kResidual) || g.Needs(kBranch) || g.Needs(kPostWeight) || g.Needs(kWeight);
+}
+
 void ResidualHead::Gradient::Backward(Gradients& g, Tensor dnormed) const {
+  if (!Wanted(g)) return;
   const Tensor stream = g.TakeOutput(0);
   const bool in_place = stream.defined() && stream.unique();
   Tensor dsum = in_place || !dnormed.defined() ? stream

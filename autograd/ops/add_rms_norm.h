@@ -56,6 +56,8 @@ class ResidualHead {
 
     // normed again, the same bits.
     Tensor Normed(const Gradients& g) const;
+    // Whether anything before the linear layer wants a gradient.
+    bool Wanted(const Gradients& g) const;
     // Hands in the gradients of residual, branch and the weights, from the stream's (output 0) and
     // that of normed, which may be undefined.
     void Backward(Gradients& g, Tensor dnormed) const;

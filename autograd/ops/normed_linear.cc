@@ -35,9 +35,7 @@ void BackwardOfNormedLinear(Gradients& g, const ResidualHead::Gradient& head,
                             const Tensor& token_keys, const Tensor& dy) {
   const Context& context = g.context();
   const Tensor x = layer.BackwardReadsX() ? head.Normed(g) : Tensor();
-  const bool reaches_head = g.Needs(ResidualHead::kResidual) || g.Needs(ResidualHead::kBranch) ||
-                            g.Needs(ResidualHead::kPostWeight) || g.Needs(ResidualHead::kWeight);
-  if (reaches_head) targets.dx = g.New(dy.dtype(), {dy.dim(0), layer.inputs()});
+  if (head.Wanted(g)) targets.dx = g.New(dy.dtype(), {dy.dim(0), layer.inputs()});
   layer.Backward(context, x, h, token_keys, dy, targets);
   head.Backward(g, std::move(targets.dx));
 }

@@ -66,6 +66,17 @@ TEST(NormedLinearTest, DifferentiatesWhereTheStreamIsFrozen) {
   options.as_leaves = {false, false, false, false, false, true, true};
   options.frozen = {true, true, true, true, true};
   GradCheck("frozen stream", Inputs(), Function(false, false, 0), options);
+  // A layer behind layers without adapters: stream and branch are results of ops on frozen values.
+  for (const bool post : {false, true}) {
+    const CheckedFunction behind = [&](Tape& tape, absl::Span<const Variable> in) {
+      const AddRmsNormResult before = AddRmsNorm(tape, {in[0], in[1], {}, in[2], in[3], {}});
+      std::vector<Variable> inputs(in.begin(), in.end());
+      inputs[0] = before.sum;
+      inputs[1] = before.normed;
+      return Function(true, post, 0)(tape, inputs);
+    };
+    GradCheck("frozen branch", Inputs(), behind, options);
+  }
 }
 
 TEST(NormedLinearTest, ACheckpointedSegmentGivesTheSameGradients) {
