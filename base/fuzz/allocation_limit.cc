@@ -25,12 +25,17 @@ void Check(size_t size) {
 }  // namespace
 }  // namespace lockstep::fuzz
 
-// Every other form of new and delete comes to these.
+// Other forms of new and delete come to these.
 void* operator new(size_t size) {
   lockstep::fuzz::Check(size);
   void* memory = malloc(size > 0 ? size : 1);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
+}
+// Libraries allocate by this too, and under AddressSanitizer it does not come to the one above.
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  lockstep::fuzz::Check(size);
+  return malloc(size > 0 ? size : 1);
 }
 void operator delete(void* memory) noexcept { free(memory); }
 void operator delete(void* memory, size_t) noexcept { free(memory); }

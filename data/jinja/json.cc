@@ -226,6 +226,7 @@ class Converter {
 
 // What the faster parser makes of well-formed text.
 std::optional<Value> ParseQuickly(absl::string_view text, const JsonReadOptions& options) {
+  if (text.empty()) return std::nullopt;
   constexpr size_t kKeptBytes = 16 << 20;  // a parser that grew beyond this is not kept
   thread_local auto parser = std::make_unique<simdjson::dom::parser>();
   simdjson::dom::element root;

@@ -105,6 +105,7 @@ absl::Status CheckModelType(const Settings& model) {
 
 absl::StatusOr<std::unique_ptr<const ModelTables>> ReadTokenizerFile(
     absl::string_view json, absl::string_view file, absl::string_view fingerprint) {
+  if (json.empty()) return UserError(file, "the file is empty");
   simdjson::dom::parser parser;
   element document;
   const simdjson::error_code error = parser.parse(json.data(), json.size()).get(document);
