@@ -154,6 +154,7 @@ std::vector<Variable> Tape::Checkpoint(const char* name, absl::Span<const Variab
                Tape again(context_, Mode::kRecord);
                again.uses_ = uses_;
                again.counts_uses_ = false;
+               again.rerunning_ = true;
                std::vector<Variable> fresh(count);
                for (size_t i = 0; i < count; ++i) {
                  const Entry::Input& input = g.entry_.inputs[i];

@@ -89,6 +89,10 @@ class Tape {
   std::vector<Variable> Checkpoint(const char* name, absl::Span<const Variable> inputs,
                                    Segment segment);
 
+  // Whether this tape runs a segment again. The values of the segment's outputs are then known to
+  // everybody who reads them: an op that computes one may leave its memory as it is.
+  bool rerunning() const { return rerunning_; }
+
   // Called once in a Backward for each leaf the tape has used, when its gradient is final.
   using LeafHook = std::function<void(const Variable& leaf)>;
 
@@ -125,6 +129,7 @@ class Tape {
   std::shared_ptr<LeafUses> uses_;
   // False while a segment is rerun: its uses were counted in forward.
   bool counts_uses_ = true;
+  bool rerunning_ = false;
   // One element for each use of a leaf on this tape, segments included.
   std::vector<Variable> leaves_used_;
 };

@@ -80,11 +80,13 @@ class Pass : public std::enable_shared_from_this<Pass> {
                                ? autograd::Attention(tape, qkv, layout_, queries_, attention)
                                : Cached(tape, index, qkv, attention);
     HalfLayer out = {normed.sum, {}, {}};
-    out.branch = Linear(tape, layer.o, mixed,
-                        LeavesShares(layer.o, layer.post_attention_norm) ? &out.pending : nullptr);
+    const bool leave = LeavesShares(layer.o, layer.post_attention_norm);
+    out.branch =
+        Linear(tape, layer.o, mixed, {.left = leave ? &out.pending : nullptr, .unread = false});
     return out;
   }
 
+  // The layer's end, whose value nobody reads where a segment runs again.
   HalfLayer Mlp(Tape& tape, const LayerWeights& layer, const ResidualInput& in) const {
     const auto activation = config_.activation == Activation::kSilu
                                 ? autograd::GluActivation::kSilu
@@ -95,7 +97,8 @@ class Pass : public std::enable_shared_from_this<Pass> {
         PendingShares pending;
         const bool leave = LeavesShares(layer.down, layer.post_mlp_norm);
         const NormedResult result =
-            autograd::NormedMlp(tape, in, wide, down, activation, leave ? &pending : nullptr);
+            autograd::NormedMlp(tape, in, wide, down, activation,
+                                {.left = leave ? &pending : nullptr, .unread = tape.rerunning()});
         return {result.sum, result.y, pending};
       }
     }
@@ -103,7 +106,8 @@ class Pass : public std::enable_shared_from_this<Pass> {
     const auto activate = [pass = shared_from_this(), &layer, activation](
                               Tape& t, absl::Span<const Variable> in) {
       const Variable product = autograd::Glu(t, in[0], activation);
-      return std::vector<Variable>{pass->Linear(t, layer.down, product)};
+      return std::vector<Variable>{
+          pass->Linear(t, layer.down, product, {.left = nullptr, .unread = t.rerunning()})};
     };
     const std::vector<Variable> branch = options_.checkpointing == Checkpointing::kCheap
                                              ? tape.Checkpoint("mlp", {wide.y}, activate)
@@ -126,10 +130,11 @@ class Pass : public std::enable_shared_from_this<Pass> {
   }
 
   Variable Linear(Tape& tape, const LinearWeights& linear, const Variable& x,
-                  PendingShares* left = nullptr) const {
+                  autograd::LinearOutput output = {}) const {
     const LoraLayer layer = LoraOf(linear);
+    output.unread = output.unread && linear.magnitudes.empty();  // DoRA reads it
     const Variable y =
-        autograd::LinearLora(tape, x, layer.w, layer.bias, layer.adapters, dropout_, left);
+        autograd::LinearLora(tape, x, layer.w, layer.bias, layer.adapters, dropout_, output);
     if (linear.magnitudes.empty()) return y;
     return autograd::Dora(tape, y, linear.weight, linear.bias, linear.adapters, linear.magnitudes,
                           x, dropout_);

@@ -10,19 +10,14 @@ namespace lockstep::autograd {
 
 Variable LinearLora(Tape& tape, const Variable& x, const Variable& w, const Variable& bias,
                     absl::Span<const LoraAdapter> adapters, const LoraDropout& dropout,
-                    PendingShares* left) {
+                    const LinearOutput& output) {
   const Context& context = tape.context();
   const LoraLinear layer(w, bias, adapters, dropout);
   const int64_t tokens = x.value().dim(0);
   const DType dtype = x.value().dtype();
   const Tensor y = Tensor::Empty(*context.allocator, dtype, {tokens, layer.outputs()});
   const Tensor h = Tensor::Empty(*context.allocator, dtype, {tokens, layer.total_rank()});
-  if (left != nullptr) {
-    layer.ForwardBase(context, x.value(), dropout.token_keys, y, h);
-    *left = {layer, h};
-  } else {
-    layer.Forward(context, x.value(), dropout.token_keys, y, h);
-  }
+  layer.Forward(context, x.value(), dropout.token_keys, y, h, output);
 
   std::vector<Variable> inputs = {x};
   const std::vector<Variable> weights = LoraLinear::Weights(w, bias, adapters);

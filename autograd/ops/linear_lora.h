@@ -44,10 +44,18 @@ struct LoraLayer {
 
 class PendingShares;
 
-// With `left`, y lacks LoRA's shares and the op that reads y adds them (pending_shares.h); the
-// gradients are those of the whole y.
+// What becomes of a layer's output.
+struct LinearOutput {
+  // With `left`, y lacks LoRA's shares and the op that reads y adds them (pending_shares.h); the
+  // gradients are those of the whole y.
+  PendingShares* left = nullptr;
+  // y is an output of a segment that runs again (Tape::rerunning): nobody reads it, and its memory
+  // is left as it is.
+  bool unread = false;
+};
+
 Variable LinearLora(Tape& tape, const Variable& x, const Variable& w, const Variable& bias,
                     absl::Span<const LoraAdapter> adapters, const LoraDropout& dropout = {},
-                    PendingShares* left = nullptr);
+                    const LinearOutput& output = {});
 
 }  // namespace lockstep::autograd

@@ -206,5 +206,20 @@ TEST(LinearLoraDeathTest, RefusesWhatDoesNotFit) {
                "lora_B: want shape \\[4, 2\\]");
 }
 
+TEST(LinearLoraTest, ASegmentsEndIsNotComputedAgain) {
+  std::vector<Tensor> inputs = Inputs(1.0);
+  inputs.resize(5);
+  int reruns = 0;
+  const CheckedFunction f = [&](Tape& tape, absl::Span<const Variable> in) {
+    return tape.Checkpoint("segment", in, [&](Tape& t, absl::Span<const Variable> x) {
+      reruns += t.rerunning();
+      return std::vector<Variable>{LinearLora(t, x[0], x[1], x[2], {{x[3], x[4], 0.5, 0}}, {},
+                                              {.left = nullptr, .unread = t.rerunning()})};
+    });
+  };
+  GradCheck("segment", inputs, f, {.as_leaves = {false, true, true, true, true}, .frozen = {}});
+  EXPECT_GT(reruns, 0);
+}
+
 }  // namespace
 }  // namespace lockstep::autograd

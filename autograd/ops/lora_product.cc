@@ -91,14 +91,21 @@ View LoraLinear::DropoutOf(const Context& context, const Group& group, const Vie
 }
 
 void LoraLinear::Forward(const Context& context, const View& x, const Tensor& token_keys,
-                         const View& y, const View& h) const {
-  ForwardBase(context, x, token_keys, y, h);
-  AddShares(context, h, y);
+                         const View& y, const Tensor& h, const LinearOutput& output) const {
+  ForwardOfH(context, x, token_keys, h);
+  ForwardOfY(context, x, h, y, output);
 }
 
-void LoraLinear::ForwardBase(const Context& context, const View& x, const Tensor& token_keys,
-                             const View& y, const View& h) const {
+void LoraLinear::ForwardOfY(const Context& context, const View& x, const Tensor& h, const View& y,
+                            const LinearOutput& output) const {
+  if (output.left != nullptr) *output.left = {*this, h};
+  if (output.unread) return;
   ForwardOfW(context, x, y);
+  if (output.left == nullptr) AddShares(context, h, y);
+}
+
+void LoraLinear::ForwardOfH(const Context& context, const View& x, const Tensor& token_keys,
+                            const View& h) const {
   for (const Group& group : Groups()) {
     Tensor memory;
     Gemm(context.stream, DropoutOf(context, group, x, token_keys, memory), Transposed(group.a),

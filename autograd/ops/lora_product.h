@@ -34,13 +34,14 @@ class LoraLinear {
   bool BackwardReadsX() const { return trains_w_ || trains_a_; }
   bool BackwardReadsH() const { return trains_b_; }
 
-  // Writes y [T, N] and h [T, total_rank].
+  // Writes y [T, N], or what `output` wants of it, and h [T, total_rank].
   void Forward(const Context& context, const View& x, const Tensor& token_keys, const View& y,
-               const View& h) const;
-  // The same in two halves: y = x Wᵀ + bias and h; y += scale_i · h_i B_iᵀ.
-  void ForwardBase(const Context& context, const View& x, const Tensor& token_keys, const View& y,
-                   const View& h) const;
-  void AddShares(const Context& context, const View& h, const View& y) const;
+               const Tensor& h, const LinearOutput& output = {}) const;
+  // Its parts: h; then y = x Wᵀ + bias and LoRA's shares, y += scale_i · h_i B_iᵀ.
+  void ForwardOfH(const Context& context, const View& x, const Tensor& token_keys,
+                  const View& h) const;
+  void ForwardOfY(const Context& context, const View& x, const Tensor& h, const View& y,
+                  const LinearOutput& output = {}) const;
   // y = x Wᵀ + bias alone.
   void ForwardOfW(const Context& context, const View& x, const View& y) const;
 
@@ -93,6 +94,7 @@ class LoraLinear {
   };
 
   std::vector<Group> Groups() const;
+  void AddShares(const Context& context, const View& h, const View& y) const;
   View DropoutOf(const Context& context, const Group& group, const View& x,
                  const Tensor& token_keys, Tensor& memory) const;
   void BackwardOfGroup(const Context& context, const Group& group, const View& g, const View& x,

@@ -95,7 +95,7 @@ bool NormedMlpTakes(DType dtype, const LoraLayer& gate_up, const LoraLayer& down
 
 NormedResult NormedMlp(Tape& tape, const ResidualInput& in, const LoraLayer& gate_up,
                        const LoraLayer& down, kernels::GluActivation activation,
-                       PendingShares* left) {
+                       const LinearOutput& output) {
   const Context& context = tape.context();
   const Mlp mlp = {LoraLinear(gate_up, {}), LoraLinear(down, {}), activation};
   CHECK(!tape.WouldRecord({gate_up.w, gate_up.bias, down.w, down.bias}))
@@ -111,18 +111,14 @@ NormedResult NormedMlp(Tape& tape, const ResidualInput& in, const LoraLayer& gat
     return Tensor::Empty(*context.allocator, head.sum().dtype(), {head.sum().dim(0), width});
   };
   const Tensor wide = empty(2 * mlp.width()), h = empty(mlp.gate_up.total_rank());
-  mlp.gate_up.ForwardBase(context, head.normed(), Tensor(), wide, h);
+  mlp.gate_up.ForwardOfW(context, head.normed(), wide);
+  mlp.gate_up.ForwardOfH(context, head.normed(), Tensor(), h);
   const Tensor product = empty(mlp.width());
   const Tensor y = empty(mlp.down.outputs()), down_h = empty(mlp.down.total_rank());
   const kernels::LoraShare down_share = mlp.down.ShareOfInputs(down_h, nullptr);
   kernels::GluLora(context.stream, wide, mlp.Gate(h), mlp.Up(h), activation, product,
                    {down_share.h, down_share.b}, mlp.Scratch(context, wide.dim(0)));
-  mlp.down.ForwardOfW(context, product, y);
-  if (left != nullptr) {
-    *left = {mlp.down, down_h};
-  } else {
-    mlp.down.AddShares(context, down_h, y);
-  }
+  mlp.down.ForwardOfY(context, product, down_h, y, output);
   std::vector<Tensor> saved = head.saved();
   saved.insert(saved.end(), {wide, h, down_h});
   const std::vector<Variable> outputs =

@@ -24,9 +24,8 @@ namespace lockstep::autograd {
 // multiple of 32.
 bool NormedMlpTakes(DType dtype, const LoraLayer& gate_up, const LoraLayer& down);
 
-// With `left`, y lacks LoRA's shares (pending_shares.h).
 NormedResult NormedMlp(Tape& tape, const ResidualInput& in, const LoraLayer& gate_up,
                        const LoraLayer& down, kernels::GluActivation activation,
-                       PendingShares* left = nullptr);
+                       const LinearOutput& output = {});
 
 }  // namespace lockstep::autograd
