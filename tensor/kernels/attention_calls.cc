@@ -24,37 +24,66 @@ int64_t RoundUpLength(int64_t rows) {
   return (rows + unit - 1) / unit * unit;
 }
 
+// What the documents of a call have in common.
+struct Class {
+  int64_t length = 0;   // 0: not known yet
+  bool singly = false;  // query heads are launched one at a time
+  friend bool operator==(const Class&, const Class&) = default;
+};
+
+Class ClassOf(int64_t rows, const AttentionHeads& heads) {
+  const int64_t longest = RoundUpLength(rows);
+  return {LengthClass(rows),
+          heads.group() > 1 && longest * longest * 2 * heads.group() > heads.limit_bytes};
+}
+
+// Documents of a class that may share a call; a value of RoundUpCount.
+int64_t MostDocuments(const Class& common, const AttentionHeads& heads) {
+  const int64_t per_head = common.length * common.length * 2;
+  const int64_t fit = heads.limit_bytes / (per_head * (common.singly ? 1 : heads.group()));
+  int64_t most = 1;
+  while (RoundUpCount(most + 1) <= fit) most = RoundUpCount(most + 1);
+  return most;
+}
+
+int64_t HeadsPerLaunch(const AttentionCall& call, const Class& common,
+                       const AttentionHeads& heads) {
+  if (common.singly) return 1;
+  const int64_t per_head = call.count * call.longest * call.longest * 2;
+  for (int64_t kv = heads.kv_heads; kv > 1; --kv) {
+    const int64_t count = kv * heads.group();
+    if (heads.kv_heads % kv == 0 && count * per_head <= heads.limit_bytes) return count;
+  }
+  return heads.group();
+}
+
 }  // namespace
 
-std::vector<AttentionCall> PlanAttentionCalls(const int32_t* starts, int64_t documents) {
+std::vector<AttentionCall> PlanAttentionCalls(const int32_t* starts, int64_t documents,
+                                              const AttentionHeads& heads) {
   std::vector<AttentionCall> calls;
-  int64_t current = 0;  // the class of the run; 0: not known yet
+  Class current;  // of the last call
   for (int64_t d = 0; d < documents; ++d) {
     const int64_t rows = starts[d + 1] - starts[d];
-    const int64_t own = rows == 0 ? current : LengthClass(rows);
-    if (calls.empty() || (own != current && current != 0)) {
-      calls.push_back({d, d, 0, 0});
-      current = own;
+    const Class own = rows == 0 ? current : ClassOf(rows, heads);
+    const bool known = current.length != 0;
+    if (calls.empty() || (known && own != current) ||
+        (known && d - calls.back().first == MostDocuments(current, heads))) {
+      calls.push_back({d, d, 0, 0, 0});
+      current = rows == 0 ? Class{} : own;
     }
-    if (current == 0) current = own;
+    if (current.length == 0) current = own;
     calls.back().last = d + 1;
     calls.back().longest = std::max(calls.back().longest, rows);
   }
   std::erase_if(calls, [](const AttentionCall& call) { return call.longest == 0; });
   for (AttentionCall& call : calls) {
+    const Class common = ClassOf(call.longest, heads);
     call.count = RoundUpCount(call.last - call.first);
     call.longest = RoundUpLength(call.longest);
+    call.heads = HeadsPerLaunch(call, common, heads);
   }
   return calls;
-}
-
-int64_t HeadsPerCall(const AttentionCall& call, int64_t heads, int64_t kv_heads,
-                     int64_t limit_bytes) {
-  const int64_t group = heads / kv_heads, per_head = call.count * call.longest * call.longest * 2;
-  for (int64_t kv = kv_heads; kv > 1; --kv) {
-    if (kv_heads % kv == 0 && kv * group * per_head <= limit_bytes) return kv * group;
-  }
-  return group;
 }
 
 }  // namespace lockstep::kernels

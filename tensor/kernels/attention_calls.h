@@ -6,6 +6,11 @@
 // documents longest first, which makes runs few. The number of documents and the longest are
 // rounded up to few values, by documents of no rows, so that few different calls exist. Pure
 // functions of the lengths.
+//
+// A call's backward is launched for some query heads at a time: those of one or more key heads.
+// Where a document is so long that those of one key head want too much, it is one query head at a
+// time, and their gradients of k and v are added up. That rounds otherwise, so it depends on the
+// document's own length alone, never on its neighbors.
 #pragma once
 
 #include <cstdint>
@@ -13,19 +18,23 @@
 
 namespace lockstep::kernels {
 
+struct AttentionHeads {
+  int64_t heads, kv_heads;
+  int64_t limit_bytes;  // of a backward launch: count · longest² · 2 for each of its query heads
+  int64_t group() const { return heads / kv_heads; }
+};
+
 // Documents [first, last), as `count` ≥ last − first documents of at most `longest` rows.
 struct AttentionCall {
   int64_t first, last;
   int64_t count, longest;
+  int64_t
+      heads;  // query heads of a backward launch: a multiple of the group that divides all, or 1
 };
 
 // Classes of length: up to 512 rows, then one for each power of two. Documents of no rows belong to
-// any class.
-std::vector<AttentionCall> PlanAttentionCalls(const int32_t* starts, int64_t documents);
-
-// The largest number of query heads, a multiple of heads / kv_heads that divides `heads`, for which
-// count · longest² · 2 bytes a head stay under `limit_bytes`; heads / kv_heads if none does.
-int64_t HeadsPerCall(const AttentionCall& call, int64_t heads, int64_t kv_heads,
-                     int64_t limit_bytes);
+// any class. Launches stay under the limit, but for a document that exceeds it with one query head.
+std::vector<AttentionCall> PlanAttentionCalls(const int32_t* starts, int64_t documents,
+                                              const AttentionHeads& heads);
 
 }  // namespace lockstep::kernels

@@ -7,10 +7,13 @@
 namespace lockstep::kernels {
 namespace {
 
-std::vector<AttentionCall> Plan(const std::vector<int64_t>& lengths) {
+constexpr AttentionHeads k8B = {32, 8, int64_t{2560} << 20};
+
+std::vector<AttentionCall> Plan(const std::vector<int64_t>& lengths,
+                                const AttentionHeads& heads = k8B) {
   std::vector<int32_t> starts = {0};
   for (const int64_t length : lengths) starts.push_back(starts.back() + length);
-  return PlanAttentionCalls(starts.data(), lengths.size());
+  return PlanAttentionCalls(starts.data(), lengths.size(), heads);
 }
 
 TEST(AttentionCallsTest, EqualDocumentsShareACall) {
@@ -56,12 +59,41 @@ TEST(AttentionCallsTest, EveryDocumentIsInOneCallThatFitsIt) {
 }
 
 TEST(AttentionCallsTest, HeadsAreCutIntoGroupsThatFit) {
-  const AttentionCall call = {0, 1, 1, 8192};  // 128 MiB a head
-  EXPECT_EQ(HeadsPerCall(call, 32, 8, int64_t{8} << 30), 32);
-  EXPECT_EQ(HeadsPerCall(call, 32, 8, int64_t{4} << 30), 32);
-  EXPECT_EQ(HeadsPerCall(call, 32, 8, int64_t{2} << 30), 16);
-  EXPECT_EQ(HeadsPerCall(call, 32, 8, 1), 4);
-  EXPECT_EQ(HeadsPerCall(call, 9, 3, int64_t{512} << 20), 3);
+  const auto heads = [](int64_t heads, int64_t kv_heads, int64_t limit_bytes) {
+    return Plan({8192}, {heads, kv_heads, limit_bytes})[0].heads;  // 128 MiB a head
+  };
+  EXPECT_EQ(heads(32, 8, int64_t{8} << 30), 32);
+  EXPECT_EQ(heads(32, 8, int64_t{4} << 30), 32);
+  EXPECT_EQ(heads(32, 8, int64_t{2} << 30), 16);
+  EXPECT_EQ(heads(32, 8, int64_t{512} << 20), 4);
+  EXPECT_EQ(heads(9, 3, int64_t{512} << 20), 3);
+  EXPECT_EQ(heads(32, 8, int64_t{511} << 20), 1);  // not even those of one key head
+  EXPECT_EQ(heads(32, 32, 1), 1);
+}
+
+TEST(AttentionCallsTest, LaunchesStayUnderTheLimit) {
+  std::mt19937 bits(5);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<int64_t> lengths;
+    for (int d = bits() % 20; d >= 0; --d) lengths.push_back(1 + bits() % (1u << (bits() % 16)));
+    for (const AttentionCall& call : Plan(lengths)) {
+      EXPECT_LE(call.count * call.longest * call.longest * 2 * call.heads, k8B.limit_bytes)
+          << call.count << " of " << call.longest;
+    }
+  }
+}
+
+TEST(AttentionCallsTest, NeighborsDoNotDecideWhetherHeadsGoSingly) {
+  std::mt19937 bits(7);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<int64_t> lengths;
+    for (int d = bits() % 12; d >= 0; --d) lengths.push_back(1 + bits() % 40000);
+    for (const AttentionCall& call : Plan(lengths)) {
+      for (int64_t d = call.first; d < call.last; ++d) {
+        EXPECT_EQ(call.heads == 1, Plan({lengths[d]})[0].heads == 1) << lengths[d];
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -93,6 +93,54 @@ TEST(AttentionCudaTest, MatchesTheCpu) {
   }
 }
 
+// Of a document so long that the scores of all query heads of a key head would not fit, heads are
+// launched singly: the same bits as if every query head had a copy of the key head, and dk and dv
+// of the copies were added up in f32 and rounded once.
+TEST(AttentionCudaTest, AVeryLongDocumentAddsUpItsHeads) {
+  SKIP_WITHOUT_GPU();
+  constexpr int64_t kRows = 19000, kGroup = 4, kDim = 16;
+  const Case shared = {"shared", {0, 18900}, kRows, kGroup, 1, kDim, {0.25, 0, 0}};
+  const Case copied = {"copied", {0, 18900}, kRows, kGroup, kGroup, kDim, {0.25, 0, 0}};
+  const Tensor qkv = Random(DType::kBF16, {kRows, (kGroup + 2) * kDim}, 1);
+  const Tensor cpu_dout = Random(DType::kBF16, {kRows, kGroup * kDim}, 2), dout = ToGpu(cpu_dout);
+  const Tensor cu_seqlens = ToGpu(FromVector(DType::kI32, {2}, {0, 18900}));
+  const std::vector<double> values = ToVector(qkv);
+  std::vector<double> copies;
+  for (int64_t r = 0; r < kRows; ++r) {
+    const double* row = values.data() + r * (kGroup + 2) * kDim;
+    copies.insert(copies.end(), row, row + kGroup * kDim);
+    for (const int64_t part : {kGroup, kGroup + 1}) {
+      for (int64_t h = 0; h < kGroup; ++h) {
+        copies.insert(copies.end(), row + part * kDim, row + (part + 1) * kDim);
+      }
+    }
+  }
+  const Tensor qkv_copies = ToGpu(FromVector(DType::kBF16, {kRows, 3 * kGroup * kDim}, copies));
+  const Result got = Compute(*GpuContext(), shared, ToGpu(qkv), dout, cu_seqlens);
+  const Result of_copies = Compute(*GpuContext(), copied, qkv_copies, dout, cu_seqlens);
+  EXPECT_EQ(ToVector(ToCpu(got.out)), ToVector(ToCpu(of_copies.out)));
+  const std::vector<double> sums = ToVector(ToCpu(got.dqkv)),
+                            parts = ToVector(ToCpu(of_copies.dqkv));
+  std::vector<double> want;
+  for (int64_t r = 0; r < kRows; ++r) {
+    const double* row = parts.data() + r * 3 * kGroup * kDim;
+    want.insert(want.end(), row, row + kGroup * kDim);
+    for (const int64_t part : {kGroup, 2 * kGroup}) {
+      for (int64_t c = 0; c < kDim; ++c) {
+        float sum = 0;
+        for (int64_t h = 0; h < kGroup; ++h) {
+          sum += static_cast<float>(row[(part + h) * kDim + c]);
+        }
+        want.push_back(sum);
+      }
+    }
+  }
+  const Result plain = Compute(*GpuContext(), shared, ToGpu(As(DType::kF32, qkv)),
+                               ToGpu(As(DType::kF32, cpu_dout)), cu_seqlens);
+  ExpectMatches(got.dqkv, ToCpu(plain.dqkv), 8.0 / 128);
+  EXPECT_EQ(sums, ToVector(FromVector(DType::kBF16, {static_cast<int64_t>(want.size())}, want)));
+}
+
 TEST(AttentionCudaTest, CachedKeysGoBeforeTheQueries) {
   SKIP_WITHOUT_GPU();
   for (const auto& [dtype, tolerance] : kCudaTypes) {

@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "tensor/kernels/attention_calls.h"
+#include "tensor/kernels/attention_head_sums.h"
 #include "tensor/kernels/attention_starts.h"
 
 namespace lockstep::kernels::cuda::cudnn {
@@ -204,6 +205,11 @@ int64_t StartsBytes(int64_t count) {
   return AlignUp((count + kStartTensors * (count + 1)) * static_cast<int64_t>(sizeof(int32_t)));
 }
 
+// Key heads of a launch for so many query heads.
+int64_t KvHeads(const AttentionShape& shape, int64_t heads) {
+  return std::max<int64_t>(1, heads * shape.kv_heads / shape.heads);
+}
+
 int64_t RoundRows(int64_t rows) { return (rows + kRowUnit - 1) / kRowUnit * kRowUnit; }
 
 // What cuDNN 9.19 wants on Hopper, measured: 2 bytes a score, keys rounded up to a tile; and where
@@ -212,7 +218,7 @@ int64_t RoundRows(int64_t rows) { return (rows + kRowUnit - 1) / kRowUnit * kRow
 int64_t PlanBytes(bool backward, const AttentionCall& call, const AttentionShape& shape,
                   int64_t heads) {
   if (!backward) return int64_t{1} << 20;
-  const int64_t group = shape.heads / shape.kv_heads;
+  const int64_t group = std::min(heads, shape.heads / shape.kv_heads);
   const int64_t kv_row = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;  // of merged q, k, v
   const int64_t keys = (call.longest + 127) / 128 * 128;
   const int64_t scores = call.count * call.longest * keys * heads * 2;
@@ -220,13 +226,21 @@ int64_t PlanBytes(bool backward, const AttentionCall& call, const AttentionShape
   return AlignUp(scores + RoundRows(shape.tokens_q) * row + (int64_t{1} << 20));
 }
 
-// Calls `run(call, heads, first head)` for all calls of the pack.
+// dk and dv of one query head, strided as k, and the sums over the heads of a group: [T, 2·dim].
+int64_t HeadBytes(const AttentionShape& shape, int64_t kv_row) {
+  return AlignUp(shape.tokens_q * kv_row * 2);
+}
+int64_t HeadSumsBytes(const AttentionShape& shape) {
+  return AlignUp(shape.tokens_q * 2 * shape.head_dim * static_cast<int64_t>(sizeof(float)));
+}
+
+// Calls `run(call, heads, first head)` for all launches of the pack.
 template <typename Run>
 void ForEachCall(bool backward, const AttentionShape& shape, const PackedDocuments& documents,
                  const Run& run) {
-  for (const AttentionCall& call : PlanAttentionCalls(documents.starts_q, documents.size)) {
-    const int64_t heads =
-        backward ? HeadsPerCall(call, shape.heads, shape.kv_heads, kScoreBytes) : shape.heads;
+  const AttentionHeads all = {shape.heads, shape.kv_heads, kScoreBytes};
+  for (const AttentionCall& call : PlanAttentionCalls(documents.starts_q, documents.size, all)) {
+    const int64_t heads = backward ? call.heads : shape.heads;
     for (int64_t first = 0; first < shape.heads; first += heads) run(call, heads, first);
   }
 }
@@ -249,7 +263,8 @@ struct Tensors {
   View dout, dq, dk, dv;  // backward alone
 };
 
-// One direction over all calls of a pack. The workspace holds lengths and starts, then cuDNN's own.
+// One direction over all calls of a pack. The workspace holds lengths and starts, dk and dv of a
+// query head and their sums where heads are launched singly, then cuDNN's own.
 void Execute(bool backward, const Stream& stream, const Tensors& t,
              const PackedDocuments& documents, const AttentionOptions& options,
              const View& workspace) {
@@ -258,14 +273,26 @@ void Execute(bool backward, const Stream& stream, const Tensors& t,
   const StartStrides strides = {{t.q.stride[0], t.k.stride[0], t.out.stride[0], shape.heads}};
   ForEachCall(
       backward, shape, documents, [&](const AttentionCall& call, int64_t heads, int64_t head) {
-        const Key key = {backward,       call.count,     call.longest,   RoundRows(shape.tokens_q),
-                         heads,          heads / group,  shape.head_dim, strides.row[0],
-                         strides.row[1], strides.row[2], strides.row[3], options.window,
+        const Key key = {backward,       call.count,
+                         call.longest,   RoundRows(shape.tokens_q),
+                         heads,          KvHeads(shape, heads),
+                         shape.head_dim, strides.row[0],
+                         strides.row[1], strides.row[2],
+                         strides.row[3], options.window,
                          options.scale};
         const Plan& plan = Library::Get().PlanFor(key);
         int32_t* lengths = workspace.as<int32_t>();
         int32_t* starts = lengths + call.count;
         char* own = workspace.as<char>() + StartsBytes(call.count);
+        const bool singly = backward && heads < group;
+        View dk = t.dk, dv = t.dv;
+        float* sums = nullptr;
+        if (singly) {  // one key head's dk and dv side by side in rows that are strided as k's
+          dk.data = own;
+          dv.data = own + shape.head_dim * static_cast<int64_t>(SizeOf(t.dv.dtype));
+          sums = reinterpret_cast<float*>(own + HeadBytes(shape, strides.row[1]));
+          own += HeadBytes(shape, strides.row[1]) + HeadSumsBytes(shape);
+        }
         CHECK_LE(own - workspace.as<char>() + plan.workspace, workspace.numel())
             << "[attention] cuDNN wants more workspace than planned, " << plan.workspace
             << " bytes: " << call.count << " documents of " << call.longest << " rows, " << heads
@@ -282,10 +309,16 @@ void Execute(bool backward, const Stream& stream, const Tensors& t,
         if (backward) {
           tensors.insert({{kDout, AtHead(t.dout, head)},
                           {kDq, AtHead(t.dq, head)},
-                          {kDk, AtHead(t.dk, kv_head)},
-                          {kDv, AtHead(t.dv, kv_head)}});
+                          {kDk, singly ? dk.data : AtHead(t.dk, kv_head)},
+                          {kDv, singly ? dv.data : AtHead(t.dv, kv_head)}});
         }
         FE_CHECK(plan.graph->execute(Library::Get().HandleOn(stream), tensors, own));
+        if (singly) {
+          AddHead(stream, {documents.starts_q[call.first], documents.starts_q[call.last]},
+                  {dk.data, dv.data, strides.row[1], shape.head_dim},
+                  {head % group == 0, head % group == group - 1}, sums, AtHead(t.dk, kv_head),
+                  AtHead(t.dv, kv_head));
+        }
       });
 }
 
@@ -330,7 +363,7 @@ WorkspaceBytes Workspace(const AttentionShape& shape, const PackedDocuments& doc
                        call.longest,
                        RoundRows(shape.tokens_q),
                        heads,
-                       heads * shape.kv_heads / shape.heads,
+                       KvHeads(shape, heads),
                        shape.head_dim,
                        row,
                        row,
@@ -340,7 +373,9 @@ WorkspaceBytes Workspace(const AttentionShape& shape, const PackedDocuments& doc
                        options.scale};
       const int64_t own =
           ask ? Library::Get().PlanFor(key).workspace : PlanBytes(backward, call, shape, heads);
-      most = std::max(most, StartsBytes(call.count) + own);
+      const bool singly = backward && heads * shape.kv_heads < shape.heads;
+      const int64_t sums = singly ? HeadBytes(shape, row) + HeadSumsBytes(shape) : 0;
+      most = std::max(most, StartsBytes(call.count) + sums + own);
     });
   }
   return bytes;

@@ -1,0 +1,38 @@
+#include "tensor/kernels/attention_head_sums.h"
+#include "tensor/kernels/device/launch.cuh"
+
+namespace lockstep::kernels::cuda {
+namespace {
+
+using namespace device;  // NOLINT(build/namespaces)
+
+// Block r has row rows.begin + r; its threads the columns of dk, then those of dv.
+__global__ void AddHeadKernel(RowRange rows, HeadGradients head, GroupPosition position,
+                              float* __restrict__ sums, bf16* __restrict__ dk_out,
+                              bf16* __restrict__ dv_out) {
+  const int64_t row = rows.begin + blockIdx.x;
+  for (int64_t c = threadIdx.x; c < 2 * head.dim; c += blockDim.x) {
+    const bool is_k = c < head.dim;
+    const int64_t at = row * head.row + (is_k ? c : c - head.dim);
+    const float value = ToFloat(static_cast<const bf16*>(is_k ? head.dk : head.dv)[at]);
+    float& sum = sums[row * 2 * head.dim + c];
+    const float total = position.first ? value : sum + value;
+    if (position.last) {
+      (is_k ? dk_out : dv_out)[at] = FromFloat<bf16>(total);
+    } else {
+      sum = total;
+    }
+  }
+}
+
+}  // namespace
+
+void AddHead(const Stream& stream, const RowRange& rows, const HeadGradients& head,
+             const GroupPosition& position, float* sums, void* dk_out, void* dv_out) {
+  if (rows.begin == rows.end) return;
+  AddHeadKernel<<<static_cast<unsigned>(rows.end - rows.begin), 128, 0, Handle(stream)>>>(
+      rows, head, position, sums, static_cast<bf16*>(dk_out), static_cast<bf16*>(dv_out));
+  LOCKSTEP_CHECK_LAUNCH();
+}
+
+}  // namespace lockstep::kernels::cuda
