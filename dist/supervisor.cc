@@ -171,10 +171,10 @@ class Watch {
       int code = kExitRankLost;  // a rank's, who knows of nothing else
       const auto named = run->find(kVerdictCode);
       if (named != run->end()) CHECK(absl::SimpleAtoi(named->second, &code)) << named->second;
-      verdict_ = Verdict{code, absl::StrCat("[node ", env_.node,
-                                            "] ends, as node 0 or another "
-                                            "says: ",
-                                            verdict->second)};
+      verdict_ =
+          Verdict{code, absl::StrCat("[node ", env_.node, "] ends, as node 0 or another says: ",
+                                     verdict->second.empty() ? "what a rank of it has printed"
+                                                             : verdict->second)};
     } else if (env_.node == 0) {
       if (const auto stall = watchdog_.Check(beats_, now_)) Decide({kExitRankLost, *stall});
     }

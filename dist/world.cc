@@ -301,6 +301,7 @@ class RankWorld final : public World {
                        : absl::StrCat("no heartbeat from ", absl::StrJoin(silent, ", ")),
         "; ", error.message());
     if (!env_.has_parent) (void)store_->Set(kVerdict, report);
+    if (server_ != nullptr) std::this_thread::sleep_for(std::chrono::seconds(1));  // to be read
     EndLost(report);
   }
 
