@@ -76,6 +76,8 @@ class Watch {
       if (verdict_) KillAll();
     }
     for (const auto& rank : ranks_) rank->ReadOutput();
+    // A run may be over before its store is read once more.
+    if (const auto logs = store_.Get(kLogDirectory); logs.ok() && *logs) WriteLogs(**logs);
     if (!verdict_) JudgeEndings();
     return *verdict_;
   }
@@ -160,13 +162,7 @@ class Watch {
     if (!StoreWorks(run.status()) || !StoreWorks(beats.status())) return;
     beats_ = *beats;
     stop_elsewhere_ = run->count(kStop) != 0;
-    if (const auto logs = run->find(kLogDirectory); logs != run->end() && !logging_) {
-      logging_ = true;
-      for (const auto& rank : ranks_) {
-        if (rank->output() < 0) continue;
-        rank->LogTo(JoinPath(logs->second, absl::StrCat("rank-", rank->rank(), ".log")));
-      }
-    }
+    if (const auto logs = run->find(kLogDirectory); logs != run->end()) WriteLogs(logs->second);
     if (const auto verdict = run->find(kVerdict); verdict != run->end()) {
       int code = kExitRankLost;  // a rank's, who knows of nothing else
       const auto named = run->find(kVerdictCode);
@@ -177,6 +173,15 @@ class Watch {
                                                              : verdict->second)};
     } else if (env_.node == 0) {
       if (const auto stall = watchdog_.Check(beats_, now_)) Decide({kExitRankLost, *stall});
+    }
+  }
+
+  // Rank 0 writes its own.
+  void WriteLogs(const std::string& directory) {
+    if (std::exchange(logging_, true)) return;
+    for (const auto& rank : ranks_) {
+      if (rank->rank() == 0) continue;
+      rank->LogTo(JoinPath(directory, absl::StrCat("rank-", rank->rank(), ".log")));
     }
   }
 
