@@ -103,6 +103,20 @@ absl::StatusOr<Fd> Listen(const std::string& address, int port) {
   return error;
 }
 
+namespace {
+
+// Where nobody listens yet on a port of this machine, TCP may take that very port as the caller's
+// own and connect the socket with itself (simultaneous open, RFC 9293, 3.5).
+bool IsConnectedToItself(const Fd& socket) {
+  sockaddr_storage own{}, peer{};
+  socklen_t own_size = sizeof(own), peer_size = sizeof(peer);
+  return getsockname(socket.get(), reinterpret_cast<sockaddr*>(&own), &own_size) == 0 &&
+         getpeername(socket.get(), reinterpret_cast<sockaddr*>(&peer), &peer_size) == 0 &&
+         own_size == peer_size && std::memcmp(&own, &peer, own_size) == 0;
+}
+
+}  // namespace
+
 absl::StatusOr<Fd> ConnectTo(const std::string& address, int port, Milliseconds timeout) {
   absl::StatusOr<AddressList> list = Resolve(address, port, 0);
   if (!list.ok()) return list.status();
@@ -126,6 +140,10 @@ absl::StatusOr<Fd> ConnectTo(const std::string& address, int port, Milliseconds 
         error = Failed(action, failure);
         continue;
       }
+    }
+    if (IsConnectedToItself(socket)) {
+      error = Failed(action, ECONNREFUSED);
+      continue;
     }
     const int on = 1;
     setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
