@@ -28,8 +28,8 @@ struct AttentionHeads {
 struct AttentionCall {
   int64_t first, last;
   int64_t count, longest;
-  int64_t
-      heads;  // query heads of a backward launch: a multiple of the group that divides all, or 1
+  // Query heads of a backward launch: a multiple of the group that divides all heads, or 1.
+  int64_t heads;
 };
 
 // Classes of length: up to 512 rows, then one for each power of two. Documents of no rows belong to
