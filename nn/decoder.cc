@@ -214,12 +214,22 @@ Variable Decoder::Hidden(Tape& tape, const PackedTokens& pack,
   Variable branch_norm;  // of last.branch
   for (int i = 0; i < static_cast<int>(weights_.layers.size()); ++i) {
     const LayerWeights& layer = weights_.layers[i];
+    const bool checkpointed = options.checkpointing == Checkpointing::kLayer;
+    Tensor rstd;
+    if (checkpointed && last.branch.defined()) {  // a segment keeps the sum, not its two parts
+      const autograd::AddRmsNormResult sum = autograd::AddRmsNorm(
+          tape,
+          {last.stream, last.branch, last.pending, branch_norm, layer.input_norm, pass->norm()});
+      last = {sum.sum, Variable(), {}};
+      rstd = sum.rstd;
+    }
+    const Variable post = last.branch.defined() ? branch_norm : Variable();
     // A segment hands out variables; what is pending of its branch goes beside them.
     const auto left = std::make_shared<PendingShares>();
-    const auto run = [pass, i, &layer, branch_norm, pending = last.pending, left](
+    const auto run = [pass, i, &layer, post, pending = last.pending, rstd, left](
                          Tape& t, absl::Span<const Variable> in) {
       HalfLayer x = pass->Attention(
-          t, i, layer, {in[0], in[1], pending, branch_norm, layer.input_norm, pass->norm()});
+          t, i, layer, {in[0], in[1], pending, post, layer.input_norm, pass->norm(), rstd});
       x = pass->Mlp(t, layer,
                     {x.stream, x.branch, x.pending, layer.post_attention_norm, layer.pre_mlp_norm,
                      pass->norm()});
@@ -227,9 +237,8 @@ Variable Decoder::Hidden(Tape& tape, const PackedTokens& pack,
       return std::vector<Variable>{x.stream, x.branch};
     };
     const std::vector<Variable> inputs = {last.stream, last.branch};
-    const std::vector<Variable> outputs = options.checkpointing == Checkpointing::kLayer
-                                              ? tape.Checkpoint("layer", inputs, run)
-                                              : run(tape, inputs);
+    const std::vector<Variable> outputs =
+        checkpointed ? tape.Checkpoint("layer", inputs, run) : run(tape, inputs);
     last = {outputs[0], outputs[1], *left};
     branch_norm = layer.post_mlp_norm;
   }

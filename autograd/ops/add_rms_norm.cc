@@ -35,12 +35,20 @@ ResidualHead::ResidualHead(Tape& tape, const ResidualInput& in, absl::Span<const
   const auto empty = [&] {
     return Tensor::Empty(*context.allocator, residual.dtype(), {tokens, width});
   };
-  if (tape.WouldRecord(inputs_)) {
-    saved_[kRstd] = NewRstd(*context.allocator, residual.dtype(), {tokens});
-    if (gradient_.post) saved_[kPostRstd] = NewRstd(*context.allocator, residual.dtype(), {tokens});
-  }
-  if (gradient_.post) saved_[kSavedBranch] = in.branch.value();
   normed_ = empty();
+  if (in.rstd.defined()) {
+    CHECK(!in.branch.defined()) << "[add_rms_norm] rstd: want it without a branch";
+    saved_[kSum] = residual;
+    saved_[kRstd] = in.rstd;
+    kernels::RmsNormAgain(context.stream, residual, in.weight.value(), in.rstd, in.options,
+                          normed_);
+    return;
+  }
+  saved_[kRstd] = NewRstd(*context.allocator, residual.dtype(), {tokens});
+  if (gradient_.post) {
+    saved_[kPostRstd] = NewRstd(*context.allocator, residual.dtype(), {tokens});
+    saved_[kSavedBranch] = in.branch.value();
+  }
   if (!in.branch.defined()) {
     saved_[kSum] = residual;
     kernels::RmsNorm(context.stream, residual, in.weight.value(), in.options, normed_,
@@ -94,7 +102,7 @@ AddRmsNormResult AddRmsNorm(Tape& tape, const ResidualInput& in) {
   const std::vector<Variable> outputs = tape.Record(
       "add_rms_norm", head.inputs(), {head.sum(), head.normed()}, head.saved(),
       [gradient = head.gradient()](Gradients& g) { gradient.Backward(g, g.TakeOutput(1)); });
-  return {outputs[0], outputs[1]};
+  return {outputs[0], outputs[1], head.saved()[ResidualHead::kRstd]};
 }
 
 }  // namespace lockstep::autograd

@@ -24,6 +24,9 @@ struct ResidualInput {
   Variable post_weight;   // undefined: no post-norm
   Variable weight;
   RmsNormOptions options;
+  // Of residual, where there is no branch and it is known; norms computed from it have the bits of
+  // those that it came from.
+  Tensor rstd = {};
 };
 
 // Whether a branch that is this layer's output may come without LoRA's shares.
@@ -32,6 +35,7 @@ bool AddRmsNormTakesShares(DType dtype, const LoraLayer& layer, const Variable& 
 struct AddRmsNormResult {
   Variable sum;     // [T, C], the residual stream
   Variable normed;  // [T, C], the next block's input
+  Tensor rstd;      // [T], of sum
 };
 
 AddRmsNormResult AddRmsNorm(Tape& tape, const ResidualInput& in);
