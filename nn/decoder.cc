@@ -81,13 +81,15 @@ class Pass : public std::enable_shared_from_this<Pass> {
                                : Cached(tape, index, qkv, attention);
     HalfLayer out = {normed.sum, {}, {}};
     const bool leave = LeavesShares(layer.o, layer.post_attention_norm);
-    out.branch =
-        Linear(tape, layer.o, mixed, {.left = leave ? &out.pending : nullptr, .unread = false});
+    out.branch = Linear(tape, layer.o, mixed,
+                        {.left = leave ? &out.pending : nullptr, .unread = false, .h = {}});
     return out;
   }
 
   // The layer's end, whose value nobody reads where a segment runs again.
-  HalfLayer Mlp(Tape& tape, const LayerWeights& layer, const ResidualInput& in) const {
+  // `before`: what it left pending when the segment ran first.
+  HalfLayer Mlp(Tape& tape, const LayerWeights& layer, const ResidualInput& in,
+                const PendingShares& before) const {
     const auto activation = config_.activation == Activation::kSilu
                                 ? autograd::GluActivation::kSilu
                                 : autograd::GluActivation::kGeluTanh;
@@ -96,9 +98,9 @@ class Pass : public std::enable_shared_from_this<Pass> {
       if (autograd::NormedMlpTakes(dtype_, wide, down)) {
         PendingShares pending;
         const bool leave = LeavesShares(layer.down, layer.post_mlp_norm);
-        const NormedResult result =
-            autograd::NormedMlp(tape, in, wide, down, activation,
-                                {.left = leave ? &pending : nullptr, .unread = tape.rerunning()});
+        const NormedResult result = autograd::NormedMlp(
+            tape, in, wide, down, activation,
+            {.left = leave ? &pending : nullptr, .unread = tape.rerunning(), .h = before.h()});
         return {result.sum, result.y, pending};
       }
     }
@@ -106,8 +108,8 @@ class Pass : public std::enable_shared_from_this<Pass> {
     const auto activate = [pass = shared_from_this(), &layer, activation](
                               Tape& t, absl::Span<const Variable> in) {
       const Variable product = autograd::Glu(t, in[0], activation);
-      return std::vector<Variable>{
-          pass->Linear(t, layer.down, product, {.left = nullptr, .unread = t.rerunning()})};
+      return std::vector<Variable>{pass->Linear(
+          t, layer.down, product, {.left = nullptr, .unread = t.rerunning(), .h = {}})};
     };
     const std::vector<Variable> branch = options_.checkpointing == Checkpointing::kCheap
                                              ? tape.Checkpoint("mlp", {wide.y}, activate)
@@ -232,7 +234,8 @@ Variable Decoder::Hidden(Tape& tape, const PackedTokens& pack,
           t, i, layer, {in[0], in[1], pending, post, layer.input_norm, pass->norm(), rstd});
       x = pass->Mlp(t, layer,
                     {x.stream, x.branch, x.pending, layer.post_attention_norm, layer.pre_mlp_norm,
-                     pass->norm()});
+                     pass->norm()},
+                    *left);
       *left = x.pending;
       return std::vector<Variable>{x.stream, x.branch};
     };

@@ -52,6 +52,9 @@ struct LinearOutput {
   // y is an output of a segment that runs again (Tape::rerunning): nobody reads it, and its memory
   // is left as it is.
   bool unread = false;
+  // Then, where it is known: h of the run before (PendingShares::h), which need not be computed
+  // again. Used by normed_mlp, where h is the end of a chain that nothing else needs.
+  Tensor h = {};
 };
 
 Variable LinearLora(Tape& tape, const Variable& x, const Variable& w, const Variable& bias,

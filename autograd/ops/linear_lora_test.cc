@@ -214,7 +214,7 @@ TEST(LinearLoraTest, ASegmentsEndIsNotComputedAgain) {
     return tape.Checkpoint("segment", in, [&](Tape& t, absl::Span<const Variable> x) {
       reruns += t.rerunning();
       return std::vector<Variable>{LinearLora(t, x[0], x[1], x[2], {{x[3], x[4], 0.5, 0}}, {},
-                                              {.left = nullptr, .unread = t.rerunning()})};
+                                              {.left = nullptr, .unread = t.rerunning(), .h = {}})};
     });
   };
   GradCheck("segment", inputs, f, {.as_leaves = {false, true, true, true, true}, .frozen = {}});

@@ -113,11 +113,16 @@ NormedResult NormedMlp(Tape& tape, const ResidualInput& in, const LoraLayer& gat
   const Tensor wide = empty(2 * mlp.width()), h = empty(mlp.gate_up.total_rank());
   mlp.gate_up.ForwardOfW(context, head.normed(), wide);
   mlp.gate_up.ForwardOfH(context, head.normed(), Tensor(), h);
-  const Tensor product = empty(mlp.width());
-  const Tensor y = empty(mlp.down.outputs()), down_h = empty(mlp.down.total_rank());
-  const kernels::LoraShare down_share = mlp.down.ShareOfInputs(down_h, nullptr);
-  kernels::GluLora(context.stream, wide, mlp.Gate(h), mlp.Up(h), activation, product,
-                   {down_share.h, down_share.b}, mlp.Scratch(context, wide.dim(0)));
+  const Tensor y = empty(mlp.down.outputs());
+  const bool known = output.unread && output.h.defined();
+  const Tensor down_h = known ? output.h : empty(mlp.down.total_rank());
+  Tensor product;
+  if (!known) {
+    product = empty(mlp.width());
+    const kernels::LoraShare down_share = mlp.down.ShareOfInputs(down_h, nullptr);
+    kernels::GluLora(context.stream, wide, mlp.Gate(h), mlp.Up(h), activation, product,
+                     {down_share.h, down_share.b}, mlp.Scratch(context, wide.dim(0)));
+  }
   mlp.down.ForwardOfY(context, product, down_h, y, output);
   std::vector<Tensor> saved = head.saved();
   saved.insert(saved.end(), {wide, h, down_h});

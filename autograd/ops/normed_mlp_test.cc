@@ -1,5 +1,7 @@
 #include "autograd/ops/normed_mlp.h"
 
+#include <memory>
+
 #include "autograd/gradcheck.h"
 #include "autograd/ops/glu.h"
 #include "autograd/ops/linear_lora.h"
@@ -78,6 +80,30 @@ TEST(NormedMlpTest, OneAdapterForBothHalves) {
   GradCheck("normed_mlp", inputs, function,
             {.as_leaves = {false, true, true, true, true, true},
              .frozen = {false, true, true, false, false, true}});
+}
+
+// A segment's end: neither its output nor what only leads there is computed again.
+TEST(NormedMlpTest, DifferentiatesAsTheEndOfASegment) {
+  const CheckedFunction f = [](Tape& tape, absl::Span<const Variable> in) {
+    const auto left = std::make_shared<PendingShares>();
+    const auto run = [left](Tape& t, absl::Span<const Variable> x) {
+      PendingShares pending;
+      const NormedResult result =
+          NormedMlp(t, Head(x), GateUp(x), Down(x), GluActivation::kSilu,
+                    {.left = &pending, .unread = t.rerunning(), .h = left->h()});
+      EXPECT_EQ(left->defined(), t.rerunning());
+      *left = pending;
+      return std::vector<Variable>{result.sum, result.y};
+    };
+    const std::vector<Variable> out = tape.Checkpoint("segment", in, run);
+    // The share that is pending joins here.
+    return std::vector<Variable>{
+        AddRmsNorm(tape, {out[0], out[1], *left, Variable(), in[10], {}}).sum};
+  };
+  const GradCheckOptions options = {
+      .as_leaves = {false, true, true, true, true, true, true, true, true, false, true},
+      .frozen = {false, true, true}};
+  GradCheck("segment", Inputs(), f, options);
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ class PendingShares {
   PendingShares(LoraLinear layer, Tensor h) : layer_(std::move(layer)), h_(std::move(h)) {}
 
   bool defined() const { return layer_.has_value(); }
+  const Tensor& h() const { return h_; }  // undefined if nothing is pending
   // The share of outputs [first, first + count); one adapter or none reaches them.
   kernels::LoraShare Of(int64_t first, int64_t count) const {
     return layer_->ShareOfOutputs(h_, first, count, nullptr);
