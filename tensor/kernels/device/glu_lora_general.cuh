@@ -10,6 +10,7 @@
 
 #include "tensor/kernels/device/activation.cuh"
 #include "tensor/kernels/device/launch.cuh"
+#include "tensor/kernels/device/tensor_core.cuh"
 #include "tensor/kernels/glu_lora.h"
 
 namespace lockstep::kernels::device::general {
@@ -75,11 +76,7 @@ __device__ __forceinline__ void AddShare(const Share& share, const Operand<kStep
     }
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
-          "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-          : "+f"(sum[j][0]), "+f"(sum[j][1]), "+f"(sum[j][2]), "+f"(sum[j][3])
-          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.part[step][j][0]),
-            "r"(b.part[step][j][1]));
+      Mma(a, b.part[step][j][0], b.part[step][j][1], sum[j]);
     }
   }
 #pragma unroll

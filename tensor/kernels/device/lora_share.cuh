@@ -10,6 +10,7 @@
 #pragma once
 
 #include "tensor/kernels/device/launch.cuh"
+#include "tensor/kernels/device/tensor_core.cuh"
 #include "tensor/kernels/lora_share.h"
 
 namespace lockstep::kernels::device {
@@ -67,14 +68,6 @@ struct ColumnPair {
   }
 };
 
-// sum += b hᵀ for two columns and 8 rows.
-__device__ __forceinline__ void Multiply(const ColumnPair& b, const uint2& h, float (&sum)[4]) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
-      "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-      : "r"(b.part[0]), "r"(b.part[1]), "r"(b.part[2]), "r"(b.part[3]), "r"(h.x), "r"(h.y));
-}
-
 // The thread's 4 of 16 ranks of h, of row g of the tile that begins at `first_row`.
 __device__ __forceinline__ uint2 LoadH(const Share& share, int64_t first_row, int64_t num_rows,
                                        int step) {
@@ -108,7 +101,7 @@ __device__ __forceinline__ TileSums ShareOf(const Share& share, int64_t first_ro
     for (int j = 0; j < 4; ++j) {
       ColumnPair b;
       b.Load(share, column + 2 * j, rank);
-      Multiply(b, h, sums.sum[j]);
+      Mma(b.part, h.x, h.y, sums.sum[j]);
     }
   }
   return sums;
