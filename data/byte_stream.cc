@@ -12,6 +12,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "base/status.h"
 
 namespace lockstep::data {
@@ -167,6 +168,32 @@ absl::StatusOr<std::unique_ptr<PlainStream>> OpenPlain(absl::string_view path) {
   return std::make_unique<PlainStream>(std::move(name), fd, info.st_size);
 }
 
+// What people have data in and we do not read, by the first bytes.
+absl::Status RefuseOtherFormats(absl::string_view path, absl::string_view start) {
+  struct Other {
+    absl::string_view name, hint;
+    bool found;
+  };
+  constexpr absl::string_view kUnpack = "unpack it first; gzip and zstd are read as they are";
+  constexpr absl::string_view kConvert = "convert it to JSONL, a document a line";
+  for (const Other& other :
+       {Other{"xz", kUnpack,
+              absl::StartsWith(start, absl::string_view("\xfd"
+                                                        "7zXZ\0",
+                                                        6))},
+        Other{"bzip2", kUnpack,
+              absl::StartsWith(start, "BZh") && absl::ClippedSubstr(start, 4, 6) == "1AY&SY"},
+        Other{"zip", kUnpack, absl::StartsWith(start, "PK\x03\x04")},
+        Other{"Parquet", kConvert, absl::StartsWith(start, "PAR1")},
+        Other{"Arrow", kConvert, absl::StartsWith(start, "ARROW1")}}) {
+    if (!other.found) continue;
+    return UserError(path,
+                     absl::StrCat("want JSONL, a JSON array or .txt, got ", other.name, " data"),
+                     other.hint);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ByteStream>> ByteStream::Open(absl::string_view path) {
@@ -176,6 +203,7 @@ absl::StatusOr<std::unique_ptr<ByteStream>> ByteStream::Open(absl::string_view p
     RETURN_IF_ERROR(probe->Read(start).status());
   }
   if (start.empty()) return UserError(path, "the file is empty", "want at least one document");
+  RETURN_IF_ERROR(RefuseOtherFormats(path, start));
   ASSIGN_OR_RETURN(auto file, OpenPlain(path));
   if (absl::StartsWith(start, kGzip)) {
     return std::unique_ptr<ByteStream>(new GzipStream(std::move(file)));

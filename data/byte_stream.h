@@ -13,7 +13,8 @@ namespace lockstep::data {
 
 class ByteStream {
  public:
-  // Errors: the file cannot be opened, is a folder, or is empty.
+  // Errors: the file cannot be opened, is a folder, is empty, or is of another known kind (xz,
+  // bzip2, zip, Parquet, Arrow).
   static absl::StatusOr<std::unique_ptr<ByteStream>> Open(absl::string_view path);
   virtual ~ByteStream() = default;
 

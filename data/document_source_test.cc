@@ -106,6 +106,22 @@ TEST(DocumentSourceTest, BadFilesAreErrorsWithTheirPlace) {
             std::string::npos);
 }
 
+TEST(DocumentSourceTest, NamesFormatsThatItDoesNotRead) {
+  const std::pair<std::string, const char*> kFiles[] = {{std::string("\xfd"
+                                                                     "7zXZ\0rest",
+                                                                     10),
+                                                         "got xz data"},
+                                                        {"BZh91AY&SYrest", "got bzip2 data"},
+                                                        {"PK\x03\x04rest", "got zip data"},
+                                                        {"PAR1rest", "got Parquet data"},
+                                                        {"ARROW1rest", "got Arrow data"}};
+  for (const auto& [bytes, wanted] : kFiles) {
+    const std::string message(ReadAll(Write("other", bytes)).status().message());
+    EXPECT_NE(message.find(wanted), std::string::npos) << message;
+  }
+  EXPECT_EQ(ReadAll(Write("BZh.txt", "BZh")).value().size(), 1u);  // text
+}
+
 // One block of output may be left when all of the input has been taken.
 TEST(DocumentSource, ZstdWithoutAChecksumBehindIt) {
   for (const size_t size : {size_t{1} << 20, (size_t{1} << 20) + 1, (size_t{1} << 20) + 100'000}) {
