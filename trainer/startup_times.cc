@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/file.h"
@@ -14,10 +14,18 @@
 namespace lockstep {
 namespace {
 
-// Since a process began: field 22 of its stat(5), in clock ticks after boot. 0 if it cannot be
+constexpr char kMark[] = "LOCKSTEP_PARENT_START";  // seconds since boot
+
+double SinceBoot() {
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+// Since this process began: field 22 of its stat(5), in clock ticks after boot. 0 if it cannot be
 // known.
-double SecondsSinceStart(pid_t process) {
-  const auto stat = ReadFile(absl::StrCat("/proc/", process, "/stat"));
+double SecondsSinceOwnStart() {
+  const auto stat = ReadFile("/proc/self/stat");
   if (!stat.ok()) return 0;
   // Field 2, the name in parentheses, may hold anything.
   const std::vector<std::string> fields =
@@ -25,19 +33,27 @@ double SecondsSinceStart(pid_t process) {
   constexpr size_t kStartTime = 22 - 3;
   int64_t ticks = 0;
   if (fields.size() <= kStartTime || !absl::SimpleAtoi(fields[kStartTime], &ticks)) return 0;
-  timespec now{};
-  clock_gettime(CLOCK_BOOTTIME, &now);
-  const double since_boot =
-      static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
   return std::max(
-      0.0, since_boot - static_cast<double>(ticks) / static_cast<double>(sysconf(_SC_CLK_TCK)));
+      0.0, SinceBoot() - static_cast<double>(ticks) / static_cast<double>(sysconf(_SC_CLK_TCK)));
+}
+
+// Since a parent has marked it; 0 if none has.
+double SecondsSinceMark() {
+  const char* mark = std::getenv(kMark);
+  double seconds = 0;
+  if (mark == nullptr || !absl::SimpleAtod(mark, &seconds)) return 0;
+  return std::max(0.0, SinceBoot() - seconds);
 }
 
 }  // namespace
 
+void StartupTimes::MarkParentStart() {
+  setenv(kMark, absl::StrFormat("%.3f", SinceBoot()).c_str(), /*overwrite=*/1);
+}
+
 StartupTimes::StartupTimes(bool has_parent) : last_(Clock::now()) {
-  const double own = SecondsSinceStart(getpid());
-  if (has_parent) phases_.push_back({"parent", std::max(0.0, SecondsSinceStart(getppid()) - own)});
+  const double own = SecondsSinceOwnStart();
+  if (has_parent) phases_.push_back({"parent", std::max(0.0, SecondsSinceMark() - own)});
   phases_.push_back({"process", own});
 }
 

@@ -15,7 +15,11 @@ namespace lockstep {
 
 class StartupTimes {
  public:
-  // The command began with this process or, with `has_parent`, with the one that started it.
+  // First thing that a parent does: its ranks inherit the time. (Its own process may be older than
+  // the command: `bazel run` builds, then becomes the program.)
+  static void MarkParentStart();
+
+  // The command began with this process or, with `has_parent`, where the parent has marked it.
   explicit StartupTimes(bool has_parent);
 
   // `phase` is what was done since the last call.

@@ -21,6 +21,7 @@
 #include "trainer/command_line.h"
 #include "trainer/options.h"
 #include "trainer/run.h"
+#include "trainer/startup_times.h"
 
 namespace lockstep {
 namespace {
@@ -28,6 +29,7 @@ namespace {
 // Checks the run, then starts its ranks and answers for them.
 absl::StatusOr<int> RunParent(const TrainOptions& options, const dist::LaunchEnv& env,
                               std::vector<std::string> argv) {
+  StartupTimes::MarkParentStart();
   ASSIGN_OR_RETURN(const Preflight preflight, CheckBeforeLaunch(options, env.local_world_size));
   const std::string& folder = preflight.start.folder;
   if (preflight.start.kind == RunStart::Kind::kFinished) {
