@@ -124,4 +124,15 @@ double AllReduceValue(Communicator& communicator, double value, ReduceOp op,
   return ReduceValue(communicator, value, op, what);
 }
 
+std::vector<double> AllGatherValues(Communicator& communicator, std::vector<double> mine,
+                                    absl::string_view what) {
+  const Stream host;
+  std::vector<double> all(mine.size() * static_cast<size_t>(communicator.size()));
+  const auto view = [&](std::vector<double>& values) {
+    return MakeView(values.data(), DType::kF64, host.device, {static_cast<int64_t>(values.size())});
+  };
+  communicator.Wait(communicator.AllGather(view(mine), view(all), host, what), host);
+  return all;
+}
+
 }  // namespace lockstep::dist

@@ -18,6 +18,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -110,5 +111,8 @@ int64_t AllReduceValue(Communicator& communicator, int64_t value, ReduceOp op,
                        absl::string_view what);
 double AllReduceValue(Communicator& communicator, double value, ReduceOp op,
                       absl::string_view what);
+// The same for `mine`, as many values on each rank: those of rank 0, then of rank 1, …
+std::vector<double> AllGatherValues(Communicator& communicator, std::vector<double> mine,
+                                    absl::string_view what);
 
 }  // namespace lockstep::dist

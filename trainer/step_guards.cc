@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -132,17 +133,13 @@ std::vector<StepGuards::Suspect> StepGuards::FindHighest(int64_t index) {
 
 std::string StepGuards::Share(std::vector<Suspect> mine) const {
   mine.resize(kNamed, {-1, 0});
-  std::vector<double> own, all(2 * kNamed * static_cast<size_t>(world_.size()));
+  std::vector<double> own;
   for (const Suspect& suspect : mine) {
     own.push_back(static_cast<double>(suspect.document));
     own.push_back(suspect.loss);
   }
-  const Stream host;
-  const auto view = [&](std::vector<double>& values) {
-    return MakeView(values.data(), DType::kF64, host.device, {static_cast<int64_t>(values.size())});
-  };
-  dist::Communicator& communicator = world_.communicator();
-  communicator.Wait(communicator.AllGather(view(own), view(all), host, "documents"), host);
+  const std::vector<double> all =
+      dist::AllGatherValues(world_.communicator(), std::move(own), "documents");
   std::vector<Suspect> suspects;
   for (size_t i = 0; i < all.size(); i += 2) {
     if (all[i] >= 0) suspects.push_back({static_cast<int64_t>(all[i]), all[i + 1]});

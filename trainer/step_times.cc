@@ -13,17 +13,6 @@ constexpr size_t kMaxPending = 64;
 constexpr size_t kMaxGathered = 8192;  // values at once: 64 KiB (kMaxHostBytes of NCCL)
 constexpr int64_t kWarmUp = 2;         // steps
 
-// [rank][step] of `mine`, one value for each pending step.
-std::vector<double> Gather(dist::Communicator& communicator, std::vector<double> mine) {
-  const Stream host;
-  std::vector<double> all(mine.size() * static_cast<size_t>(communicator.size()));
-  const auto view = [&](std::vector<double>& values) {
-    return MakeView(values.data(), DType::kF64, host.device, {static_cast<int64_t>(values.size())});
-  };
-  communicator.Wait(communicator.AllGather(view(mine), view(all), host, "step times"), host);
-  return all;
-}
-
 std::string Line(absl::Span<const StepTime> ranks) {
   const auto values = [&](auto value) {
     return absl::StrCat("[",
@@ -59,10 +48,10 @@ std::string StepTimes::Add(const StepTime& mine) {
 std::string StepTimes::Flush() {
   const size_t steps = pending_.size();
   if (steps == 0) return "";
-  const auto gather = [&](auto value) {
+  const auto gather = [&](auto value) {  // [rank][step]
     std::vector<double> mine;
     for (const StepTime& time : pending_) mine.push_back(static_cast<double>(value(time)));
-    return Gather(*communicator_, std::move(mine));
+    return dist::AllGatherValues(*communicator_, std::move(mine), "step times");
   };
   const std::vector<double> step_ms = gather([](auto& t) { return t.step_ms; });
   const std::vector<double> exposed_ms = gather([](auto& t) { return t.exposed_ms; });
