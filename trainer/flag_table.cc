@@ -1,6 +1,11 @@
 #include "trainer/flag_table.h"
 
 #include <gflags/gflags.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -8,6 +13,10 @@
 #include "absl/strings/str_split.h"
 #include "trainer/command_line.h"
 #include "trainer/number.h"
+
+DECLARE_bool(help);
+DECLARE_bool(helpfull);
+DECLARE_bool(helpshort);
 
 namespace lockstep {
 namespace {
@@ -105,6 +114,14 @@ std::string HelpText(int width) {
     }
   }
   return text;
+}
+
+bool PrintedHelp() {
+  if (!FLAGS_help && !FLAGS_helpfull && !FLAGS_helpshort) return false;
+  winsize window{};
+  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col >= 60;
+  std::fputs(HelpText(known ? std::min<int>(window.ws_col, 110) : 100).c_str(), stdout);
+  return true;
 }
 
 std::string RunFlags() {

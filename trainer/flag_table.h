@@ -17,6 +17,8 @@ const std::vector<FlagGroup>& FlagGroups();
 
 // --help: the groups' flags with defaults and descriptions, wrapped to `width` columns.
 std::string HelpText(int width);
+// True if --help was asked for: then it has been printed, as wide as the terminal.
+bool PrintedHelp();
 
 // One --name=value a line of every flag that is set or has a default.
 std::string RunFlags();

@@ -1,8 +1,6 @@
 #include "trainer/options.h"
 
 #include <gflags/gflags.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -107,10 +105,7 @@ DEFINE_bool(verify, false,
             "First run a step on one rank and on all: they must agree bit for bit. Then train.");
 
 DECLARE_string(template_date);  // data_flags
-DECLARE_bool(help);
-DECLARE_bool(helpfull);
-DECLARE_bool(helpshort);
-DECLARE_bool(version);  // gflags has one
+DECLARE_bool(version);          // gflags has one
 
 namespace lockstep {
 namespace {
@@ -370,14 +365,6 @@ absl::Status ParseTrainFlags(int argc, char** argv) {
   if (rest.empty()) return absl::OkStatus();
   return UserError("flags", absl::StrCat("want flags only, got \"", rest[0], "\""),
                    "--name=value; --help lists the flags");
-}
-
-bool PrintedHelp() {
-  if (!FLAGS_help && !FLAGS_helpfull && !FLAGS_helpshort) return false;
-  winsize window{};
-  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col >= 60;
-  std::fputs(HelpText(known ? std::min<int>(window.ws_col, 110) : 100).c_str(), stdout);
-  return true;
 }
 
 bool VersionRequested() { return FLAGS_version; }

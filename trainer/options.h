@@ -77,8 +77,6 @@ struct TrainOptions {
 // with ours.
 absl::Status ParseTrainFlags(int argc, char** argv);
 
-// True if --help was asked for: then it has been printed.
-bool PrintedHelp();
 bool VersionRequested();
 
 // The flags, validated. Errors: UserError naming the flag.

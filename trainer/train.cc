@@ -19,6 +19,7 @@
 #include "dist/launch_env.h"
 #include "dist/supervisor.h"
 #include "trainer/command_line.h"
+#include "trainer/flag_table.h"
 #include "trainer/options.h"
 #include "trainer/run.h"
 #include "trainer/startup_times.h"

@@ -5,6 +5,10 @@
 // On kMeta nothing runs: the checks were the point.
 #pragma once
 
+#include <algorithm>
+#include <initializer_list>
+
+#include "absl/strings/str_join.h"
 #include "base/check.h"
 #include "tensor/tensor.h"
 
@@ -59,15 +63,10 @@ namespace lockstep::kernels {
 
 inline void CheckShape(const char* op, const char* name, const View& view,
                        std::initializer_list<int64_t> shape) {
-  bool same = view.rank == static_cast<int>(shape.size());
-  std::string wanted;
-  int i = 0;
-  for (const int64_t d : shape) {
-    same = same && view.shape[i] == d;
-    wanted += (i++ == 0 ? "" : ", ") + std::to_string(d);
-  }
-  CHECK(same) << "[" << op << "] " << name << ": want shape [" << wanted << "], got "
-              << Describe(view);
+  const int64_t* const got = view.shape;
+  CHECK(std::equal(shape.begin(), shape.end(), got, got + view.rank))
+      << "[" << op << "] " << name << ": want shape [" << absl::StrJoin(shape, ", ") << "], got "
+      << Describe(view);
 }
 
 }  // namespace lockstep::kernels
