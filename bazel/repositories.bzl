@@ -79,7 +79,7 @@ def _headers_impl(rctx):
     rctx.file("BUILD", rctx.attr.build)
     if "CUDA_AVAILABLE = True" not in rctx.read(Label("@local_config_cuda//:defs.bzl")):
         # Nothing compiles this then, but whoever builds //... looks at the package.
-        rctx.file("wheel/include/none.h", "#error \"there is no CUDA toolkit\"\n")
+        rctx.file("wheel/include/" + rctx.attr.header, "#error there is no CUDA toolkit\n")
         return
 
     # A Python wheel as what it is, a zip file with headers in it.
@@ -90,12 +90,17 @@ def _headers_impl(rctx):
         "-r", "requirements.txt", "-d", ".",
     ])
     if out.return_code:
-        fail("%s: %s\n(--config=cpu builds without it)" % (rctx.attr.requirement, out.stderr))
+        # Only what compiles it fails, and says why.
+        why = " ".join(out.stderr.split())
+        message = "%s is missing: %s (--config=cpu builds without it)" % (rctx.attr.requirement.split(" ")[0], why)
+        rctx.file("wheel/include/" + rctx.attr.header, "#error %s\n" % message)
+        return
+
     rctx.symlink([f for f in rctx.path(".").readdir() if f.basename.endswith(".whl")][0], "wheel.zip")
     rctx.extract("wheel.zip", output = "wheel")
 
 # Headers that only the CUDA back end includes.
 pypi_headers = repository_rule(
     implementation = _headers_impl,
-    attrs = {"requirement": attr.string(), "build": attr.string()},
+    attrs = {"requirement": attr.string(), "header": attr.string(), "build": attr.string()},
 )
