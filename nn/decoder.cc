@@ -183,6 +183,11 @@ double EmbeddingScale(double scale, DType compute_dtype) {
   return Bf16ToFloat(FloatToBf16(static_cast<float>(scale)));
 }
 
+// In 16 bits, on GPUs: chunks of a thousand rows, so that reading W costs less than the products.
+int64_t MaxLogits(DType compute_dtype) {
+  return SizeOf(compute_dtype) == 2 ? int64_t{1} << 27 : autograd::HeadNllOptions{}.max_logits;
+}
+
 autograd::HeadWeights HeadOf(const DecoderWeights& weights) {
   const LinearWeights& head = weights.head;
   return {head.weight,
@@ -251,6 +256,10 @@ Variable Decoder::Hidden(Tape& tape, const PackedTokens& pack,
       .normed;
 }
 
+int64_t Decoder::HeadChunkRows() const {
+  return autograd::HeadChunkRows(weights_.head.weight.value().dim(0), MaxLogits(compute_dtype_));
+}
+
 autograd::HeadNllResult Decoder::NllSum(Tape& tape, const Variable& hidden,
                                         const PackedTokens& pack, double grad_scale,
                                         const ForwardOptions& options) const {
@@ -259,8 +268,7 @@ autograd::HeadNllResult Decoder::NllSum(Tape& tape, const Variable& hidden,
   autograd::HeadNllOptions nll;
   nll.grad_scale = grad_scale;
   nll.softcap = config_.final_softcap;
-  // In 16 bits, on GPUs: chunks of a thousand rows, so that reading W costs less than the products.
-  if (SizeOf(compute_dtype_) == 2) nll.max_logits = int64_t{1} << 27;
+  nll.max_logits = MaxLogits(compute_dtype_);
   return autograd::HeadNll(tape, hidden, pack.target_rows, pack.targets, head, nll);
 }
 

@@ -52,6 +52,9 @@ class Decoder {
                                  const PackedTokens& pack, double grad_scale,
                                  const ForwardOptions& options = {}) const;
 
+  // NllSum's rows whose logits exist at once.
+  int64_t HeadChunkRows() const;
+
   // Logits of some rows of hidden (i32 [R]), [R, V]; not differentiable.
   Tensor Logits(autograd::Tape& tape, const autograd::Variable& hidden, const Tensor& rows) const;
 

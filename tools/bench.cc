@@ -37,6 +37,9 @@ DEFINE_int32(warmup, 2, "Steps before them.");
 DEFINE_int32(lora_r, 16, "Rank of the adapter, on all linear layers.");
 DEFINE_string(gradient_checkpointing, "none", "none, cheap or layer.");
 DEFINE_int32(top, 0, "Kernels to list, of one more step on a GPU; 0: no table.");
+DEFINE_int32(ceiling, 0,
+             "Rounds in which the step takes turns with its wide products and attention alone, "
+             "which it cannot be faster than; 0: none.");
 DEFINE_bool(repeat, true, "Also compute the gradient of one pack twice and compare the bits.");
 
 DEFINE_string(kernels, "", "Instead of steps: benchmarks of kernels whose name matches this.");
@@ -93,10 +96,12 @@ absl::StatusOr<StepsOptions> ReadStepsFlags() {
   RETURN_IF_ERROR(CheckRange("warmup", FLAGS_warmup, 0, 1e6));
   RETURN_IF_ERROR(CheckRange("lora_r", FLAGS_lora_r, 1, 1 << 16));
   RETURN_IF_ERROR(CheckRange("top", FLAGS_top, 0, 1e6));
+  RETURN_IF_ERROR(CheckRange("ceiling", FLAGS_ceiling, 0, 1e6));
   options.steps = FLAGS_steps;
   options.warmup = FLAGS_warmup;
   options.lora_r = FLAGS_lora_r;
   options.top = FLAGS_top;
+  options.ceiling = FLAGS_ceiling;
   options.repeat = FLAGS_repeat;
   options.checkpointing_name = FLAGS_gradient_checkpointing;
   ASSIGN_OR_RETURN(options.checkpointing,

@@ -10,10 +10,11 @@ using ::testing::HasSubstr;
 TEST(BenchTest, MeasuresAStep) {
   const std::string model = MakeTestFolder("model");
   WriteTinyModel(model);
-  const ToolResult result = RunTool(
-      "bench", {"--model=" + model, "--packs=4x16", "--steps=2", "--warmup=0", "--device=cpu"});
+  const ToolResult result = RunTool("bench", {"--model=" + model, "--packs=4x16", "--steps=2",
+                                              "--warmup=0", "--ceiling=1", "--device=cpu"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  for (const char* part : {"tokens/s", "ms a step", "peak", "TFLOP/s", "equal bits"}) {
+  for (const char* part : {"tokens/s", "ms a step", "peak", "TFLOP/s", "equal bits",
+                           "in turns with the step", "gate_up_dx"}) {
     EXPECT_THAT(result.out, HasSubstr(part));
   }
 }

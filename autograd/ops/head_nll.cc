@@ -17,13 +17,6 @@
 namespace lockstep::autograd {
 namespace {
 
-// Rows whose logits exist at once; whole row tiles of matrix products where there are some.
-int64_t ChunkRows(int64_t vocab, int64_t max_logits) {
-  constexpr int64_t kTile = 128;
-  const int64_t rows = std::max<int64_t>(1, max_logits / vocab);
-  return rows < kTile ? rows : rows / kTile * kTile;
-}
-
 Tensor Gather(const Context& context, const Tensor& x, const Tensor& rows) {
   const Tensor y =
       Tensor::Empty(*context.allocator, x.dtype(), {rows.dim(0), x.rank() == 1 ? 1 : x.dim(1)});
@@ -133,6 +126,12 @@ struct HeadGradients {
 
 }  // namespace
 
+int64_t HeadChunkRows(int64_t vocab, int64_t max_logits) {
+  constexpr int64_t kTile = 128;
+  const int64_t rows = std::max<int64_t>(1, max_logits / vocab);
+  return rows < kTile ? rows : rows / kTile * kTile;
+}
+
 HeadNllResult HeadNll(Tape& tape, const Variable& x, const Tensor& target_rows,
                       const Tensor& targets, const HeadWeights& head,
                       const HeadNllOptions& options) {
@@ -149,7 +148,7 @@ HeadNllResult HeadNll(Tape& tape, const Variable& x, const Tensor& target_rows,
 
   const int64_t count = target_rows.dim(0);
   const Tensor nll = Tensor::Empty(*context.allocator, DType::kF64, {count});
-  const int64_t chunk_rows = ChunkRows(layer.outputs(), options.max_logits);
+  const int64_t chunk_rows = HeadChunkRows(layer.outputs(), options.max_logits);
   for (int64_t begin = 0; begin < count; begin += chunk_rows) {
     const int64_t end = std::min(begin + chunk_rows, count);
     const Chunk chunk =

@@ -11,7 +11,7 @@
 //   target_rows  [S]     i32, ascending, each in [0, T): only these rows are computed
 //   targets      [S]     i32, each in [0, V)
 //   W            [V, C]  frozen (x's dtype, bf16 or f16) or a leaf, e.g. the embedding's where tied
-// Rows go through in chunks of ⌊max_logits / V⌋, a function of the shape alone. The gradient is
+// Rows go through in chunks (HeadChunkRows), a function of the shape alone. The gradient is
 // computed here and now, while a chunk's logits exist, if the tape would record; Backward
 // multiplies it by its seed and hands it in. Sums over rows: f64, in the order of s.
 #pragma once
@@ -35,6 +35,10 @@ struct HeadNllOptions {
   double softcap = 0;                     // 0: none
   int64_t max_logits = int64_t{1} << 24;  // elements of the chunk of logits that exists at once
 };
+
+// Rows whose logits exist at once: ⌊max_logits / V⌋, whole row tiles of products where there are
+// some.
+int64_t HeadChunkRows(int64_t vocab, int64_t max_logits);
 
 struct HeadNllResult {
   Variable loss;   // f64 [1]

@@ -38,11 +38,14 @@ BenchStep::BenchStep(const Context& context, nn::Model* model, int64_t documents
   starts_.push_back(static_cast<int32_t>(documents * length));
 }
 
+nn::PackedTokens BenchStep::Pack() const {
+  return nn::ToDevice(context_, {ids_, positions_, starts_, rows_, targets_, {}});
+}
+
 void BenchStep::Gradient() {
   nn::FlatParameters& parameters = model_->parameters();
   parameters.ZeroSums(context_);
-  const nn::PackedTokens pack =
-      nn::ToDevice(context_, {ids_, positions_, starts_, rows_, targets_, {}});
+  const nn::PackedTokens pack = Pack();
   autograd::Tape tape(context_);
   nn::ForwardOptions forward;
   forward.checkpointing = checkpointing_;

@@ -23,7 +23,8 @@ class BenchStep {
   // The step's gradient sums alone, as a hash: equal bits, equal hash. Awaits the device.
   uint64_t HashOfGradient();
 
-  double Loss() const;  // mean of the last Run; awaits the device
+  nn::PackedTokens Pack() const;  // on the device
+  double Loss() const;            // mean of the last Run; awaits the device
   int64_t tokens() const { return static_cast<int64_t>(ids_.size()); }
 
  private:

@@ -25,6 +25,7 @@ struct StepsOptions {
   nn::Checkpointing checkpointing = nn::Checkpointing::kNone;
   std::string checkpointing_name;
   int top = 0;         // kernels to list, of one more step on a GPU; 0: no table
+  int ceiling = 0;     // rounds in which the step and its ceiling take turns; 0: none
   bool repeat = true;  // also compute the gradient of one pack twice and compare the bits
 };
 

@@ -1,0 +1,60 @@
+// What no step can be faster than: its wide products (forward, and gradient of the input) and its
+// attention (forward, deterministic backward), and nothing else. The same calls as the step's, with
+// the model's weights and its shapes and layouts of operands, in its order, on random activations.
+//
+// It leaves out what the step may do beside them (norms, LoRA, loss, optimizer, computing again
+// under checkpointing) and what a LoRA step does not need: the input's gradient of the first layer.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "nn/decoder.h"
+#include "nn/packed_tokens.h"
+#include "tensor/context.h"
+
+namespace lockstep {
+
+class Ceiling {
+ public:
+  // One kind of call, made several times a step.
+  struct Part {
+    std::string name;
+    double flops = 0;                          // of all calls
+    std::vector<std::function<void()>> calls;  // queued, not awaited
+  };
+
+  // Both outlive it.
+  Ceiling(const Context& context, const nn::Decoder& decoder, const nn::PackedTokens& pack);
+  Ceiling(const Ceiling&) = delete;
+
+  // All calls of a step; queued, not awaited.
+  void Run() const;
+
+  const std::vector<Part>& parts() const { return parts_; }
+
+ private:
+  void AllocateOperands();
+  void AddProduct(const std::string& name, const Tensor& x, const Tensor& weight, const Tensor& y);
+  void AddGradient(const std::string& name, const Tensor& weight, int64_t rows);
+  void AddAttention(int layer);
+  void AddAttentionGradient(int layer);
+  void AddHead();
+  void Add(const std::string& name, double flops, std::function<void()> call);
+
+  // [rows, columns] of the random values and of what nobody reads.
+  Tensor Random(int64_t rows, int64_t columns) const;
+  Tensor Sink(int64_t rows, int64_t columns) const;
+
+  const Context context_;
+  const nn::Decoder& decoder_;
+  const nn::PackedTokens& pack_;
+  Tensor random_, sink_;                   // flat, as large as the largest operand
+  Tensor qkv_, mixed_, lse_;               // of the layer that ran last
+  Tensor forward_bytes_, backward_bytes_;  // attention's workspaces
+  std::vector<Part> parts_;
+  std::vector<std::pair<size_t, size_t>> order_;  // of a step: part and call
+};
+
+}  // namespace lockstep

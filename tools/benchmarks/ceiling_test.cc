@@ -1,0 +1,32 @@
+#include "tools/benchmarks/ceiling.h"
+
+#include "gtest/gtest.h"
+#include "tensor/runtime.h"
+#include "tools/benchmarks/shapes.h"
+#include "tools/benchmarks/step.h"
+
+namespace lockstep {
+namespace {
+
+// All operations of a step without LoRA's, but for the input's gradient of the first layer.
+TEST(CeilingTest, HasTheStepsProductsAndAttention) {
+  const auto runtime = *Runtime::Open(Device{DeviceType::kCPU});
+  nn::ModelOptions options;
+  options.lora = nn::LoraConfig{};
+  options.num_slots = 1;
+  const auto model = RandomModel(runtime->context(), *ShapeConfig("tiny"), options);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const nn::Model& tiny = **model;
+  const BenchStep step(runtime->context(), model->get(), 3, 24, nn::Checkpointing::kNone);
+  const nn::PackedTokens pack = step.Pack();
+  const Ceiling ceiling(runtime->context(), tiny.decoder(), pack);
+  double flops = 0;
+  for (const Ceiling::Part& part : ceiling.parts()) flops += part.flops;
+  const Tensor& qkv = tiny.decoder().weights().layers[0].qkv.weight.value();
+  EXPECT_EQ(flops, StepFlops(tiny.config(), /*lora_weights=*/0, 3, 24) -
+                       2.0 * static_cast<double>(qkv.numel()) * 3 * 24);
+  ceiling.Run();
+}
+
+}  // namespace
+}  // namespace lockstep
