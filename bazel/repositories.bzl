@@ -91,7 +91,7 @@ def _headers_impl(rctx):
     ])
     if out.return_code:
         # Only what compiles it fails, and says why.
-        why = " ".join(out.stderr.split())
+        why = out.stderr.strip().split("\n")[-1]
         message = "%s is missing: %s (--config=cpu builds without it)" % (rctx.attr.requirement.split(" ")[0], why)
         rctx.file("wheel/include/" + rctx.attr.header, "#error %s\n" % message)
         return
