@@ -12,6 +12,7 @@
 #include "benchmark/benchmark.h"
 #include "tools/benchmarks/all_reduce.h"
 #include "tools/benchmarks/gemm_search.h"
+#include "tools/benchmarks/generate.h"
 #include "tools/benchmarks/load.h"
 #include "tools/benchmarks/plan.h"
 #include "tools/benchmarks/scaling.h"
@@ -68,6 +69,8 @@ constexpr char kUsage[] =
     "Measures training steps of LoRA: forward, backward, exact sums, clipping and AdamW.\n\n"
     "  bench --shape=135m --packs=1x1024 --num_threads=2\n"
     "  bench --kernels=gemm     kernels alone, by regular expression; \".\" is all\n"
+    "  bench generate           tokens after a prompt of as many tokens as --packs has in "
+    "documents\n"
     "  bench gemm_search        kernels that cuBLASLt offers for --shape's products\n"
     "  bench all_reduce         the sum of gradients over GPUs\n"
     "  bench scaling            steps on several ranks, by bucket size and way to add gradients\n"
@@ -171,14 +174,19 @@ absl::Status Run(const std::vector<std::string>& command_line,
     return BenchTokenizer(JoinPath(data.model, "tokenizer.json"), data.cache_dir,
                           data.train_files[0], FLAGS_rounds);
   }
+  if (what == "generate") {
+    ASSIGN_OR_RETURN(const StepsOptions options, ReadStepsFlags());
+    return BenchGenerate(options);
+  }
   if (what == "gemm_search") {
     ASSIGN_OR_RETURN(const StepsOptions options, ReadStepsFlags());
     return BenchGemmSearch({options.device, options.config_json, FLAGS_tokens});
   }
   if (what != "steps") {
-    return UserError("arguments", absl::StrCat("there is nothing named ", what, " to measure"),
-                     "want steps (also without a name), all_reduce, gemm_search, load, scaling, "
-                     "plan or tokenize");
+    return UserError(
+        "arguments", absl::StrCat("there is nothing named ", what, " to measure"),
+        "want steps (also without a name), all_reduce, gemm_search, generate, load, scaling, "
+        "plan or tokenize");
   }
   if (!FLAGS_kernels.empty()) return BenchKernels();
   ASSIGN_OR_RETURN(const StepsOptions options, ReadStepsFlags());

@@ -1,0 +1,85 @@
+#include "tools/benchmarks/generate.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <numeric>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "nn/generate.h"
+#include "nn/model.h"
+#include "tensor/profile/activity.h"
+#include "tensor/profile/summary.h"
+#include "tensor/runtime.h"
+#include "tools/benchmarks/shapes.h"
+
+namespace lockstep {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int64_t kTokens = 80;
+
+// Says `tokens` more behind a prompt; the moments at which they came, in ms since the start.
+absl::StatusOr<std::vector<double>> Say(const Context& context, const nn::Model& model,
+                                        int64_t prompt_length, int64_t tokens) {
+  std::vector<int32_t> prompt(prompt_length);
+  std::iota(prompt.begin(), prompt.end(), 1);
+  nn::GenerateOptions options;
+  options.max_new_tokens = tokens;
+  std::vector<double> moments;
+  const Clock::time_point start = Clock::now();
+  RETURN_IF_ERROR(nn::Generate(context, model.decoder(), prompt, options, [&](int32_t) {
+                    moments.push_back(
+                        std::chrono::duration<double, std::milli>(Clock::now() - start).count());
+                    return true;
+                  }).status());
+  return moments;
+}
+
+absl::Status Measure(const Context& context, const StepsOptions& options, const nn::Model& model,
+                     int64_t prompt) {
+  for (int round = 0; round < 3; ++round) {
+    ASSIGN_OR_RETURN(const std::vector<double> moments, Say(context, model, prompt, kTokens));
+    const auto later = static_cast<double>(moments.size() - 1);
+    absl::PrintF("%s, prompt of %d tokens: the first after %.1f ms, %d more after %.2f ms each\n",
+                 options.name, prompt, moments.front(), moments.size() - 1,
+                 (moments.back() - moments.front()) / later);
+  }
+  if (options.top == 0) return absl::OkStatus();
+  Synchronize(context.stream);
+  RETURN_IF_ERROR(profile::StartWatching());
+  const double begin_us = profile::NowUs();
+  RETURN_IF_ERROR(Say(context, model, prompt, kTokens).status());
+  Synchronize(context.stream);
+  const double end_us = profile::NowUs();
+  const std::vector<profile::Activity> activities = profile::StopWatching();
+  std::fputs(profile::Table(profile::Summarize(activities, begin_us, end_us), activities,
+                            static_cast<int>(kTokens), options.top)
+                 .c_str(),
+             stdout);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status BenchGenerate(const StepsOptions& options) {
+  ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(options.device));
+  nn::ModelOptions model_options;
+  model_options.lora = nn::LoraConfig{};
+  model_options.lora->r = options.lora_r;
+  model_options.lora->init = nn::LoraInit::kFalse;
+  model_options.compute_dtype = model_options.base_dtype = options.dtype;
+  ASSIGN_OR_RETURN(const auto model,
+                   RandomModel(runtime->context(), options.config_json, model_options));
+  absl::PrintF("%s\n", runtime->Describe());
+  for (const std::string& text : options.packs) {
+    ASSIGN_OR_RETURN(const PackShape pack, ParsePack(text));
+    RETURN_IF_ERROR(Measure(runtime->context(), options, *model, pack.length));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace lockstep
