@@ -25,7 +25,8 @@ class MemoryPlanTest : public ::testing::Test {
     auto documents =
         LoadDocuments(options_.data, config_, [](absl::string_view, int64_t, int64_t) {});
     ASSERT_TRUE(documents.ok()) << documents.status();
-    data_ = *PlanTraining(*std::move(documents), options_.data, config_, /*seed=*/42);
+    data_ =
+        *PlanTraining(*std::move(documents), options_.data, config_, /*seed=*/42, kCpuPackTokens);
     planner_ = *MemoryPlanner::Create(options_, *data_, data_->plan->steps_per_epoch());
   }
 
