@@ -17,6 +17,7 @@
 #include "autograd/ops/pending_shares.h"
 #include "autograd/ops/rope.h"
 #include "base/check.h"
+#include "nn/host_tensor.h"
 #include "nn/rope.h"
 #include "tensor/half.h"
 
@@ -49,18 +50,22 @@ class Pass : public std::enable_shared_from_this<Pass> {
     norm_.form = config.norm_adds_one ? autograd::NormForm::kGemma : autograd::NormForm::kLlama;
     if (options.dropout) dropout_ = {weights.lora_dropout, pack.token_keys};
     queries_ = {pack.host_cu_seqlens, pack.cu_seqlens};
-    const int64_t past = options.cache == nullptr ? 0 : options.cache->length();
     std::vector<int64_t> lengths;
     for (int64_t d = 0; d < pack.num_documents(); ++d) {
-      lengths.push_back(past + pack.host_cu_seqlens[d + 1] - pack.host_cu_seqlens[d]);
+      lengths.push_back(pack.host_cu_seqlens[d + 1] - pack.host_cu_seqlens[d]);
+    }
+    if (!options.caches.empty()) {
+      CHECK_EQ(options.caches.size(), lengths.size()) << "[kv_cache] want one a document";
+    }
+    for (size_t d = 0; d < options.caches.size(); ++d) {
+      const std::vector<int32_t> starts = {0, static_cast<int32_t>(lengths[d])};
+      cached_.push_back({options.caches[d]->Documents(context, lengths[d]),
+                         {starts, FromHost<int32_t>(context, starts)}});
+      lengths[d] += options.caches[d]->length();
     }
     for (const RopeConfig& rope : config.ropes) {
       rope_tables_.push_back(
           PackRopeTable(context, rope, pack.positions, pack.host_cu_seqlens, lengths));
-    }
-    if (options.cache != nullptr) {
-      CHECK_EQ(pack.num_documents(), 1) << "[kv_cache] holds one document";
-      keys_ = options.cache->Documents(context, pack.num_tokens());
     }
   }
 
@@ -76,7 +81,7 @@ class Pass : public std::enable_shared_from_this<Pass> {
     attention.scale = config_.attention_scale;
     attention.softcap = config_.attention_softcap;
     attention.window = config_.layers[index].window;
-    const Variable mixed = options_.cache == nullptr
+    const Variable mixed = options_.caches.empty()
                                ? autograd::Attention(tape, qkv, layout_, queries_, attention)
                                : Cached(tape, index, qkv, attention);
     HalfLayer out = {normed.sum, {}, {}};
@@ -153,15 +158,25 @@ class Pass : public std::enable_shared_from_this<Pass> {
 
   Variable Cached(Tape& tape, int index, const Variable& qkv,
                   const autograd::AttentionOptions& attention) const {
+    const Context& context = tape.context();
     const int64_t q_width = config_.num_heads * config_.head_dim;
     const int64_t kv_width = config_.num_kv_heads * config_.head_dim;
-    const Tensor& new_rows = qkv.value();
-    const Tensor kv = options_.cache->Append(tape.context(), index,
-                                             new_rows.Slice(1, q_width, q_width + 2 * kv_width));
-    return Variable::Frozen(autograd::CachedAttention(
-        tape.context(), new_rows.Slice(1, 0, q_width), kv.Slice(1, 0, kv_width),
-        kv.Slice(1, kv_width, 2 * kv_width), layout_, queries_, keys_, attention));
+    const Tensor out = Tensor::Empty(*context.allocator, dtype_, {qkv.value().dim(0), q_width});
+    for (size_t d = 0; d < cached_.size(); ++d) {
+      const int64_t begin = queries_.starts[d], end = queries_.starts[d + 1];
+      const Tensor rows = qkv.value().Slice(0, begin, end);
+      const Tensor kv = options_.caches[d]->Append(context, index,
+                                                   rows.Slice(1, q_width, q_width + 2 * kv_width));
+      autograd::CachedAttention(context, rows.Slice(1, 0, q_width), kv.Slice(1, 0, kv_width),
+                                kv.Slice(1, kv_width, 2 * kv_width), layout_, cached_[d].queries,
+                                cached_[d].keys, attention, out.Slice(0, begin, end));
+    }
+    return Variable::Frozen(out);
   }
+
+  struct CachedDocument {
+    autograd::Documents keys, queries;
+  };
 
   const ModelConfig& config_;  // the decoder's, which outlives its tapes
   const ForwardOptions options_;
@@ -169,7 +184,8 @@ class Pass : public std::enable_shared_from_this<Pass> {
   autograd::QkvLayout layout_;
   autograd::RmsNormOptions norm_;
   autograd::LoraDropout dropout_;
-  autograd::Documents queries_, keys_;
+  autograd::Documents queries_;
+  std::vector<CachedDocument> cached_;
   std::vector<Tensor> rope_tables_;  // by RopeConfig
 };
 
@@ -250,7 +266,9 @@ Variable Decoder::Hidden(Tape& tape, const PackedTokens& pack,
     last = {outputs[0], outputs[1], *left};
     branch_norm = layer.post_mlp_norm;
   }
-  if (options.cache != nullptr) options.cache->Advance(pack.num_tokens());
+  for (size_t d = 0; d < options.caches.size(); ++d) {
+    options.caches[d]->Advance(pack.host_cu_seqlens[d + 1] - pack.host_cu_seqlens[d]);
+  }
   return autograd::AddRmsNorm(tape, {last.stream, last.branch, last.pending, branch_norm,
                                      weights_.norm, pass->norm()})
       .normed;

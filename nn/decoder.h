@@ -31,10 +31,11 @@ enum class Checkpointing {
 
 struct ForwardOptions {
   Checkpointing checkpointing = Checkpointing::kNone;
-  bool dropout = false;      // apply LoRA's dropout (training); evaluation leaves it out. What is
-                             // dropped depends on the run's seed, the module, the pack's token_keys
-                             // and the channel alone
-  KvCache* cache = nullptr;  // generation: the pack, one document, goes on where the cache ends
+  bool dropout = false;  // apply LoRA's dropout (training); evaluation leaves it out. What is
+                         // dropped depends on the run's seed, the module, the pack's token_keys
+                         // and the channel alone
+  std::vector<KvCache*> caches = {};  // generation: each document of the pack goes on where its
+                                      // own cache ends
 };
 
 class Decoder {

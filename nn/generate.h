@@ -6,7 +6,8 @@
 //       [&](int32_t id) { std::cout << decoder.Push(id); return true; });
 //
 // The prompt goes through the model once, then each token alone; keys and values of what came
-// before are kept (nn/kv_cache.h).
+// before are kept (nn/kv_cache.h). A pass for one token reads every weight, and so does one for the
+// next tokens of several texts: GenerateAll goes on with all of them at once.
 #pragma once
 
 #include <cstdint>
@@ -40,5 +41,10 @@ enum class Stop {
 absl::StatusOr<Stop> Generate(const Context& context, const Decoder& decoder,
                               absl::Span<const int32_t> prompt, const GenerateOptions& options,
                               absl::FunctionRef<bool(int32_t id)> on_token);
+
+// The same for several prompts: on_token(text, id), and why each text ended.
+absl::StatusOr<std::vector<Stop>> GenerateAll(
+    const Context& context, const Decoder& decoder, absl::Span<const std::vector<int32_t>> prompts,
+    const GenerateOptions& options, absl::FunctionRef<bool(size_t text, int32_t id)> on_token);
 
 }  // namespace lockstep::nn

@@ -15,6 +15,7 @@
 namespace lockstep::nn {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 // Random weights; a window, so that old keys are forgotten while generating.
@@ -87,6 +88,24 @@ TEST_F(GenerateTest, SaysWhyItStopped) {
   most_ = 2;
   EXPECT_EQ(*Run(prompt, {}), Stop::kCaller);
   EXPECT_EQ(said_.size(), 2);
+}
+
+TEST_F(GenerateTest, SeveralTextsAtOnceAreThoseOfEachAlone) {
+  const std::vector<std::vector<int32_t>> prompts = {{5, 17, 3}, {9}, {1, 2, 3, 4, 5, 6, 7, 8}};
+  std::vector<std::vector<int32_t>> alone;
+  for (const auto& prompt : prompts) {
+    ASSERT_TRUE(Run(prompt, {.max_new_tokens = 20}).ok());
+    alone.push_back(said_);
+  }
+  std::vector<std::vector<int32_t>> together(prompts.size());
+  const auto stops = GenerateAll(context(), model_->decoder(), prompts, {.max_new_tokens = 20},
+                                 [&](size_t text, int32_t id) {
+                                   together[text].push_back(id);
+                                   return true;
+                                 });
+  ASSERT_TRUE(stops.ok()) << stops.status();
+  EXPECT_EQ(together, alone);
+  EXPECT_THAT(*stops, ElementsAre(Stop::kMaxNewTokens, Stop::kMaxNewTokens, Stop::kModelLength));
 }
 
 TEST_F(GenerateTest, RefusesPromptsThatTheModelCannotTake) {

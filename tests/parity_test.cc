@@ -207,7 +207,7 @@ TEST_P(Parity, GenerationWithCache) {
     const std::vector<int32_t> starts = {0, static_cast<int32_t>(ids.size())};
     const nn::PackedTokens pack = nn::ToDevice(context, {ids, positions, starts, {}, {}, {}});
     autograd::Tape tape(context, autograd::Tape::Mode::kForward);
-    const autograd::Variable hidden = decoder.Hidden(tape, pack, {.cache = &cache});
+    const autograd::Variable hidden = decoder.Hidden(tape, pack, {.caches = {&cache}});
     const Tensor last = nn::FromHost<int32_t>(context, {starts[1] - 1});
     const auto logits = nn::ToHost<float>(context, decoder.Logits(tape, hidden, last));
     for (size_t v = 0; v < vocab; ++v) {

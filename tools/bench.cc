@@ -69,7 +69,7 @@ constexpr char kUsage[] =
     "Measures training steps of LoRA: forward, backward, exact sums, clipping and AdamW.\n\n"
     "  bench --shape=135m --packs=1x1024 --num_threads=2\n"
     "  bench --kernels=gemm     kernels alone, by regular expression; \".\" is all\n"
-    "  bench generate           tokens after a prompt of as many tokens as --packs has in "
+    "  bench generate           tokens behind --packs' documents, which are prompts\n"
     "documents\n"
     "  bench gemm_search        kernels that cuBLASLt offers for --shape's products\n"
     "  bench all_reduce         the sum of gradients over GPUs\n"

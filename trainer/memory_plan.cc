@@ -183,14 +183,19 @@ void MemoryPlanner::Evaluate(const PackSize& size) {
 }
 
 void MemoryPlanner::Generate() {
-  const PackSize prompt = {longest_prompt_, 0, {0, static_cast<int32_t>(longest_prompt_)}};
-  nn::KvCache cache(context_, model_->config(), model_->decoder().compute_dtype(),
-                    longest_prompt_ + kMaxSampleTokens);
+  const PackSize prompts = {kNumSamples * longest_prompt_, 0,
+                            StartsOf(std::vector<int64_t>(kNumSamples, longest_prompt_))};
+  std::vector<nn::KvCache> caches;
+  for (int i = 0; i < kNumSamples; ++i) {
+    caches.emplace_back(context_, model_->config(), model_->decoder().compute_dtype(),
+                        longest_prompt_ + kMaxSampleTokens);
+  }
   autograd::Tape tape(context_, autograd::Tape::Mode::kForward);
   nn::ForwardOptions forward;
-  forward.cache = &cache;
-  const auto hidden = model_->decoder().Hidden(tape, Pack(prompt), forward);
-  model_->decoder().Logits(tape, hidden, Tensor::Empty(*context_.allocator, DType::kI32, {1}));
+  for (nn::KvCache& cache : caches) forward.caches.push_back(&cache);
+  const auto hidden = model_->decoder().Hidden(tape, Pack(prompts), forward);
+  model_->decoder().Logits(tape, hidden,
+                           Tensor::Empty(*context_.allocator, DType::kI32, {kNumSamples}));
 }
 
 MemoryPlan MemoryPlanner::PlanFor(const PackSize& size, Checkpointing checkpointing) {

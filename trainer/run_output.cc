@@ -129,14 +129,15 @@ absl::Status RunOutput::Begin() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> RunOutput::Say(const Prompt& prompt) const {
-  return Continue(context_, model_.decoder(), *data_.documents.tokenizer, prompt);
+absl::StatusOr<std::vector<std::string>> RunOutput::Continuations() const {
+  if (prompts_.empty()) return std::vector<std::string>();
+  return Continue(context_, model_.decoder(), *data_.documents.tokenizer, prompts_);
 }
 
 absl::Status RunOutput::SampleBefore() {
-  for (const Prompt& prompt : prompts_) {
-    ASSIGN_OR_RETURN(const std::string before, Say(prompt));
-    samples_.push_back({prompt.text, before, ""});
+  ASSIGN_OR_RETURN(const std::vector<std::string> before, Continuations());
+  for (size_t i = 0; i < before.size(); ++i) {
+    samples_.push_back({prompts_[i].text, before[i], ""});
   }
   return absl::OkStatus();
 }
@@ -193,9 +194,8 @@ absl::Status RunOutput::Finish(Ending ending, int64_t steps_done) {
                         steps_done, start_.folder));
   } else {
     RETURN_IF_ERROR(model_.Save(start_.folder, options_.data.model_name));
-    for (size_t i = 0; i < prompts_.size(); ++i) {
-      ASSIGN_OR_RETURN(samples_[i].after, Say(prompts_[i]));
-    }
+    ASSIGN_OR_RETURN(const std::vector<std::string> after, Continuations());
+    for (size_t i = 0; i < after.size(); ++i) samples_[i].after = after[i];
     for (const Sample& sample : samples_) {
       log_->Say(absl::StrCat("\n> ", sample.prompt, "\nbefore: ", sample.before,
                              "\nafter:  ", sample.after));

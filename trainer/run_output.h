@@ -52,7 +52,7 @@ class RunOutput {
   bool speaks() const { return world_.rank() == 0; }
   absl::Status Begin();
   absl::Status WriteState(const std::string& state, int64_t steps_done);
-  absl::StatusOr<std::string> Say(const Prompt& prompt) const;
+  absl::StatusOr<std::vector<std::string>> Continuations() const;
 
   const TrainOptions& options_;
   const RunStart& start_;

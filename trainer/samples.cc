@@ -27,18 +27,25 @@ std::vector<Prompt> ChoosePrompts(const TrainingData& data) {
   return prompts;
 }
 
-absl::StatusOr<std::string> Continue(const Context& context, const nn::Decoder& decoder,
-                                     const data::Tokenizer& tokenizer, const Prompt& prompt) {
+absl::StatusOr<std::vector<std::string>> Continue(const Context& context,
+                                                  const nn::Decoder& decoder,
+                                                  const data::Tokenizer& tokenizer,
+                                                  absl::Span<const Prompt> prompts) {
   nn::GenerateOptions options;
   options.sample.temperature = 0;
   options.max_new_tokens = kMaxSampleTokens;
   options.stop_ids = decoder.config().eos_token_ids;
-  std::vector<int32_t> said;
-  RETURN_IF_ERROR(nn::Generate(context, decoder, prompt.ids, options, [&](int32_t id) {
-                    said.push_back(id);
+  std::vector<std::vector<int32_t>> ids, said(prompts.size());
+  for (const Prompt& prompt : prompts) ids.push_back(prompt.ids);
+  RETURN_IF_ERROR(nn::GenerateAll(context, decoder, ids, options, [&](size_t text, int32_t id) {
+                    said[text].push_back(id);
                     return true;
                   }).status());
-  return tokenizer.Decode(said, /*skip_special_tokens=*/true);
+  std::vector<std::string> texts;
+  for (const auto& text : said) {
+    texts.push_back(tokenizer.Decode(text, /*skip_special_tokens=*/true));
+  }
+  return texts;
 }
 
 }  // namespace lockstep

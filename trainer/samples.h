@@ -27,8 +27,11 @@ struct Prompt {
 // without a tokenizer.
 std::vector<Prompt> ChoosePrompts(const TrainingData& data);
 
-// The continuation, the likeliest token each time, until one that ends a text or kMaxSampleTokens.
-absl::StatusOr<std::string> Continue(const Context& context, const nn::Decoder& decoder,
-                                     const data::Tokenizer& tokenizer, const Prompt& prompt);
+// Their continuations, the likeliest token each time, until one that ends a text or
+// kMaxSampleTokens.
+absl::StatusOr<std::vector<std::string>> Continue(const Context& context,
+                                                  const nn::Decoder& decoder,
+                                                  const data::Tokenizer& tokenizer,
+                                                  absl::Span<const Prompt> prompts);
 
 }  // namespace lockstep

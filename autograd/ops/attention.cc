@@ -58,17 +58,14 @@ Variable Attention(Tape& tape, const Variable& qkv, const QkvLayout& layout,
       });
 }
 
-Tensor CachedAttention(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
-                       const QkvLayout& layout, const Documents& queries, const Documents& keys,
-                       const AttentionOptions& options) {
-  const Tensor out =
-      Tensor::Empty(*context.allocator, q.dtype(), {q.dim(0), layout.heads * layout.head_dim});
+void CachedAttention(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
+                     const QkvLayout& layout, const Documents& queries, const Documents& keys,
+                     const AttentionOptions& options, const Tensor& out) {
   const kernels::PackedDocuments packed = Packed(queries, keys);
   const Tensor workspace = Bytes(context, Workspace(context, q, layout, packed, options).forward);
   kernels::Attention(context.stream, layout.Heads(q, 0, layout.heads),
                      layout.Heads(k, 0, layout.kv_heads), layout.Heads(v, 0, layout.kv_heads),
                      packed, options, layout.Heads(out, 0, layout.heads), View{}, workspace);
-  return out;
 }
 
 }  // namespace lockstep::autograd

@@ -24,8 +24,9 @@ Variable Attention(Tape& tape, const Variable& qkv, const QkvLayout& layout,
 
 // The same for generation, not differentiable: q[Tq, H·D] are the newest tokens of sequences whose
 // keys and values k, v[Tk, K·D] are cached. queries and keys say where each sequence lies in each.
-Tensor CachedAttention(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
-                       const QkvLayout& layout, const Documents& queries, const Documents& keys,
-                       const AttentionOptions& options);
+// Writes out[Tq, H·D].
+void CachedAttention(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
+                     const QkvLayout& layout, const Documents& queries, const Documents& keys,
+                     const AttentionOptions& options, const Tensor& out);
 
 }  // namespace lockstep::autograd

@@ -22,37 +22,42 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kTokens = 80;
 
-// Says `tokens` more behind a prompt; the moments at which they came, in ms since the start.
+// Says kTokens more behind each prompt; the moments at which those of the first came, in ms since
+// the start.
 absl::StatusOr<std::vector<double>> Say(const Context& context, const nn::Model& model,
-                                        int64_t prompt_length, int64_t tokens) {
-  std::vector<int32_t> prompt(prompt_length);
+                                        const PackShape& shape) {
+  std::vector<int32_t> prompt(shape.length);
   std::iota(prompt.begin(), prompt.end(), 1);
+  const std::vector<std::vector<int32_t>> prompts(shape.documents, prompt);
   nn::GenerateOptions options;
-  options.max_new_tokens = tokens;
+  options.max_new_tokens = kTokens;
   std::vector<double> moments;
   const Clock::time_point start = Clock::now();
-  RETURN_IF_ERROR(nn::Generate(context, model.decoder(), prompt, options, [&](int32_t) {
-                    moments.push_back(
-                        std::chrono::duration<double, std::milli>(Clock::now() - start).count());
-                    return true;
-                  }).status());
+  const auto on_token = [&](size_t text, int32_t) {
+    const std::chrono::duration<double, std::milli> time = Clock::now() - start;
+    if (text == 0) moments.push_back(time.count());
+    return true;
+  };
+  RETURN_IF_ERROR(nn::GenerateAll(context, model.decoder(), prompts, options, on_token).status());
   return moments;
 }
 
 absl::Status Measure(const Context& context, const StepsOptions& options, const nn::Model& model,
-                     int64_t prompt) {
+                     const PackShape& shape) {
   for (int round = 0; round < 3; ++round) {
-    ASSIGN_OR_RETURN(const std::vector<double> moments, Say(context, model, prompt, kTokens));
+    ASSIGN_OR_RETURN(const std::vector<double> moments, Say(context, model, shape));
     const auto later = static_cast<double>(moments.size() - 1);
-    absl::PrintF("%s, prompt of %d tokens: the first after %.1f ms, %d more after %.2f ms each\n",
-                 options.name, prompt, moments.front(), moments.size() - 1,
-                 (moments.back() - moments.front()) / later);
+    absl::PrintF(
+        "%s, %d prompts of %d tokens: the first token after %.1f ms, %d more of each text "
+        "after %.2f ms each\n",
+        options.name, shape.documents, shape.length, moments.front(), moments.size() - 1,
+        (moments.back() - moments.front()) / later);
   }
   if (options.top == 0) return absl::OkStatus();
   Synchronize(context.stream);
   RETURN_IF_ERROR(profile::StartWatching());
   const double begin_us = profile::NowUs();
-  RETURN_IF_ERROR(Say(context, model, prompt, kTokens).status());
+  RETURN_IF_ERROR(Say(context, model, shape).status());
   Synchronize(context.stream);
   const double end_us = profile::NowUs();
   const std::vector<profile::Activity> activities = profile::StopWatching();
@@ -76,8 +81,8 @@ absl::Status BenchGenerate(const StepsOptions& options) {
                    RandomModel(runtime->context(), options.config_json, model_options));
   absl::PrintF("%s\n", runtime->Describe());
   for (const std::string& text : options.packs) {
-    ASSIGN_OR_RETURN(const PackShape pack, ParsePack(text));
-    RETURN_IF_ERROR(Measure(runtime->context(), options, *model, pack.length));
+    ASSIGN_OR_RETURN(const PackShape shape, ParsePack(text));
+    RETURN_IF_ERROR(Measure(runtime->context(), options, *model, shape));
   }
   return absl::OkStatus();
 }

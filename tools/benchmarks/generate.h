@@ -6,7 +6,8 @@
 
 namespace lockstep {
 
-// Of one prompt and of all of `options.packs`' documents together. Errors: UserError.
+// A line for each of `options.packs`: its documents are prompts that are continued together.
+// Errors: UserError.
 absl::Status BenchGenerate(const StepsOptions& options);
 
 }  // namespace lockstep
