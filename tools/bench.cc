@@ -70,7 +70,6 @@ constexpr char kUsage[] =
     "  bench --shape=135m --packs=1x1024 --num_threads=2\n"
     "  bench --kernels=gemm     kernels alone, by regular expression; \".\" is all\n"
     "  bench generate           tokens behind --packs' documents, which are prompts\n"
-    "documents\n"
     "  bench gemm_search        kernels that cuBLASLt offers for --shape's products\n"
     "  bench all_reduce         the sum of gradients over GPUs\n"
     "  bench scaling            steps on several ranks, by bucket size and way to add gradients\n"
