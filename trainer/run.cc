@@ -296,16 +296,19 @@ absl::StatusOr<int> RunRank(const TrainOptions& asked, const dist::LaunchEnv& en
   run.state.tokens_per_pack = prepared.data->plan_options.tokens_per_pack;
   run.on_evaluation = [&] { return output->Show("running"); };
   ASSIGN_OR_RETURN(const Ending ending, TrainLoop(run));
-  RETURN_IF_ERROR(saver.Finish());
 
   // Early stopping's result is the best evaluation's, wherever the run has ended.
   const bool has_better = run.state.best_step >= 0 && run.state.best_step < run.state.step;
   if (options.early_stopping_patience && has_better && ending != Ending::kInterrupted) {
+    RETURN_IF_ERROR(saver.Finish());
     const std::string best = JoinPath(CheckpointFolder(start), CheckpointName(run.state.best_step));
     RETURN_IF_ERROR(RestoreOnAllRanks(*world, context, best, &model->parameters()));
     output->log().Say(absl::StrCat("the best evaluation was after step ", run.state.best_step,
                                    ": its parameters are the result"));
   }
+  // The model speaks while its last checkpoint is being written.
+  if (ending != Ending::kInterrupted) RETURN_IF_ERROR(output->SampleAfter());
+  RETURN_IF_ERROR(saver.Finish());
   RETURN_IF_ERROR(output->Finish(ending, run.state.step));
   const int exit_code = ExitCodeOf(ending, *world);
   world->Leave();

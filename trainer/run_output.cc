@@ -142,6 +142,12 @@ absl::Status RunOutput::SampleBefore() {
   return absl::OkStatus();
 }
 
+absl::Status RunOutput::SampleAfter() {
+  ASSIGN_OR_RETURN(const std::vector<std::string> after, Continuations());
+  for (size_t i = 0; i < after.size(); ++i) samples_[i].after = after[i];
+  return absl::OkStatus();
+}
+
 absl::Status RunOutput::Show(const std::string& state) {
   if (!speaks()) return absl::OkStatus();
   Report report;
@@ -194,8 +200,6 @@ absl::Status RunOutput::Finish(Ending ending, int64_t steps_done) {
                         steps_done, start_.folder));
   } else {
     RETURN_IF_ERROR(model_.Save(start_.folder, options_.data.model_name));
-    ASSIGN_OR_RETURN(const std::vector<std::string> after, Continuations());
-    for (size_t i = 0; i < after.size(); ++i) samples_[i].after = after[i];
     for (const Sample& sample : samples_) {
       log_->Say(absl::StrCat("\n> ", sample.prompt, "\nbefore: ", sample.before,
                              "\nafter:  ", sample.after));

@@ -37,6 +37,8 @@ class RunOutput {
 
   // Lets the model speak as it is before training: before a checkpoint is restored.
   absl::Status SampleBefore();
+  // And as it is afterwards.
+  absl::Status SampleAfter();
 
   // Writes report.html; `state` is a word about the run: "running".
   absl::Status Show(const std::string& state);

@@ -51,15 +51,18 @@ absl::StatusOr<std::string> StepProfiler::Stop(const Stream& stream, int64_t ste
   watching_ = false;
   const std::vector<profile::HostRange> ranges = profile::StopRecordingRanges();
   const std::vector<profile::Activity> activities = profile::StopWatching();
-  const std::string path = JoinPath(folder_, absl::StrFormat("rank-%d.trace.json", rank_));
-  RETURN_IF_ERROR(MakeDirectories(folder_));
-  RETURN_IF_ERROR(WriteFileAtomically(path, profile::ChromeTrace(activities, ranges, rank_)));
   const profile::Summary summary = profile::Summarize(activities, begin_us_, end_us);
   const int steps = static_cast<int>(step - steps_.first + 1);
-  return absl::StrFormat(
-      "where the time of steps %d to %d went, on average of one (rank %d):\n%s"
-      "the timeline, for chrome://tracing or ui.perfetto.dev: %s",
-      steps_.first, step, rank_, profile::Table(summary, activities, steps, kTopKernels), path);
+  const std::string table = absl::StrFormat(
+      "where the time of steps %d to %d went, on average of one (rank %d):\n%s", steps_.first, step,
+      rank_, profile::Table(summary, activities, steps, kTopKernels));
+  const std::string rank = JoinPath(folder_, absl::StrCat("rank-", rank_));
+  RETURN_IF_ERROR(MakeDirectories(folder_));
+  RETURN_IF_ERROR(WriteFileAtomically(rank + ".txt", table));
+  RETURN_IF_ERROR(
+      WriteFileAtomically(rank + ".trace.json", profile::ChromeTrace(activities, ranges, rank_)));
+  return absl::StrCat(table, "the timeline, for chrome://tracing or ui.perfetto.dev: ", rank,
+                      ".trace.json; every rank's table and timeline lie there");
 }
 
 }  // namespace lockstep

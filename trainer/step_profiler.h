@@ -29,7 +29,8 @@ absl::StatusOr<StepRange> ParseStepRange(absl::string_view flag, const std::stri
 
 class StepProfiler {
  public:
-  // Of a run of `num_steps` steps. The timeline goes to `folder`/rank-N.trace.json.
+  // Of a run of `num_steps` steps. The table goes to `folder`/rank-N.txt, the timeline to
+  // `folder`/rank-N.trace.json.
   StepProfiler(StepRange steps, int64_t num_steps, std::string folder, int rank)
       : steps_{steps.first, std::min(steps.last, num_steps)},
         folder_(std::move(folder)),
