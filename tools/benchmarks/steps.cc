@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -19,7 +18,7 @@
 #include "tensor/profile/activity.h"
 #include "tensor/profile/summary.h"
 #include "tensor/runtime.h"
-#include "tools/benchmarks/ceiling.h"
+#include "tools/benchmarks/compare_ceiling.h"
 #include "tools/benchmarks/shapes.h"
 #include "tools/benchmarks/step.h"
 
@@ -90,68 +89,6 @@ Times Time(const Context& context, const StepsOptions& options, BenchStep* step)
   return times;
 }
 
-// Milliseconds of each of `count` calls that are queued one behind the other.
-double RowMs(const Context& context, int count, absl::FunctionRef<void()> run) {
-  Synchronize(context.stream);
-  const Clock::time_point start = Clock::now();
-  for (int i = 0; i < count; ++i) run();
-  Synchronize(context.stream);
-  return MillisecondsSince(start) / count;
-}
-
-// Those of a step's calls of this part alone, in a row of `row_ms`, of which half settles the
-// clock.
-double AloneMs(const Context& context, const Ceiling::Part& part, double row_ms) {
-  const auto run = [&] {
-    for (const auto& call : part.calls) call();
-  };
-  const int count = std::max(1, static_cast<int>(row_ms / 2 / RowMs(context, 1, run)));
-  RowMs(context, count, run);
-  return RowMs(context, count, run);
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-// The step and its ceiling in turns, in rows of equal time, since the clock of a GPU depends on the
-// power that it draws; then the ceiling's parts, each alone.
-void CompareWithCeiling(const Context& context, const StepsOptions& options,
-                        const nn::Decoder& decoder, BenchStep* step) {
-  const nn::PackedTokens pack = step->Pack();
-  const Ceiling ceiling(context, decoder, pack);
-  const auto run = [&] { ceiling.Run(); };
-  run();
-  const double about = RowMs(context, 1, run);
-  std::vector<double> step_ms, ceiling_ms, shares;
-  for (int round = 0; round < options.ceiling; ++round) {
-    step_ms.push_back(RowMs(context, options.steps, [&] { step->Run(); }));
-    const double count = options.steps * step_ms.back() / about;
-    ceiling_ms.push_back(RowMs(context, std::max(1, static_cast<int>(count)), run));
-    shares.push_back(100 * ceiling_ms.back() / step_ms.back());
-  }
-  const double of_step = Median(step_ms), of_ceiling = Median(ceiling_ms);
-  const auto rate = [&](double ms) { return 1e3 * static_cast<double>(step->tokens()) / ms; };
-  absl::PrintF(
-      "  ceiling, wide products and attention alone, in turns with the step: %.0f tokens/s, %.1f "
-      "ms; the step %.0f, %.1f ms: %.1f %% of it (%.1f to %.1f)\n",
-      rate(of_ceiling), of_ceiling, rate(of_step), of_step, Median(shares),
-      *std::min_element(shares.begin(), shares.end()),
-      *std::max_element(shares.begin(), shares.end()));
-  std::string table;
-  double sum = 0;
-  for (const Ceiling::Part& part : ceiling.parts()) {
-    const double ms = AloneMs(context, part, options.steps * of_step / 2);
-    sum += ms;
-    absl::StrAppendFormat(&table, "  %10.3f ms  %5d × %9.1f µs  %7.3f TFLOP/s  %s\n", ms,
-                          part.calls.size(), 1e3 * ms / static_cast<double>(part.calls.size()),
-                          1e-9 * part.flops / ms, part.name);
-  }
-  absl::PrintF("  each part in a row of its own, added up: %.0f tokens/s, %.1f ms: %.1f %%\n%s",
-               rate(sum), sum, 100 * sum / of_step, table);
-}
-
 absl::Status Measure(const Context& context, const StepsOptions& options, nn::Model* model,
                      const PackShape& pack) {
   context.allocator->ResetPeak();
@@ -173,7 +110,8 @@ absl::Status Measure(const Context& context, const StepsOptions& options, nn::Mo
     absl::PrintF("  gradient of one pack, twice: %s\n",
                  step.HashOfGradient() == step.HashOfGradient() ? "equal bits" : "DIFFERENT BITS");
   }
-  if (options.ceiling > 0) CompareWithCeiling(context, options, model->decoder(), &step);
+  if (options.ceiling > 0)
+    CompareWithCeiling(context, model->decoder(), {options.steps, options.ceiling}, &step);
   if (options.top > 0) {
     step.Run();
     Synchronize(context.stream);
