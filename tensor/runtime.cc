@@ -80,14 +80,15 @@ class CpuEvent final : public Event {
 
 int CudaDeviceCount() { return cuda::DeviceCount(); }
 
-absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Open(Device device) {
+absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Open(Device device,
+                                                       const RuntimeOptions& options) {
   switch (device.type) {
     case DeviceType::kCPU:
       return std::make_unique<CpuRuntime>();
     case DeviceType::kMeta:
       return std::make_unique<MetaRuntime>();
     case DeviceType::kCUDA:
-      return cuda::OpenRuntime(device.index);
+      return cuda::OpenRuntime(device.index, options);
   }
   LOG(FATAL) << "unreachable";
 }

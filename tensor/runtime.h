@@ -23,10 +23,17 @@ namespace lockstep {
 // GPUs that this process can use; 0 in a build without CUDA or without a driver.
 int CudaDeviceCount();
 
+struct RuntimeOptions {
+  // GPUs: every tensor in memory of its own, so that a checker of memory (compute-sanitizer) sees
+  // where it ends and what of it was never written. Slow.
+  bool separate_blocks = false;
+};
+
 class Runtime {
  public:
   // Errors: no such GPU, a build without CUDA, a driver that is too old; with a HINT.
-  static absl::StatusOr<std::unique_ptr<Runtime>> Open(Device device);
+  static absl::StatusOr<std::unique_ptr<Runtime>> Open(Device device,
+                                                       const RuntimeOptions& options = {});
   virtual ~Runtime() = default;
 
   const Context& context() const { return context_; }

@@ -28,8 +28,8 @@ constexpr size_t kSegmentBytes = size_t{256} << 20;
 
 class CudaAllocator final : public Allocator {
  public:
-  explicit CudaAllocator(int index)
-      : Allocator(Device{DeviceType::kCUDA, static_cast<int8_t>(index)}) {}
+  CudaAllocator(int index, const RuntimeOptions& options)
+      : Allocator(Device{DeviceType::kCUDA, static_cast<int8_t>(index)}), options_(options) {}
   ~CudaAllocator() override {
     for (void* segment : segments_) cudaFree(segment);
   }
@@ -48,6 +48,11 @@ class CudaAllocator final : public Allocator {
  private:
   void* DoAllocate(size_t aligned_bytes) override {
     const size_t bytes = std::max(aligned_bytes, kAlignment);
+    if (options_.separate_blocks) {
+      void* block = nullptr;
+      CUDA_CHECK(cudaMalloc(&block, bytes));
+      return block;
+    }
     auto start = arena_.Take(bytes);
     if (!start && (AddSegment(std::max(bytes, kSegmentBytes)) || AddSegment(bytes))) {
       start = arena_.Take(bytes);
@@ -58,9 +63,14 @@ class CudaAllocator final : public Allocator {
     return reinterpret_cast<void*>(*start);
   }
   void DoDeallocate(void* data, size_t aligned_bytes) override {
+    if (options_.separate_blocks) {
+      CUDA_CHECK(cudaFree(data));  // waits for the kernels that still use it
+      return;
+    }
     arena_.GiveBack(reinterpret_cast<uintptr_t>(data), std::max(aligned_bytes, kAlignment));
   }
 
+  const RuntimeOptions options_;
   Arena arena_;
   std::vector<void*> segments_;
 };
@@ -142,7 +152,8 @@ class CudaEvent final : public Event {
 
 class CudaRuntime final : public Runtime {
  public:
-  CudaRuntime(int index, cudaStream_t stream) : index_(index), allocator_(index) {
+  CudaRuntime(int index, const RuntimeOptions& options, cudaStream_t stream)
+      : index_(index), allocator_(index, options) {
     context_.stream = {allocator_.device(), stream};
     context_.allocator = &allocator_;
   }
@@ -216,7 +227,7 @@ int DeviceCount() {
   return count;
 }
 
-absl::StatusOr<std::unique_ptr<Runtime>> OpenRuntime(int index) {
+absl::StatusOr<std::unique_ptr<Runtime>> OpenRuntime(int index, const RuntimeOptions& options) {
   int count = 0;
   if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
     cudaGetLastError();
@@ -230,7 +241,7 @@ absl::StatusOr<std::unique_ptr<Runtime>> OpenRuntime(int index) {
   CUDA_CHECK(cudaSetDevice(index));
   cudaStream_t stream = nullptr;
   CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-  return std::make_unique<CudaRuntime>(index, stream);
+  return std::make_unique<CudaRuntime>(index, options, stream);
 }
 
 absl::Status FillDevice(const Stream& stream, const View& view, FillFn fill) {

@@ -6,7 +6,7 @@ namespace lockstep::cuda {
 
 int DeviceCount() { return 0; }
 
-absl::StatusOr<std::unique_ptr<Runtime>> OpenRuntime(int index) {
+absl::StatusOr<std::unique_ptr<Runtime>> OpenRuntime(int index, const RuntimeOptions& options) {
   return UserError("--device", "want a GPU, but this binary was built without CUDA",
                    "install the CUDA toolkit under /usr/local/cuda (or set CUDA_HOME) and build "
                    "again, or use --device=cpu");

@@ -1,5 +1,8 @@
 #include "tests/golden.h"
 
+#include <algorithm>
+#include <filesystem>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/check.h"
@@ -32,6 +35,18 @@ std::vector<int32_t> Ids(const nn::SafetensorsFile& file, const std::string& nam
 }
 
 }  // namespace
+
+std::vector<std::string> GoldenNames(const std::string& root) {
+  std::vector<std::string> names;
+  if (std::filesystem::exists(root + "/goldens")) {
+    for (const auto& entry : std::filesystem::directory_iterator(root + "/goldens")) {
+      if (std::filesystem::exists(entry.path() / "golden.json"))
+        names.push_back(entry.path().filename());
+    }
+  }
+  std::sort(names.begin(), names.end());
+  return names.empty() ? std::vector<std::string>{"none"} : names;
+}
 
 Golden ReadGolden(const std::string& root, const std::string& name) {
   const std::string folder = absl::StrCat(root, "/goldens/", name);

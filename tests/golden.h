@@ -35,6 +35,9 @@ struct Golden {
   std::map<std::string, std::vector<double>> final_adapter;
 };
 
+// The folders in root/goldens, sorted; "none" alone if there is none, for tests to skip on.
+std::vector<std::string> GoldenNames(const std::string& root);
+
 // `root` holds goldens/ and assets/. Fatal if something is not as the goldens' README says.
 Golden ReadGolden(const std::string& root, const std::string& name);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "absl/strings/str_format.h"
 #include "base/check.h"
 #include "nn/host_tensor.h"
 #include "nn/optim/adamw.h"
@@ -158,6 +159,28 @@ class Run {
 };
 
 }  // namespace
+
+bool Meets(const Differences& d, const Tolerance& t) {
+  return d.logits_base <= t.logits && d.logits_adapter <= t.logits && d.loss <= t.loss &&
+         d.grad_norm <= t.grad_norm && d.gradient <= t.gradient &&
+         d.final_adapter <= t.final_adapter;
+}
+
+std::string Show(const Differences& d) {
+  return absl::StrFormat("logits %.1e %.1e | loss %.1e | norm %.1e | gradient %.1e | adapter %.1e",
+                         d.logits_base, d.logits_adapter, d.loss, d.grad_norm, d.gradient,
+                         d.final_adapter);
+}
+
+Differences RelativeLogits(const Golden& golden, Differences differences) {
+  double largest = 0;
+  for (const GoldenDocument& document : golden.documents) {
+    for (const double logit : document.logits_base) largest = std::max(largest, std::abs(logit));
+  }
+  differences.logits_base /= largest;
+  differences.logits_adapter /= largest;
+  return differences;
+}
 
 Context TestContext(DeviceType device) {
   return device == DeviceType::kCPU ? kernels::CpuContext() : *kernels::GpuContext();

@@ -24,6 +24,21 @@ struct Differences {
   double final_adapter = 0;
 };
 
+// The most that each may be; one for the logits of both models.
+struct Tolerance {
+  double logits, loss, grad_norm, gradient, final_adapter;
+};
+
+// bf16 on the models of the goldens with random weights, logits relative to the largest: bf16
+// rounds to 2^-9 of a value, a dozen times a layer on the way to the logits and again on the way
+// back, which makes some 2^-6 of the largest element.
+inline constexpr Tolerance kRandomBF16{0.05, 2e-3, 0.015, 0.08, 0.12};
+
+bool Meets(const Differences& differences, const Tolerance& tolerance);  // NaN does not
+std::string Show(const Differences& differences);
+// With logits relative to the golden's largest.
+Differences RelativeLogits(const Golden& golden, Differences differences);
+
 struct GoldenRunOptions {
   DType dtype = DType::kF32;
   DeviceType device = DeviceType::kCPU;

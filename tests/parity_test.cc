@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -23,40 +22,10 @@ constexpr char kRoot[] = "external/shared";
 // small.
 // In the final adapter, AdamW makes noise of elements whose gradient is hardly more than noise:
 // its tolerance is wide.
-struct Tolerance {
-  double logits, loss, grad_norm, gradient, final_adapter;
-};
 constexpr Tolerance kTrainedF32{5e-5, 4e-6, 3e-5, 2e-5, 4e-4};
 constexpr Tolerance kTrainedF64{1e-5, 1e-6, 3e-6, 3e-6, 6e-5};
 constexpr Tolerance kRandomF32{6e-6, 6e-8, 3e-6, 6e-6, 2e-3};
 constexpr Tolerance kRandomF64{2e-6, 3e-8, 1e-6, 2e-6, 1e-3};
-
-// Every golden that is there.
-std::vector<std::string> GoldenNames() {
-  std::vector<std::string> names;
-  const std::string folder = std::string(kRoot) + "/goldens";
-  if (std::filesystem::exists(folder)) {
-    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-      if (entry.is_directory()) names.push_back(entry.path().filename());
-    }
-  }
-  std::sort(names.begin(), names.end());
-  return names.empty() ? std::vector<std::string>{"none"} : names;
-}
-
-bool Meets(const Differences& d, const Tolerance& t) {
-  return d.logits_base <= t.logits && d.logits_adapter <= t.logits && d.loss <= t.loss &&
-         d.grad_norm <= t.grad_norm && d.gradient <= t.gradient &&
-         d.final_adapter <= t.final_adapter;
-}
-
-std::string Show(const Differences& d) {
-  char line[200];
-  std::snprintf(line, sizeof(line),
-                "logits %.1e %.1e | loss %.1e | norm %.1e | gradient %.1e | adapter %.1e",
-                d.logits_base, d.logits_adapter, d.loss, d.grad_norm, d.gradient, d.final_adapter);
-  return line;
-}
 
 class Parity : public ::testing::TestWithParam<std::string> {
  protected:
@@ -220,7 +189,7 @@ TEST_P(Parity, GenerationWithCache) {
   EXPECT_LE(worst, F32().logits);
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, Parity, ::testing::ValuesIn(GoldenNames()),
+INSTANTIATE_TEST_SUITE_P(Families, Parity, ::testing::ValuesIn(GoldenNames(kRoot)),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <random>
 #include <string>
@@ -23,10 +24,14 @@ inline Context CpuContext() {
   return Context{Stream{Device{DeviceType::kCPU}}, allocator};
 }
 
-// The first GPU, or null where there is none.
+// The first GPU, or null where there is none. Under compute-sanitizer (tools/dev/bundle/sanitize.sh
+// sets the variable) every tensor has memory of its own.
 inline const Context* GpuContext() {
+  static const RuntimeOptions options = {
+      .separate_blocks = std::getenv("LOCKSTEP_TEST_SEPARATE_BLOCKS") != nullptr};
   static const Runtime* runtime =
-      CudaDeviceCount() == 0 ? nullptr : Runtime::Open(Device{DeviceType::kCUDA, 0})->release();
+      CudaDeviceCount() == 0 ? nullptr
+                             : Runtime::Open(Device{DeviceType::kCUDA, 0}, options)->release();
   return runtime == nullptr ? nullptr : &runtime->context();
 }
 // First line of a test of CUDA kernels.
