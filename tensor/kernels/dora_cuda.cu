@@ -12,7 +12,8 @@ template <typename W, typename T>
 __global__ void DoraNormKernel(const W* __restrict__ w, int64_t w_stride, const T* __restrict__ a,
                                int64_t a_stride, const T* __restrict__ b, int64_t b_stride,
                                int64_t columns, int rank, float scale, float* __restrict__ norm) {
-  extern __shared__ float factors[];  // [rank]: scale · B[n, :]
+  // [rank, up to a multiple of 4, since they are read by fours]: scale · B[n, :]
+  extern __shared__ float factors[];
   __shared__ float scratch[32];
   const int64_t n = blockIdx.x;
   for (int r = threadIdx.x; r < rank; r += blockDim.x) {
@@ -85,7 +86,8 @@ void DoraNorm(const Stream& stream, const View& w, const View& a, const View& b,
       using W = std::remove_pointer_t<decltype(weight)>;
       using T = std::remove_pointer_t<decltype(adapter)>;
       const int rank = static_cast<int>(a.shape[0]);
-      DoraNormKernel<W, T><<<Blocks(w.shape[0], 1), 256, rank * sizeof(float), Handle(stream)>>>(
+      const size_t shared = (rank + 3) / 4 * 4 * sizeof(float);
+      DoraNormKernel<W, T><<<Blocks(w.shape[0], 1), 256, shared, Handle(stream)>>>(
           w.as<W>(), w.stride[0], a.as<T>(), a.stride[0], b.as<T>(), b.stride[0], w.shape[1], rank,
           static_cast<float>(scale), norm.as<float>());
       LOCKSTEP_CHECK_LAUNCH();

@@ -16,7 +16,7 @@ import time
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 BATCH, PEAK, WARMUP_RATIO, MAX_LENGTH = 16, 2e-4, 0.03, 2048
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -39,8 +39,8 @@ def encode(path, tokenizer):
     return documents
 
 
-def nll_sum(model, documents):
-    """The sum of -log p over the supervised tokens, and their number."""
+def nll_sum(model, documents, dtype=torch.float32):
+    """The sum of -log p over the supervised tokens, and their number; log p is computed in dtype."""
     longest = max(len(ids) for ids, _, _ in documents)
     ids = torch.zeros(len(documents), longest, dtype=torch.long)
     mask = torch.zeros_like(ids)
@@ -54,15 +54,15 @@ def nll_sum(model, documents):
     targets = labels[:, 1:].reshape(-1)
     rows = logits[:, :-1].reshape(-1, logits.shape[-1])[targets != -100]
     targets = targets[targets != -100]
-    return torch.nn.functional.cross_entropy(rows.float(), targets, reduction="sum"), targets.numel()
+    return torch.nn.functional.cross_entropy(rows.to(dtype), targets, reduction="sum"), targets.numel()
 
 
 @torch.no_grad()
 def evaluate(model, documents):
     total, count = 0.0, 0
     for i in range(0, len(documents), BATCH):
-        loss, supervised = nll_sum(model, documents[i : i + BATCH])
-        total, count = total + loss.double().item(), count + supervised
+        loss, supervised = nll_sum(model, documents[i : i + BATCH], torch.float64)
+        total, count = total + loss.item(), count + supervised
     return total / count
 
 
@@ -82,7 +82,8 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
-    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    # As tokenizer.json has it: the class that AutoTokenizer takes may put another pre-tokenizer in its place.
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(args.model)
     dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[args.dtype]
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype).to(DEVICE)
     model = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear",
