@@ -37,7 +37,7 @@ DEFINE_int32(steps, 8, "Measured steps.");
 DEFINE_int32(warmup, 2, "Steps before them.");
 DEFINE_int32(lora_r, 16, "Rank of the adapter, on all linear layers.");
 DEFINE_string(gradient_checkpointing, "none", "none, cheap or layer.");
-DEFINE_int32(top, 0, "Kernels to list, of one more step on a GPU; 0: no table.");
+DEFINE_int32(top, 0, "Kernels to list, of three more steps on a GPU; 0: no table.");
 DEFINE_int32(ceiling, 0,
              "Rounds in which the step takes turns with its wide products and attention alone, "
              "which it cannot be faster than; 0: none.");

@@ -78,7 +78,13 @@ Summary Summarize(absl::Span<const Activity> activities, double begin_us, double
   count(static_cast<int>(Kind::kCommunication), exposed_us);
   summary.hidden_communication = 1e-3 * (communication_us - exposed_us);
   summary.span = 1e-3 * (end_us - begin_us);
-  for (const auto& [from, to] : gaps) summary.idle += 1e-3 * (to - from);
+  for (const auto& [from, to] : gaps) {
+    summary.idle += 1e-3 * (to - from);
+    ++summary.gaps;
+    if (to - from <= kLongGapUs) continue;
+    ++summary.long_gaps;
+    summary.long_idle += 1e-3 * (to - from);
+  }
   summary.idle -= 1e-3 * exposed_us;
   return summary;
 }
@@ -95,6 +101,9 @@ std::string Table(const Summary& summary, absl::Span<const Activity> activities,
     line(communication ? "exposed communication" : kKindNames[kind], summary.by_kind[kind]);
   }
   line("idle", summary.idle);
+  absl::StrAppendFormat(&text, "    %.1f gaps, of which %.1f above %.0f µs: %.3f ms\n",
+                        1.0 * summary.gaps / steps, 1.0 * summary.long_gaps / steps, kLongGapUs,
+                        summary.long_idle / steps);
   line("the step", summary.span);
   if (summary.hidden_communication > 0) line("hidden communication", summary.hidden_communication);
   std::map<std::string, std::pair<int, double>> kernels;

@@ -17,6 +17,9 @@ inline constexpr int kNumKinds = 5;
 // Of an activity, from its name.
 Kind KindOf(const std::string& name);
 
+// Between kernels of one stream a GPU is idle for 1 to 2 µs.
+inline constexpr double kLongGapUs = 10;
+
 // Milliseconds. At each moment the activity that began first counts among those that compute or
 // copy; communication counts where nothing else runs, and what is left is idle. So
 //   sum of by_kind + idle = span        (by_kind[kCommunication] is what is exposed)
@@ -24,6 +27,9 @@ struct Summary {
   double span = 0;
   double by_kind[kNumKinds] = {};
   double idle = 0;
+  int gaps = 0;          // stretches of idle time (communication does not end one)
+  int long_gaps = 0;     // of them, above kLongGapUs: the device waited for the host or for data
+  double long_idle = 0;  // in those
   double hidden_communication = 0;  // beside other work; not part of the sum
 };
 

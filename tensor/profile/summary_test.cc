@@ -46,6 +46,16 @@ TEST(Summary, WhatLiesOutsideTheTimeDoesNotCount) {
   EXPECT_NEAR(Summarize({}, 0, 7e3).idle, 7, 1e-9);
 }
 
+TEST(Summary, LongGapsAreCountedApart) {
+  const std::vector<Activity> activities = {
+      {"GluKernel", 0, 100, 7}, {"GluKernel", 102, 200, 7}, {"GluKernel", 250, 300, 7}};
+  const Summary summary = Summarize(activities, 0, 300);
+  EXPECT_EQ(summary.gaps, 2);
+  EXPECT_EQ(summary.long_gaps, 1);
+  EXPECT_NEAR(summary.long_idle, 0.050, 1e-9);
+  EXPECT_NEAR(summary.idle, 0.052, 1e-9);
+}
+
 TEST(Summary, TheTableShowsOneStepAndTheLongestKernels) {
   const std::vector<Activity> activities = {{"nvjet_a", 0, 6e3, 7}, {"RopeKernel", 6e3, 8e3, 7}};
   const std::string table = Table(Summarize(activities, 0, 8e3), activities, /*steps=*/2, 1);

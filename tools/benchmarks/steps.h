@@ -24,7 +24,7 @@ struct StepsOptions {
   int lora_r = 16;                 // on all linear layers
   nn::Checkpointing checkpointing = nn::Checkpointing::kNone;
   std::string checkpointing_name;
-  int top = 0;         // kernels to list, of one more step on a GPU; 0: no table
+  int top = 0;         // kernels to list, of three more steps on a GPU; 0: no table
   int ceiling = 0;     // rounds in which the step and its ceiling take turns; 0: none
   bool repeat = true;  // also compute the gradient of one pack twice and compare the bits
 };
