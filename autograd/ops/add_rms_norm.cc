@@ -69,6 +69,10 @@ Tensor ResidualHead::Gradient::Normed(const Gradients& g) const {
   return normed;
 }
 
+kernels::NormedMatrix ResidualHead::Gradient::Norm(const Gradients& g) const {
+  return {g.saved(kSum), g.input(kWeight), g.saved(kRstd), options};
+}
+
 bool ResidualHead::Gradient::Wanted(const Gradients& g) const {
   return g.Needs(kResidual) || g.Needs(kBranch) || g.Needs(kPostWeight) || g.Needs(kWeight);
 }

@@ -58,8 +58,9 @@ class ResidualHead {
     RmsNormOptions options;
     bool has_branch, post;
 
-    // normed again, the same bits.
+    // normed again, the same bits; and what it is computed from.
     Tensor Normed(const Gradients& g) const;
+    kernels::NormedMatrix Norm(const Gradients& g) const;
     // Whether anything before the linear layer wants a gradient.
     bool Wanted(const Gradients& g) const;
     // Hands in the gradients of residual, branch and the weights, from the stream's (output 0) and

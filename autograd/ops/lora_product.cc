@@ -8,6 +8,7 @@
 #include "tensor/kernels/dispatch.h"
 #include "tensor/kernels/dropout.h"
 #include "tensor/kernels/gemm.h"
+#include "tensor/kernels/lora_gradients.h"
 
 namespace lockstep::autograd {
 namespace {
@@ -132,22 +133,21 @@ LoraLinear::Targets LoraLinear::TargetsOf(Gradients& g, int first_input) const {
   return targets;
 }
 
-void LoraLinear::Backward(const Context& context, const Tensor& x, const Tensor& h,
+void LoraLinear::Backward(const Context& context, const Input& x, const Tensor& h,
                           const Tensor& token_keys, const Tensor& dy,
                           const Targets& targets) const {
   const LeafTarget& dw = targets.weights[0];
   const LeafTarget& dbias = targets.weights[1];
   if (targets.dx.defined()) Gemm(context.stream, dy, w_, targets.dx.Mutable("linear_lora"));
   if (dw.grad.defined()) {
-    Gemm(context.stream, Transposed(dy), x, dw.grad, {.beta = BetaOf(dw)});
+    Gemm(context.stream, Transposed(dy), x.x, dw.grad, {.beta = BetaOf(dw)});
   }
   if (dbias.grad.defined()) {
     kernels::ColumnSum(context.stream, dy, dbias.accumulate, dbias.grad);
   }
-  Tensor g = targets.dh;
-  if (!g.defined()) BackwardOfB(context, h, dy, targets);
-  if (!trains_a_ && !targets.dx.defined()) return;
-  if (!g.defined()) g = GradientOfH(context, dy);
+  const bool wants_g = trains_a_ || targets.dx.defined();
+  const Tensor g =
+      targets.dh.defined() ? targets.dh : BackwardOfShares(context, h, dy, targets, wants_g);
   if (trains_a_) BackwardOfA(context, g, x, token_keys, targets);
   if (!targets.dx.defined()) return;
   for (const Group& group : Groups()) {
@@ -155,34 +155,50 @@ void LoraLinear::Backward(const Context& context, const Tensor& x, const Tensor&
   }
 }
 
-// dB_i = scale_i · dy_iᵀ h_i.
-void LoraLinear::BackwardOfB(const Context& context, const Tensor& h, const Tensor& dy,
-                             const Targets& targets) const {
+Tensor LoraLinear::BackwardOfShares(const Context& context, const View& h, const Tensor& dy,
+                                    const Targets& targets, bool wants_g) const {
+  if (adapters_.empty()) return Tensor();
+  Tensor g;
+  if (wants_g) g = Tensor::Empty(*context.allocator, dy.dtype(), {dy.dim(0), total_rank_});
+  std::vector<kernels::LoraPart> parts;
   for (size_t i = 0; i < adapters_.size(); ++i) {
     const Adapter& adapter = adapters_[i];
     const LeafTarget& db = targets.weights[3 + 2 * i];
-    if (!db.grad.defined()) continue;
-    Gemm(context.stream, Transposed(Columns(dy, adapter.first, adapter.b.shape[0])),
-         Columns(h, adapter.column, adapter.rank()), db.grad,
-         {.alpha = adapter.scale, .beta = BetaOf(db)});
+    kernels::LoraPart part = {adapter.first, {{}, adapter.b, adapter.scale}, {}};
+    if (wants_g) part.gradient.dh = Columns(g, adapter.column, adapter.rank());
+    if (db.grad.defined()) {
+      part.share.h = Columns(h, adapter.column, adapter.rank());
+      part.gradient.db = db.grad;
+      part.gradient.accumulate = db.accumulate;
+    }
+    parts.push_back(part);
   }
-}
-
-Tensor LoraLinear::GradientOfH(const Context& context, const Tensor& dy) const {
-  const Tensor g = Tensor::Empty(*context.allocator, dy.dtype(), {dy.dim(0), total_rank_});
-  for (const Adapter& adapter : adapters_) {
-    Gemm(context.stream, Columns(dy, adapter.first, adapter.b.shape[0]), adapter.b,
-         Columns(g, adapter.column, adapter.rank()), {.alpha = adapter.scale});
-  }
+  const Tensor scratch = Tensor::Empty(*context.allocator, DType::kF32,
+                                       {kernels::LoraGradientsScratch(dy.dim(0), parts)});
+  kernels::LoraGradients(context.stream, dy, parts, scratch);
   return g;
 }
 
-void LoraLinear::BackwardOfA(const Context& context, const View& g, const View& x,
+bool LoraLinear::TakesNorm(DType dtype, const Targets& targets) const {
+  const std::vector<Group> groups = Groups();
+  return trains_a_ && !trains_w_ && p_ == 0 && groups.size() == 1 &&
+         JoinedTarget(groups[0], targets).has_value() &&
+         kernels::NormedProductTakes(dtype, inputs(), total_rank_);
+}
+
+void LoraLinear::BackwardOfA(const Context& context, const View& g, const Input& x,
                              const Tensor& token_keys, const Targets& targets) const {
+  if (x.norm.x.rank != 0) {
+    const int64_t numel = kernels::NormedProductScratch(g.shape[0], inputs(), total_rank_);
+    kernels::NormedProduct(context.stream, g, x.norm, *JoinedTarget(Groups()[0], targets),
+                           targets.weights[2].accumulate,
+                           Tensor::Empty(*context.allocator, DType::kF32, {numel}));
+    return;
+  }
   for (const Group& group : Groups()) {
     Tensor memory;
     BackwardOfGroup(context, group, Columns(g, group.column, group.a.shape[0]),
-                    DropoutOf(context, group, x, token_keys, memory), targets);
+                    DropoutOf(context, group, x.x, token_keys, memory), targets);
   }
 }
 
@@ -242,19 +258,25 @@ bool IsOneShare(const LoraLayer& layer, int64_t first, int64_t count) {
   return fits;
 }
 
-// dA_i = g_iᵀ dropout_i(x), for the group in one product where the gradients lie like the A_i.
-void LoraLinear::BackwardOfGroup(const Context& context, const Group& group, const View& g,
-                                 const View& x, const Targets& targets) const {
-  std::optional<View> joined;
+// The gradients of the group's A_i as one matrix, where they lie like the A_i.
+std::optional<View> LoraLinear::JoinedTarget(const Group& group, const Targets& targets) const {
   const LeafTarget& first = targets.weights[2 + 2 * group.begin];
+  std::optional<View> joined;
   if (first.grad.defined()) joined = first.grad.view();
   for (size_t i = group.begin + 1; i < group.end && joined.has_value(); ++i) {
     const LeafTarget& da = targets.weights[2 + 2 * i];
     const bool alike = da.grad.defined() && da.accumulate == first.accumulate;
     joined = alike ? Joined(*joined, da.grad) : std::nullopt;
   }
-  if (joined.has_value()) {
-    Gemm(context.stream, Transposed(g), x, *joined, {.beta = BetaOf(first)});
+  return joined;
+}
+
+// dA_i = g_iᵀ dropout_i(x), for the group in one product if it can be.
+void LoraLinear::BackwardOfGroup(const Context& context, const Group& group, const View& g,
+                                 const View& x, const Targets& targets) const {
+  if (const auto joined = JoinedTarget(group, targets); joined.has_value()) {
+    Gemm(context.stream, Transposed(g), x, *joined,
+         {.beta = BetaOf(targets.weights[2 + 2 * group.begin])});
     return;
   }
   for (size_t i = group.begin; i < group.end; ++i) {

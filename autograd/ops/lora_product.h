@@ -10,6 +10,7 @@
 #include "autograd/tape.h"
 #include "tensor/context.h"
 #include "tensor/kernels/lora_share.h"
+#include "tensor/kernels/normed_product.h"
 #include "tensor/tensor.h"
 
 namespace lockstep::autograd {
@@ -45,6 +46,13 @@ class LoraLinear {
   // y = x Wᵀ + bias alone.
   void ForwardOfW(const Context& context, const View& x, const View& y) const;
 
+  // What the layer has read, for backward: x, or the norm that x was, which TakesNorm() allows.
+  struct Input {
+    Tensor x;
+    kernels::NormedMatrix norm = {};
+    Input(Tensor x) : x(std::move(x)) {}                      // NOLINT(runtime/explicit)
+    Input(const kernels::NormedMatrix& norm) : norm(norm) {}  // NOLINT(runtime/explicit)
+  };
   // Where gradients go; undefined ones are not computed.
   struct Targets {
     Tensor dx;                        // [T, C], overwritten
@@ -53,14 +61,16 @@ class LoraLinear {
   };
   // Those of an op whose inputs from `first_input` on are Weights(); without dx.
   Targets TargetsOf(Gradients& g, int first_input) const;
+  // Whether all that backward wants of x is one dA, which a kernel computes from the norm's input.
+  bool TakesNorm(DType dtype, const Targets& targets) const;
   // x and h may be undefined where BackwardReadsX and BackwardReadsH say so.
-  void Backward(const Context& context, const Tensor& x, const Tensor& h, const Tensor& token_keys,
+  void Backward(const Context& context, const Input& x, const Tensor& h, const Tensor& token_keys,
                 const Tensor& dy, const Targets& targets) const;
-  // The parts of Backward. g_i = scale_i · dy_i B_i, [T, total rank].
-  Tensor GradientOfH(const Context& context, const Tensor& dy) const;
-  void BackwardOfB(const Context& context, const Tensor& h, const Tensor& dy,
-                   const Targets& targets) const;
-  void BackwardOfA(const Context& context, const View& g, const View& x, const Tensor& token_keys,
+  // The parts of Backward. g_i = scale_i · dy_i B_i, [T, total rank], if it is wanted, and every
+  // dB_i = scale_i · dy_iᵀ h_i.
+  Tensor BackwardOfShares(const Context& context, const View& h, const Tensor& dy,
+                          const Targets& targets, bool wants_g) const;
+  void BackwardOfA(const Context& context, const View& g, const Input& x, const Tensor& token_keys,
                    const Targets& targets) const;
 
   // LoRA's share of outputs [first, first + count), and of the gradient of all inputs, for a kernel
@@ -97,6 +107,7 @@ class LoraLinear {
   void AddShares(const Context& context, const View& h, const View& y) const;
   View DropoutOf(const Context& context, const Group& group, const View& x,
                  const Tensor& token_keys, Tensor& memory) const;
+  std::optional<View> JoinedTarget(const Group& group, const Targets& targets) const;
   void BackwardOfGroup(const Context& context, const Group& group, const View& g, const View& x,
                        const Targets& targets) const;
   void BackwardOfX(const Context& context, const Group& group, const View& g,

@@ -34,9 +34,12 @@ void BackwardOfNormedLinear(Gradients& g, const ResidualHead::Gradient& head,
                             const LoraLinear& layer, LoraLinear::Targets targets, const Tensor& h,
                             const Tensor& token_keys, const Tensor& dy) {
   const Context& context = g.context();
-  const Tensor x = layer.BackwardReadsX() ? head.Normed(g) : Tensor();
+  const auto input = [&]() -> LoraLinear::Input {
+    if (layer.TakesNorm(dy.dtype(), targets)) return head.Norm(g);
+    return layer.BackwardReadsX() ? head.Normed(g) : Tensor();
+  };
   if (head.Wanted(g)) targets.dx = g.New(dy.dtype(), {dy.dim(0), layer.inputs()});
-  layer.Backward(context, x, h, token_keys, dy, targets);
+  layer.Backward(context, input(), h, token_keys, dy, targets);
   head.Backward(g, std::move(targets.dx));
 }
 

@@ -46,8 +46,8 @@ LoraLinear::Targets BackwardOfUnit(Gradients& g, const Mlp& mlp, const Tensor& d
   LoraLinear::Targets of_gate_up = mlp.gate_up.TargetsOf(g, ResidualHead::kNumInputs);
   const LoraLinear::Targets of_down =
       mlp.down.TargetsOf(g, ResidualHead::kNumInputs + mlp.gate_up.num_weights());
-  mlp.down.BackwardOfB(context, g.saved(kDownH), dy, of_down);
-  const Tensor down_g = mlp.down.GradientOfH(context, dy);
+  const Tensor down_g =
+      mlp.down.BackwardOfShares(context, g.saved(kDownH), dy, of_down, /*wants_g=*/true);
 
   kernels::GluLoraGradients gradients;
   const Tensor dh = g.New(dy.dtype(), {dy.dim(0), mlp.gate_up.total_rank()});

@@ -18,7 +18,7 @@ struct PartialSum {
   bool to_bf16, accumulate;
 };
 struct PartialSumList {
-  static constexpr int kMost = 5;
+  static constexpr int kMost = 8;
   PartialSum sum[kMost];
   int size = 0;
 };

@@ -1,0 +1,81 @@
+#include "tensor/kernels/device/narrow_launch.cuh"
+#include "tensor/kernels/device/partial_sums.cuh"
+#include "tensor/kernels/lora_gradients_parts.h"
+
+namespace lockstep::kernels::cuda {
+namespace {
+
+using namespace device;  // NOLINT(build/namespaces)
+using narrow::Fits;
+
+bool TakesPart(const LoraPart& part) {
+  const LoraShare& share = part.share;
+  const LoraShareGradient& to = part.gradient;
+  if (share.h.rank == 0 || share.b.rank == 0 || to.dh.rank == 0 || to.db.rank == 0) return false;
+  return narrow::RankFits(RankOf(part), 32) && part.first % 8 == 0 && part.width() % 8 == 0 &&
+         narrow::RowsAligned(share.h) && narrow::RowsAligned(share.b) &&
+         Fits(to.dh, DType::kBF16) && Fits(to.db, DType::kF32);
+}
+
+bool Takes(const View& d, const std::vector<LoraPart>& parts) {
+  bool takes = parts.size() <= narrow::Arguments::kMost && narrow::RowsAligned(d);
+  for (const LoraPart& part : parts) takes = takes && TakesPart(part);
+  return takes;
+}
+
+}  // namespace
+
+void LoraGradients(const Stream& stream, const View& d, const std::vector<LoraPart>& parts,
+                   const View& scratch) {
+  if (!Takes(d, parts) || d.shape[0] == 0) return MultiplyParts(stream, d, parts);
+  if (parts.empty()) return;
+  const int64_t rows = d.shape[0];
+  const NarrowCut cut = CutLoraGradients(rows, parts);
+  narrow::Arguments arguments = {};
+  arguments.d = d.as<bf16>();
+  arguments.d_row = d.stride[0];
+  arguments.rows = rows;
+  arguments.panel_rows = cut.panel_rows;
+  arguments.column_step = cut.rank;
+  arguments.rank_step = 1;
+  for (const LoraPart& part : parts) arguments.panel_step += part.width() * cut.rank;
+
+  PartialSumList sums;
+  int64_t strip = 0;
+  float* column_sums = scratch.as<float>();
+  float* row_sums = column_sums + cut.strips * rows * cut.rank;
+  for (const LoraPart& part : parts) {
+    const LoraShare& share = part.share;
+    const LoraShareGradient& to = part.gradient;
+    const int64_t strips = NarrowCut::Strips(part.width(), cut.rank);
+    arguments.part[arguments.parts++] = {share.h.as<bf16>(),
+                                         share.b.as<bf16>(),
+                                         share.h.stride[0],
+                                         share.b.stride[0],
+                                         part.first,
+                                         part.width(),
+                                         strip,
+                                         static_cast<int>(RankOf(part)),
+                                         column_sums,
+                                         row_sums};
+    const float scale = static_cast<float>(share.scale);
+    sums.sum[sums.size++] = {
+        column_sums,         strips, rows * cut.rank, cut.rank, to.dh.data,
+        to.dh.stride[0],     rows,   to.dh.shape[1],  scale,    /*to_bf16=*/true,
+        /*accumulate=*/false};
+    sums.sum[sums.size++] = {row_sums,   cut.panels,        arguments.panel_step, cut.rank,
+                             to.db.data, to.db.stride[0],   to.db.shape[0],       to.db.shape[1],
+                             scale,      /*to_bf16=*/false, to.accumulate};
+    strip += strips;
+    column_sums += strips * rows * cut.rank;
+    row_sums += part.width() * cut.rank;
+  }
+  if (cut.rank <= 16) {
+    narrow::Launch<narrow::Shape<1, false>>(stream, cut, arguments);
+  } else {
+    narrow::Launch<narrow::Shape<2, false>>(stream, cut, arguments);
+  }
+  AddPartialSums(stream, sums);
+}
+
+}  // namespace lockstep::kernels::cuda
