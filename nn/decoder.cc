@@ -71,12 +71,17 @@ class Pass : public std::enable_shared_from_this<Pass> {
 
   HalfLayer Attention(Tape& tape, int index, const LayerWeights& layer,
                       const ResidualInput& in) const {
-    const NormedResult normed = NormedLinear(tape, layer.qkv, in);
+    const Tensor& table = rope_tables_[config_.layers[index].rope];
+    PendingShares pending;
+    const bool rope_adds = !config_.qk_norm && layer.qkv.magnitudes.empty() &&
+                           autograd::RopeTakesShares(dtype_, LoraOf(layer.qkv), layout_, table);
+    const NormedResult normed = NormedLinear(
+        tape, layer.qkv, in, {.left = rope_adds ? &pending : nullptr, .unread = false, .h = {}});
     Variable qkv = normed.y;
     if (config_.qk_norm) {
       qkv = autograd::HeadNorm(tape, qkv, layer.q_norm, layer.k_norm, layout_, norm_);
     }
-    qkv = autograd::Rope(tape, qkv, layout_, rope_tables_[config_.layers[index].rope]);
+    qkv = autograd::Rope(tape, qkv, layout_, table, pending);
     autograd::AttentionOptions attention;
     attention.scale = config_.attention_scale;
     attention.softcap = config_.attention_softcap;
@@ -147,10 +152,10 @@ class Pass : public std::enable_shared_from_this<Pass> {
                           x, dropout_);
   }
 
-  NormedResult NormedLinear(Tape& tape, const LinearWeights& linear,
-                            const ResidualInput& in) const {
+  NormedResult NormedLinear(Tape& tape, const LinearWeights& linear, const ResidualInput& in,
+                            const autograd::LinearOutput& output = {}) const {
     if (linear.magnitudes.empty()) {
-      return autograd::NormedLinear(tape, in, LoraOf(linear), dropout_);
+      return autograd::NormedLinear(tape, in, LoraOf(linear), dropout_, output);
     }
     const autograd::AddRmsNormResult x = autograd::AddRmsNorm(tape, in);  // DoRA reads it as well
     return {x.sum, Linear(tape, linear, x.normed)};

@@ -7,7 +7,7 @@
 namespace lockstep::autograd {
 
 NormedResult NormedLinear(Tape& tape, const ResidualInput& in, const LoraLayer& weights,
-                          const LoraDropout& dropout) {
+                          const LoraDropout& dropout, const LinearOutput& output) {
   const Context& context = tape.context();
   const LoraLinear layer(weights, dropout);
   const ResidualHead head(tape, in, LoraLinear::Weights(weights.w, weights.bias, weights.adapters));
@@ -15,7 +15,7 @@ NormedResult NormedLinear(Tape& tape, const ResidualInput& in, const LoraLayer& 
   const int64_t tokens = head.sum().dim(0);
   const Tensor y = Tensor::Empty(*context.allocator, dtype, {tokens, layer.outputs()});
   const Tensor h = Tensor::Empty(*context.allocator, dtype, {tokens, layer.total_rank()});
-  layer.Forward(context, head.normed(), dropout.token_keys, y, h);
+  layer.Forward(context, head.normed(), dropout.token_keys, y, h, output);
   std::vector<Tensor> saved = head.saved();
   saved.insert(saved.end(), {layer.BackwardReadsH() ? h : Tensor(), dropout.token_keys});
   const std::vector<Variable> outputs =

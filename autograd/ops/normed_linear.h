@@ -18,7 +18,7 @@ struct NormedResult {
 };
 
 NormedResult NormedLinear(Tape& tape, const ResidualInput& in, const LoraLayer& layer,
-                          const LoraDropout& dropout = {});
+                          const LoraDropout& dropout = {}, const LinearOutput& output = {});
 
 // Hands in the gradients of the layer and of the head before it; `targets` are those of the layer's
 // weights, `dy` is the gradient of its outputs. What ops with a ResidualHead have in common.
