@@ -68,6 +68,10 @@ Golden ReadGolden(const std::string& root, const std::string& name) {
   for (const auto& record : (*json)["history"]) {
     golden.history.push_back({record["loss"], record["grad_norm"]});
   }
+  if (const auto bf16 = json->find("bf16"); bf16 != json->end()) {
+    golden.bf16 = {(*bf16)["logits"], (*bf16)["loss"], (*bf16)["grad_norm"], (*bf16)["gradient"],
+                   (*bf16)["final_adapter"]};
+  }
   const auto opened = nn::SafetensorsFile::Open(folder + "/golden.safetensors");
   CHECK(opened.ok()) << opened.status();
   const nn::SafetensorsFile& file = **opened;

@@ -23,6 +23,13 @@ struct GoldenRecord {
   double grad_norm;
 };
 
+// How far a run may be from a golden, or is. Logits: absolute, or relative where it is said. Losses
+// and norms: relative, over all steps. Gradients and the final adapter: relative to the largest
+// element of each matrix.
+struct Tolerance {
+  double logits = 0, loss = 0, grad_norm = 0, gradient = 0, final_adapter = 0;
+};
+
 struct Golden {
   std::string name;
   std::string model;    // folder
@@ -33,6 +40,9 @@ struct Golden {
   std::vector<GoldenRecord> history;                     // before each step, and after the last
   std::map<std::string, std::vector<double>> gradients;  // by PEFT name
   std::map<std::string, std::vector<double>> final_adapter;
+  // How far transformers and PEFT are from it in bf16, logits relative to the largest; zeros where
+  // the golden does not say.
+  Tolerance bf16;
 };
 
 // The folders in root/goldens, sorted; "none" alone if there is none, for tests to skip on.

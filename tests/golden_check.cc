@@ -2,6 +2,7 @@
 // writes them) in f32 and f64, on the GPU in f32 and bf16, as one pack and as several. Prints a
 // line each: the largest differences, or the error of a model that is refused. Exit code 1 if one
 // is above what the arithmetic explains.
+#include <algorithm>
 #include <cstdio>
 #include <string>
 
@@ -14,6 +15,18 @@ namespace {
 // and models as narrow as eight channels divide what that rounds by small norms. Losses and norms
 // are of several AdamW steps, which amplify, final adapters more so where a gradient is noise.
 constexpr Tolerance kExact{1e-5, 2e-4, 2e-3, 3e-5, 1};
+
+// bf16 in these models, some of them ill-conditioned, may be further off where transformers and
+// PEFT are: up to kBeside times as far.
+constexpr double kBeside = 2;
+
+Tolerance BF16(const Tolerance& peer) {
+  return {std::max(kRandomBF16.logits, kBeside * peer.logits),
+          std::max(kRandomBF16.loss, kBeside * peer.loss),
+          std::max(kRandomBF16.grad_norm, kBeside * peer.grad_norm),
+          std::max(kRandomBF16.gradient, kBeside * peer.gradient),
+          std::max(kRandomBF16.final_adapter, kBeside * peer.final_adapter)};
+}
 
 bool Check(const std::string& root, const std::string& name, DeviceType device) {
   const std::string folder = root + "/goldens/" + name;
@@ -31,7 +44,7 @@ bool Check(const std::string& root, const std::string& name, DeviceType device) 
     for (const bool one_pack : {true, false}) {
       const Differences differences = RelativeLogits(
           golden, RunGolden(golden, {.dtype = dtype, .device = device, .one_pack = one_pack}));
-      const bool meets = Meets(differences, dtype == DType::kBF16 ? kRandomBF16 : kExact);
+      const bool meets = Meets(differences, dtype == DType::kBF16 ? BF16(golden.bf16) : kExact);
       std::printf("%-16s %s %-8s %s%s\n", name.c_str(), NameOf(dtype),
                   one_pack ? "one pack" : "packs", Show(differences).c_str(),
                   meets ? "" : "  DIFFERS");

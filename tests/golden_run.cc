@@ -137,7 +137,9 @@ class Run {
       std::vector<double> got = Values(parameters.Part(parameters.sums(), i));
       for (double& g : got) g *= 0x1p-50;
       const std::string name = "base_model.model." + parameters.parameters()[i].spec.name;
-      Keep(out_.gradient, Difference(got, golden_.gradients.at(name), true));
+      const double difference = Difference(got, golden_.gradients.at(name), true);
+      if (!(difference <= out_.gradient)) out_.gradient_of = name;
+      Keep(out_.gradient, difference);
     }
   }
 

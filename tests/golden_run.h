@@ -21,12 +21,8 @@ struct Differences {
   double loss = 0;  // over all steps
   double grad_norm = 0;
   double gradient = 0;
+  std::string gradient_of;  // the matrix whose gradient is furthest off
   double final_adapter = 0;
-};
-
-// The most that each may be; one for the logits of both models.
-struct Tolerance {
-  double logits, loss, grad_norm, gradient, final_adapter;
 };
 
 // bf16 on the models of the goldens with random weights, logits relative to the largest: bf16

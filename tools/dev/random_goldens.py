@@ -3,7 +3,7 @@ and PEFT compute them in float64 (needs torch, transformers and peft).
 
   random_goldens.py OUT [--count 10] [--seed 0] [--family llama]     OUT/goldens/FAMILY-SEED/…, which //tests:golden_check reads
 
-A case is a function of family and seed alone.
+A case is a function of family and seed alone. Beside it stands how far transformers and PEFT themselves are from it in bf16.
 """
 import argparse
 import json
@@ -15,7 +15,7 @@ import warnings
 
 import torch
 import transformers
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -263,32 +263,59 @@ def write_case(out, family, seed):
     peft.save_pretrained(f"{folder}/adapter_init", save_embedding_layers=False)
     saved = load_file(f"{folder}/adapter_init/adapter_model.safetensors")
     save_file({k: v.float() for k, v in saved.items()}, f"{folder}/adapter_init/adapter_model.safetensors", {"format": "pt"})
+    tensors, history = train(peft, documents, count)
+    golden.update(tensors)
+    save_file({k: v.contiguous() for k, v in golden.items()}, f"{folder}/golden.safetensors")
+    with open(f"{folder}/golden.json", "w") as file:
+        json.dump(dict(lr=RATE, betas=[0.9, 0.999], eps=EPS, weight_decay=DECAY, num_documents=len(documents),
+                       num_supervised_tokens=count, history=history, case={"config": config, "lora": options},
+                       bf16=bf16_differences(folder, documents, count, golden, history)), file, indent=1)
+
+
+def train(peft, documents, count):
+    """Logits, first gradients and final adapter by their names in a golden, and the loss and norm of every step."""
     trained = {}  # name in the file -> parameter
     for name, p in peft.named_parameters():
         if p.requires_grad:
             short = name.replace(".lora_magnitude_vector.default.weight", ".lora_magnitude_vector")
             trained[short.replace(".default", "").replace("modules_to_save.", "")] = p
-    for i, (ids, _) in enumerate(documents):
-        golden[f"doc{i}.logits_adapter"] = logits_of(peft, ids).detach().float()
+    tensors = {f"doc{i}.logits_adapter": logits_of(peft, ids).detach().float() for i, (ids, _) in enumerate(documents)}
     optimizer = torch.optim.AdamW(trained.values(), lr=RATE, betas=(0.9, 0.999), eps=EPS, weight_decay=DECAY)
     history = []
     for step in range(STEPS + 1):
         optimizer.zero_grad()
         loss = loss_of(peft, documents, count)
         loss.backward()
-        grads = {name: p.grad for name, p in trained.items()}
-        norm = math.sqrt(sum(float((g * g).sum()) for g in grads.values() if g is not None))
+        grads = {name: p.grad if p.grad is not None else torch.zeros_like(p) for name, p in trained.items()}
+        norm = math.sqrt(sum(float((g.double() ** 2).sum()) for g in grads.values()))
         history.append({"step": step, "loss": float(loss), "grad_norm": norm})
         if step == 0:
-            golden.update({f"grad.{name}": (g if g is not None else torch.zeros_like(trained[name])).clone() for name, g in grads.items()})
-        if step == STEPS:
-            golden.update({f"final.{name}": p.detach().clone() for name, p in trained.items()})
-        else:
+            tensors.update({f"grad.{name}": g.clone() for name, g in grads.items()})
+        if step < STEPS:
             optimizer.step()
-    save_file({k: v.contiguous() for k, v in golden.items()}, f"{folder}/golden.safetensors")
-    with open(f"{folder}/golden.json", "w") as file:
-        json.dump(dict(lr=RATE, betas=[0.9, 0.999], eps=EPS, weight_decay=DECAY, num_documents=len(documents),
-                       num_supervised_tokens=count, history=history, case={"config": config, "lora": options}), file, indent=1)
+    tensors.update({f"final.{name}": p.detach().clone() for name, p in trained.items()})
+    return tensors, history
+
+
+def bf16_differences(folder, documents, count, golden, history):
+    """How far transformers and PEFT are from the golden when the model is in bf16 (adapters in fp32, as PEFT has them)."""
+    model = AutoModelForCausalLM.from_pretrained(f"{folder}/model", dtype=torch.bfloat16, attn_implementation="eager").eval()
+    tensors = {f"doc{i}.logits_base": logits_of(model, ids).detach() for i, (ids, _) in enumerate(documents)}
+    more, steps = train(PeftModel.from_pretrained(model, f"{folder}/adapter_init", is_trainable=True), documents, count)
+    tensors.update(more)
+
+    def worst(kind):  # relative to the largest element: of all documents for logits, else of each matrix
+        off = {key: (tensors[key].double() - golden[key].double()).abs().max().item() for key in golden if kind in key}
+        size = {key: golden[key].double().abs().max().item() for key in off}
+        if kind == "logits":
+            return max(off.values()) / max(value for key, value in size.items() if "base" in key)
+        return max(off[key] / (size[key] or 1) for key in off)
+
+    def relative(what):
+        return max(abs(got[what] / want[what] - 1) for got, want in zip(steps, history))
+
+    return dict(logits=worst("logits"), loss=relative("loss"), grad_norm=relative("grad_norm"), gradient=worst("grad."),
+                final_adapter=worst("final."))
 
 
 def main():
