@@ -86,6 +86,7 @@ class Pass : public std::enable_shared_from_this<Pass> {
     attention.scale = config_.attention_scale;
     attention.softcap = config_.attention_softcap;
     attention.window = config_.layers[index].window;
+    attention.compact = options_.checkpointing == Checkpointing::kLayer;
     const Variable mixed = options_.caches.empty()
                                ? autograd::Attention(tape, qkv, layout_, queries_, attention)
                                : Cached(tape, index, qkv, attention);

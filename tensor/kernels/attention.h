@@ -34,6 +34,7 @@ struct AttentionOptions {
   double scale = 1.0;
   double softcap = 0.0;  // 0: none
   int64_t window = 0;    // 0: none
+  bool compact = false;  // backward in a smaller workspace: a little slower, the same bits
 };
 
 // Where documents lie, for the host (plans, workspaces) and for the device: the same numbers.

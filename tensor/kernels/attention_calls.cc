@@ -34,7 +34,7 @@ struct Class {
 Class ClassOf(int64_t rows, const AttentionHeads& heads) {
   const int64_t longest = RoundUpLength(rows);
   return {LengthClass(rows),
-          heads.group() > 1 && longest * longest * 2 * heads.group() > heads.limit_bytes};
+          heads.group() > 1 && longest * longest * 2 * heads.group() > heads.group_limit_bytes};
 }
 
 // Documents of a class that may share a call; a value of RoundUpCount.

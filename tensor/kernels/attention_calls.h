@@ -20,7 +20,11 @@ namespace lockstep::kernels {
 
 struct AttentionHeads {
   int64_t heads, kv_heads;
-  int64_t limit_bytes;  // of a backward launch: count · longest² · 2 for each of its query heads
+  // Of a backward launch: count · longest² · 2 for each of its query heads.
+  int64_t limit_bytes;
+  // A document of which the query heads of one key head would want more goes one query head at a
+  // time. That decides bits, the limit does not.
+  int64_t group_limit_bytes;
   int64_t group() const { return heads / kv_heads; }
 };
 
@@ -33,7 +37,8 @@ struct AttentionCall {
 };
 
 // Classes of length: up to 512 rows, then one for each power of two. Documents of no rows belong to
-// any class. Launches stay under the limit, but for a document that exceeds it with one query head.
+// any class. Launches stay under the limit, but for a document that exceeds it alone: with the
+// query heads of one key head, or with one where heads go singly.
 std::vector<AttentionCall> PlanAttentionCalls(const int32_t* starts, int64_t documents,
                                               const AttentionHeads& heads);
 

@@ -7,7 +7,7 @@
 namespace lockstep::kernels {
 namespace {
 
-constexpr AttentionHeads k8B = {32, 8, int64_t{2560} << 20};
+constexpr AttentionHeads k8B = {32, 8, int64_t{2560} << 20, int64_t{2560} << 20};
 
 std::vector<AttentionCall> Plan(const std::vector<int64_t>& lengths,
                                 const AttentionHeads& heads = k8B) {
@@ -60,7 +60,7 @@ TEST(AttentionCallsTest, EveryDocumentIsInOneCallThatFitsIt) {
 
 TEST(AttentionCallsTest, HeadsAreCutIntoGroupsThatFit) {
   const auto heads = [](int64_t heads, int64_t kv_heads, int64_t limit_bytes) {
-    return Plan({8192}, {heads, kv_heads, limit_bytes})[0].heads;  // 128 MiB a head
+    return Plan({8192}, {heads, kv_heads, limit_bytes, limit_bytes})[0].heads;  // 128 MiB a head
   };
   EXPECT_EQ(heads(32, 8, int64_t{8} << 30), 32);
   EXPECT_EQ(heads(32, 8, int64_t{4} << 30), 32);
@@ -81,6 +81,17 @@ TEST(AttentionCallsTest, LaunchesStayUnderTheLimit) {
           << call.count << " of " << call.longest;
     }
   }
+}
+
+TEST(AttentionCallsTest, ALaunchsLimitDoesNotDecideWhetherHeadsGoSingly) {
+  for (const int64_t limit : {int64_t{1}, int64_t{512} << 20, int64_t{1} << 40}) {
+    const AttentionHeads heads = {32, 8, limit, k8B.group_limit_bytes};
+    for (const int64_t length : {100, 8192, 16384, 19000, 32768}) {
+      EXPECT_EQ(Plan({length, length}, heads)[0].heads == 1, Plan({length})[0].heads == 1)
+          << length << " rows, " << limit << " bytes";
+    }
+  }
+  EXPECT_EQ(Plan({4096, 4096}, {32, 8, int64_t{1} << 30, k8B.group_limit_bytes})[0].heads, 16);
 }
 
 TEST(AttentionCallsTest, NeighborsDoNotDecideWhetherHeadsGoSingly) {

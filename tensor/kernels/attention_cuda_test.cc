@@ -93,8 +93,34 @@ TEST(AttentionCudaTest, MatchesTheCpu) {
         EXPECT_EQ(ToVector(ToCpu(again.out)), ToVector(ToCpu(got.out)));
         EXPECT_EQ(ToVector(ToCpu(again.dqkv)), ToVector(ToCpu(got.dqkv)));
       }
+      Case compact = c;
+      compact.options.compact = true;
+      const Result small = Compute(*GpuContext(), compact, gpu_qkv, gpu_dout, gpu_starts);
+      EXPECT_EQ(ToVector(ToCpu(small.dqkv)), ToVector(ToCpu(got.dqkv)));
     }
   }
+}
+
+// A launch for all heads, and compact ones for half of them.
+TEST(AttentionCudaTest, BitsDoNotDependOnHowManyHeadsALaunchHas) {
+  SKIP_WITHOUT_GPU();
+  constexpr int64_t kRows = 8192, kHeads = 16, kKvHeads = 4, kDim = 64;
+  Case c = {"wide", {0, 8000, 8100}, kRows, kHeads, kKvHeads, kDim, {0.125, 0, 0}};
+  const Tensor qkv = ToGpu(Random(DType::kBF16, {kRows, (kHeads + 2 * kKvHeads) * kDim}, 1));
+  const Tensor dout = ToGpu(Random(DType::kBF16, {kRows, kHeads * kDim}, 2));
+  const Tensor cu_seqlens = ToGpu(FromVector(DType::kI32, {3}, {0, 8000, 8100}));
+  const Result wide = Compute(*GpuContext(), c, qkv, dout, cu_seqlens);
+  const auto bytes = [&] {
+    const PackedDocuments documents = {2, c.starts.data(), c.starts.data(), View(), View()};
+    return AttentionWorkspace(GpuContext()->device(), {kRows, kHeads, kKvHeads, kDim, DType::kBF16},
+                              documents, c.options)
+        .backward;
+  };
+  const int64_t wide_bytes = bytes();
+  c.options.compact = true;
+  EXPECT_LT(bytes(), wide_bytes / 3 * 2);
+  const Result compact = Compute(*GpuContext(), c, qkv, dout, cu_seqlens);
+  EXPECT_EQ(ToVector(ToCpu(compact.dqkv)), ToVector(ToCpu(wide.dqkv)));
 }
 
 // Of a document so long that the scores of all query heads of a key head would not fit, heads are

@@ -12,10 +12,16 @@ struct RowRange {
   int64_t begin, end;
 };
 
-// dk and dv of one query head: [T, dim] in bf16, rows `row` elements apart.
+// dk and dv of one query head: [T, dim], contiguous bf16.
 struct HeadGradients {
   const void *dk, *dv;
-  int64_t row, dim;
+  int64_t dim;
+};
+
+// Those of the key head, in rows `row` elements apart.
+struct KeyGradients {
+  void *dk, *dv;
+  int64_t row;
 };
 
 struct GroupPosition {
@@ -23,8 +29,8 @@ struct GroupPosition {
 };
 
 // For rows of the range: sums (+)= dk | dv, in f32; the group's last head writes the rounded sums
-// to dk_out and dv_out, strided as `head`. sums: [T, 2·dim].
+// to `out`. sums: [T, 2·dim].
 void AddHead(const Stream& stream, const RowRange& rows, const HeadGradients& head,
-             const GroupPosition& position, float* sums, void* dk_out, void* dv_out);
+             const GroupPosition& position, float* sums, const KeyGradients& out);
 
 }  // namespace lockstep::kernels::cuda

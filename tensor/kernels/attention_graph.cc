@@ -1,0 +1,186 @@
+#include "tensor/kernels/attention_graph.h"
+
+#include <cudnn.h>
+#include <cudnn_frontend.h>
+
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "base/check.h"
+#include "tensor/kernels/attention_starts.h"
+
+namespace lockstep::kernels::cuda::cudnn {
+namespace {
+
+namespace fe = cudnn_frontend;
+using fe::graph::Tensor_attributes;
+using TensorPtr = std::shared_ptr<Tensor_attributes>;
+
+#define FE_CHECK(call)                                                                 \
+  do {                                                                                 \
+    fe::error_t error = (call);                                                        \
+    CHECK(error.is_good()) << "[attention] cuDNN: " #call ": " << error.get_message(); \
+  } while (false)
+
+struct Plan {
+  std::shared_ptr<fe::graph::Graph> graph;
+  int64_t workspace = 0;
+};
+
+// The tensors of a graph: dims [count, heads, longest, dim], rows of documents end to end.
+class Builder {
+ public:
+  explicit Builder(const GraphKey& key) : key_(key), graph_(std::make_shared<fe::graph::Graph>()) {
+    graph_->set_io_data_type(fe::DataType_t::BFLOAT16)
+        .set_intermediate_data_type(fe::DataType_t::FLOAT)
+        .set_compute_data_type(fe::DataType_t::FLOAT);
+    lengths_ = graph_->tensor(Tensor_attributes()
+                                  .set_uid(kLengths)
+                                  .set_dim({key.count, 1, 1, 1})
+                                  .set_stride({1, 1, 1, 1})
+                                  .set_data_type(fe::DataType_t::INT32));
+    for (int t = 0; t < kStartTensors; ++t) {
+      starts_[t] = graph_->tensor(Tensor_attributes()
+                                      .set_uid(kStarts + t)
+                                      .set_dim({key.count + 1, 1, 1, 1})
+                                      .set_stride({1, 1, 1, 1})
+                                      .set_data_type(fe::DataType_t::INT32));
+    }
+  }
+
+  Plan BuildForward(cudnnHandle_t handle) {
+    const TensorPtr q = Input(kQ), k = Input(kK), v = Input(kV);
+    auto options = fe::graph::SDPA_attributes().set_generate_stats(true).set_attn_scale(
+        static_cast<float>(key_.scale));
+    Mask(options);
+    auto [out, lse] = graph_->sdpa(q, k, v, options);
+    out->set_output(true);
+    Shape(*out, kOut);
+    lse->set_output(true);
+    ShapeLse(*lse);
+    return Finish(handle);
+  }
+
+  Plan BuildBackward(cudnnHandle_t handle) {
+    const TensorPtr q = Input(kQ), k = Input(kK), v = Input(kV), out = Input(kOut);
+    const TensorPtr dout = Input(kDout);
+    Tensor_attributes lse_attributes;
+    ShapeLse(lse_attributes);
+    const TensorPtr lse = graph_->tensor(lse_attributes);
+    auto options = fe::graph::SDPA_backward_attributes()
+                       .set_attn_scale(static_cast<float>(key_.scale))
+                       .set_deterministic_algorithm(true)
+                       .set_max_total_seq_len_q(key_.rows)
+                       .set_max_total_seq_len_kv(key_.rows);
+    Mask(options);
+    auto [dq, dk, dv] = graph_->sdpa_backward(q, k, v, out, dout, lse, options);
+    dq->set_output(true);
+    dk->set_output(true);
+    dv->set_output(true);
+    Shape(*dq, kDq);
+    Shape(*dk, kDk);
+    Shape(*dv, kDv);
+    return Finish(handle);
+  }
+
+ private:
+  template <typename Options>
+  void Mask(Options& options) {
+    options.set_padding_mask(true)
+        .set_seq_len_q(lengths_)
+        .set_seq_len_kv(lengths_)
+        .set_diagonal_alignment(fe::DiagonalAlignment_t::TOP_LEFT)
+        .set_diagonal_band_right_bound(0);
+    if (key_.window > 0) options.set_diagonal_band_left_bound(static_cast<int>(key_.window));
+  }
+
+  // cuDNN takes the gradients' strides to be those of q, k and v.
+  void Shape(Tensor_attributes& tensor, Uid uid) {
+    const bool kv = uid == kK || uid == kV || uid == kDk || uid == kDv;
+    const bool out = uid == kOut || uid == kDout;
+    const int64_t row = out ? key_.out_row : kv ? key_.kv_row : key_.q_row;
+    tensor.set_uid(uid)
+        .set_dim({key_.count, kv ? key_.kv_heads : key_.heads, key_.longest, key_.dim})
+        .set_stride({row * key_.longest, key_.dim, row, 1})
+        .set_data_type(fe::DataType_t::BFLOAT16)
+        .set_ragged_offset(starts_[out  ? 2
+                                   : kv ? 1
+                                        : 0]);
+  }
+
+  void ShapeLse(Tensor_attributes& tensor) {
+    tensor.set_uid(kLse)
+        .set_dim({key_.count, key_.heads, key_.longest, 1})
+        .set_stride({key_.lse_row * key_.longest, 1, key_.lse_row, 1})
+        .set_data_type(fe::DataType_t::FLOAT)
+        .set_ragged_offset(starts_[3]);
+  }
+
+  TensorPtr Input(Uid uid) {
+    Tensor_attributes attributes;
+    Shape(attributes, uid);
+    return graph_->tensor(attributes);
+  }
+
+  Plan Finish(cudnnHandle_t handle) {
+    FE_CHECK(graph_->validate());
+    FE_CHECK(graph_->build_operation_graph(handle));
+    FE_CHECK(graph_->create_execution_plans({fe::HeurMode_t::A}));
+    FE_CHECK(graph_->check_support(handle));
+    FE_CHECK(graph_->build_plans(handle));
+    Plan plan = {graph_, 0};
+    FE_CHECK(graph_->get_workspace_size(plan.workspace));
+    return plan;
+  }
+
+  const GraphKey& key_;
+  std::shared_ptr<fe::graph::Graph> graph_;
+  TensorPtr lengths_, starts_[kStartTensors];
+};
+
+// One GPU a process: one handle, plans by key.
+class Library {
+ public:
+  static Library& Get() {
+    static Library* library = new Library;
+    return *library;
+  }
+
+  const Plan& PlanFor(const GraphKey& key) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    auto found = plans_.find(key);
+    if (found == plans_.end()) {
+      Builder builder(key);
+      found = plans_
+                  .emplace(key, key.backward ? builder.BuildBackward(handle_)
+                                             : builder.BuildForward(handle_))
+                  .first;
+    }
+    return found->second;
+  }
+
+  cudnnHandle_t HandleOn(const Stream& stream) {
+    CHECK_EQ(cudnnSetStream(handle_, static_cast<cudaStream_t>(stream.handle)),
+             CUDNN_STATUS_SUCCESS);
+    return handle_;
+  }
+
+ private:
+  Library() { CHECK_EQ(cudnnCreate(&handle_), CUDNN_STATUS_SUCCESS) << "[attention] no cuDNN"; }
+  cudnnHandle_t handle_;
+  std::mutex mutex_;
+  std::map<GraphKey, Plan> plans_;
+};
+
+}  // namespace
+
+int64_t GraphWorkspace(const GraphKey& key) { return Library::Get().PlanFor(key).workspace; }
+
+void ExecuteGraph(const Stream& stream, const GraphKey& key,
+                  std::unordered_map<int64_t, void*>& tensors, void* workspace) {
+  const Plan& plan = Library::Get().PlanFor(key);
+  FE_CHECK(plan.graph->execute(Library::Get().HandleOn(stream), tensors, workspace));
+}
+
+}  // namespace lockstep::kernels::cuda::cudnn

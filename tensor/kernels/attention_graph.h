@@ -1,0 +1,39 @@
+// One fused attention kernel of cuDNN, forward or deterministic backward, as a graph that is built
+// on first use and kept. For attention_cudnn.cc alone.
+//
+// Tensors are [count, heads, longest, dim] in bf16, the rows of documents end to end: document d
+// starts at its ragged offset in each tensor (attention_starts.h).
+#pragma once
+
+#include <cstdint>
+#include <tuple>
+#include <unordered_map>
+
+#include "tensor/device.h"
+
+namespace lockstep::kernels::cuda::cudnn {
+
+// What a graph depends on. Rows are in elements: the distance between rows of q and dq; of k, v, dk
+// and dv; of out and dout; of lse.
+struct GraphKey {
+  bool backward;
+  int64_t count, longest, rows, heads, kv_heads, dim, q_row, kv_row, out_row, lse_row, window;
+  double scale;
+  auto Tie() const {
+    return std::tie(backward, count, longest, rows, heads, kv_heads, dim, q_row, kv_row, out_row,
+                    lse_row, window, scale);
+  }
+  friend bool operator<(const GraphKey& a, const GraphKey& b) { return a.Tie() < b.Tie(); }
+};
+
+// Names of a graph's tensors. kStarts and those behind it: one for each kind of row.
+enum Uid : int64_t { kQ = 1, kK, kV, kOut, kLse, kDout, kDq, kDk, kDv, kLengths, kStarts };
+
+// Bytes of workspace that cuDNN wants.
+int64_t GraphWorkspace(const GraphKey& key);
+
+// `tensors`: memory by Uid.
+void ExecuteGraph(const Stream& stream, const GraphKey& key,
+                  std::unordered_map<int64_t, void*>& tensors, void* workspace);
+
+}  // namespace lockstep::kernels::cuda::cudnn
