@@ -132,45 +132,54 @@ Variable Tape::Input(Tensor value) {
 Tensor Tape::GradientOf(const Variable& variable) { return variable.node_->slot->grad; }
 
 std::vector<Variable> Tape::Checkpoint(const char* name, absl::Span<const Variable> inputs,
-                                       Segment segment) {
+                                       Segment segment, Parking* parking) {
   if (mode_ == Mode::kForward) return segment(*this, inputs);
+  std::vector<Tensor> saved;
+  std::vector<std::shared_ptr<Parking::Place>> parked(inputs.size());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    saved.push_back(inputs[i].defined() ? inputs[i].value() : Tensor());
+    if (parking != nullptr && inputs[i].is_activation()) {
+      parked[i] = parking->Park(std::exchange(saved[i], Tensor()));
+    }
+  }
   Tape forward(context_, Mode::kForward);
   forward.uses_ = uses_;
   forward.counts_uses_ = counts_uses_;
   const std::vector<Variable> results = segment(forward, inputs);
   leaves_used_.insert(leaves_used_.end(), forward.leaves_used_.begin(), forward.leaves_used_.end());
 
-  std::vector<Tensor> outputs, saved;
+  std::vector<Tensor> outputs;
   for (const Variable& result : results) outputs.push_back(result.value());
-  for (const Variable& input : inputs) {
-    saved.push_back(input.defined() ? input.value() : Tensor());
-  }
   // The segment's leaves make the outputs need a gradient even where no input does.
   std::vector<Variable> all_inputs(inputs.begin(), inputs.end());
   all_inputs.insert(all_inputs.end(), forward.leaves_used_.begin(), forward.leaves_used_.end());
   std::vector<Variable> variables =
       Append(name, all_inputs, outputs, saved,
-             [this, count = inputs.size(), segment = std::move(segment)](Gradients& g) {
+             [this, count = inputs.size(), parked = std::move(parked),
+              segment = std::move(segment)](Gradients& g) {
                Tape again(context_, Mode::kRecord);
                again.uses_ = uses_;
                again.counts_uses_ = false;
                again.rerunning_ = true;
                std::vector<Variable> fresh(count);
-               for (size_t i = 0; i < count; ++i) {
+               for (size_t i = count; i-- > 0;) {  // what was parked last comes first
                  const Entry::Input& input = g.entry_.inputs[i];
+                 const Tensor value =
+                     parked[i] != nullptr ? parked[i]->Take() : g.saved(static_cast<int>(i));
                  if (input.weight.defined()) {
                    fresh[i] = input.weight;
                  } else if (input.slot != nullptr) {
-                   fresh[i] = Input(g.saved(static_cast<int>(i)));
-                 } else if (g.saved(static_cast<int>(i)).defined()) {
-                   fresh[i] = Variable::Frozen(g.saved(static_cast<int>(i)));
+                   fresh[i] = Input(value);
+                 } else if (value.defined()) {
+                   fresh[i] = Variable::Frozen(value);
                  }
                }
-               const std::vector<Variable> outputs = segment(again, fresh);
-               std::vector<Tensor> seeds;
-               for (size_t i = 0; i < outputs.size(); ++i) seeds.push_back(g.TakeOutput(i));
-               again.Seed(outputs, seeds);
-               seeds.clear();
+               {
+                 const std::vector<Variable> outputs = segment(again, fresh);
+                 std::vector<Tensor> seeds;
+                 for (size_t i = 0; i < outputs.size(); ++i) seeds.push_back(g.TakeOutput(i));
+                 again.Seed(outputs, seeds);
+               }  // their values are gone: backward reads what ops have saved
                again.Run();
                for (size_t i = 0; i < count; ++i) {
                  if (g.entry_.inputs[i].slot == nullptr) continue;

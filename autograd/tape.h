@@ -35,6 +35,7 @@
 #include "absl/types/span.h"
 #include "autograd/variable.h"
 #include "tensor/context.h"
+#include "tensor/parking.h"
 
 namespace lockstep::autograd {
 
@@ -84,10 +85,11 @@ class Tape {
 
   // Runs `segment` keeping only its inputs; Backward runs it again to differentiate it, so its
   // activations exist once in forward and once in backward, never in between. `segment` must be a
-  // pure function of its inputs and of leaves.
+  // pure function of its inputs and of leaves. With `parking`, inputs that are activations wait
+  // there; it outlives the tape.
   using Segment = std::function<std::vector<Variable>(Tape&, absl::Span<const Variable>)>;
   std::vector<Variable> Checkpoint(const char* name, absl::Span<const Variable> inputs,
-                                   Segment segment);
+                                   Segment segment, Parking* parking = nullptr);
 
   // Whether this tape runs a segment again. The values of the segment's outputs are then known to
   // everybody who reads them: an op that computes one may leave its memory as it is.

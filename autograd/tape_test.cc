@@ -79,6 +79,37 @@ TEST(TapeTest, ACheckpointedSegmentGivesTheSameGradients) {
   GradCheck("frozen", inputs, f, {.as_leaves = {}, .frozen = {true, false}});
 }
 
+// Four segments behind each other, whose inputs wait in other memory: the same bits, and at most
+// two of them on the device at once.
+TEST(TapeTest, InputsOfSegmentsMayBeParked) {
+  constexpr int64_t kNumel = 10000;
+  const Variable w = Variable::Leaf("w", Random(DType::kF64, {kNumel}, 1),
+                                    Tensor::Empty(*CpuContext().allocator, DType::kF64, {kNumel}));
+  const Tensor seed = Random(DType::kF64, {kNumel}, 2);
+  const auto run = [&](Parking* parking) {
+    CpuContext().allocator->ResetPeak();
+    Tape tape(CpuContext());
+    Variable x = Multiply(tape, w, w);
+    for (int i = 0; i < 6; ++i) {
+      x = tape.Checkpoint(
+          "segment", {x},
+          [&](Tape& t, absl::Span<const Variable> in) {
+            return std::vector<Variable>{Multiply(t, in[0], w)};
+          },
+          parking)[0];
+    }
+    tape.Backward({std::exchange(x, Variable())}, {seed}, nullptr);
+    return ToVector(w.leaf_grad());
+  };
+  CpuAllocator host;
+  Parking parking(CpuContext(), CpuContext().stream, &host);
+  const std::vector<double> kept = run(nullptr);
+  const int64_t peak = CpuContext().allocator->peak_bytes();
+  EXPECT_EQ(run(&parking), kept);
+  EXPECT_LE(CpuContext().allocator->peak_bytes(), peak - 3 * kNumel * 8);
+  EXPECT_EQ(host.bytes_in_use(), 0);
+}
+
 TEST(TapeTest, HooksFireOncePerLeafWhenItsGradientIsFinal) {
   const Variable a = Leaf("a", {1, 2}), b = Leaf("b", {3, 4}), unused = Leaf("unused", {5, 6});
   Tape tape(CpuContext());

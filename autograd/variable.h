@@ -33,6 +33,7 @@ class Variable {
   const Tensor& value() const;
   bool needs_grad() const;
   bool is_leaf() const;
+  bool is_activation() const;
   const std::string& name() const;  // of a leaf; "" otherwise
   const Tensor& leaf_grad() const;  // of a leaf
 

@@ -245,10 +245,10 @@ Variable Decoder::Hidden(Tape& tape, const PackedTokens& pack,
     const LayerWeights& layer = weights_.layers[i];
     const bool checkpointed = options.checkpointing == Checkpointing::kLayer;
     Tensor rstd;
-    if (checkpointed && last.branch.defined()) {  // a segment keeps the sum, not its two parts
-      const autograd::AddRmsNormResult sum = autograd::AddRmsNorm(
-          tape,
-          {last.stream, last.branch, last.pending, branch_norm, layer.input_norm, pass->norm()});
+    if (checkpointed && last.branch.defined() && !branch_norm.defined()) {
+      // A segment keeps the sum, not its two parts.
+      const autograd::ResidualSumResult sum = autograd::ResidualSum(
+          tape, {last.stream, last.branch, last.pending, {}, layer.input_norm, pass->norm()});
       last = {sum.sum, Variable(), {}};
       rstd = sum.rstd;
     }
@@ -268,7 +268,7 @@ Variable Decoder::Hidden(Tape& tape, const PackedTokens& pack,
     };
     const std::vector<Variable> inputs = {last.stream, last.branch};
     const std::vector<Variable> outputs =
-        checkpointed ? tape.Checkpoint("layer", inputs, run) : run(tape, inputs);
+        checkpointed ? tape.Checkpoint("layer", inputs, run, options.parking) : run(tape, inputs);
     last = {outputs[0], outputs[1], *left};
     branch_norm = layer.post_mlp_norm;
   }

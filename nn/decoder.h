@@ -26,12 +26,13 @@ namespace lockstep::nn {
 enum class Checkpointing {
   kNone,
   kCheap,  // the gated activation, with the product behind it
-  kLayer,  // whole layers: only the residual stream and the last branch are kept
+  kLayer,  // whole layers: only the residual stream is kept
 };
 
 struct ForwardOptions {
   Checkpointing checkpointing = Checkpointing::kNone;
-  bool dropout = false;  // apply LoRA's dropout (training); evaluation leaves it out. What is
+  Parking* parking = nullptr;  // with kLayer: what is kept waits there
+  bool dropout = false;        // apply LoRA's dropout (training); evaluation leaves it out. What is
                          // dropped depends on the run's seed, the module, the pack's token_keys
                          // and the channel alone
   std::vector<KvCache*> caches = {};  // generation: each document of the pack goes on where its

@@ -111,5 +111,32 @@ TEST(LoraTraining, GradientsWithDropoutAndSavedModules) {
   EXPECT_NE(Loss(*model, pack, {.dropout = true}, false), Loss(*model, pack, {}, false));
 }
 
+// All bits of the gradient, whatever is computed again and wherever activations wait.
+TEST(LoraTraining, CheckpointingChangesNoBit) {
+  for (const char* type : {"llama", "gemma2"}) {
+    SCOPED_TRACE(type);
+    nlohmann::json config = TinyConfig(type);
+    if (type == absl::string_view("gemma2")) config["sliding_window"] = 5;
+    const std::string base = MakeModel(absl::StrCat("checkpointing_", type), config);
+    LoraConfig lora;
+    lora.r = 3;
+    lora.init = LoraInit::kFalse;
+    const auto model = LoadOrFail({.directory = base, .lora = lora});
+    ASSERT_NE(model, nullptr);
+    const PackedTokens pack = TwoDocuments(kernels::CpuContext());
+    const auto gradient = [&](const ForwardOptions& options) {
+      Loss(*model, pack, options, /*backward=*/true);
+      return kernels::ToVector(model->parameters().scratch());
+    };
+    CpuAllocator host;
+    Parking parking(kernels::CpuContext(), kernels::CpuContext().stream, &host);
+    const std::vector<double> none = gradient({});
+    EXPECT_EQ(gradient({.checkpointing = Checkpointing::kCheap}), none);
+    EXPECT_EQ(gradient({.checkpointing = Checkpointing::kLayer}), none);
+    EXPECT_EQ(gradient({.checkpointing = Checkpointing::kLayer, .parking = &parking}), none);
+    EXPECT_GT(host.peak_bytes(), 0);
+  }
+}
+
 }  // namespace
 }  // namespace lockstep::nn

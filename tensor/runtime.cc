@@ -18,14 +18,14 @@ namespace {
 class CpuRuntime : public Runtime {
  public:
   CpuRuntime() {
-    context_.stream.device = allocator_.device();
+    context_.stream.device = copy_stream_.device = allocator_.device();
     context_.allocator = &allocator_;
   }
   std::string Describe() const override { return absl::StrCat("cpu, ", NumThreads(), " threads"); }
   int64_t FreeBytes() const override {
     return int64_t{sysconf(_SC_AVPHYS_PAGES)} * sysconf(_SC_PAGESIZE);
   }
-  void Reserve(int64_t bytes) override {}
+  absl::Status Reserve(int64_t, int64_t) override { return absl::OkStatus(); }
 
  private:
   CpuAllocator allocator_;
@@ -34,12 +34,12 @@ class CpuRuntime : public Runtime {
 class MetaRuntime : public Runtime {
  public:
   MetaRuntime() {
-    context_.stream.device = allocator_.device();
+    context_.stream.device = copy_stream_.device = allocator_.device();
     context_.allocator = &allocator_;
   }
   std::string Describe() const override { return "meta: shapes and allocations alone"; }
   int64_t FreeBytes() const override { return INT64_MAX; }
-  void Reserve(int64_t bytes) override {}
+  absl::Status Reserve(int64_t, int64_t) override { return absl::OkStatus(); }
 
  private:
   MetaAllocator allocator_;
@@ -67,6 +67,7 @@ class CpuEvent final : public Event {
  public:
   void Record(const Stream& stream) override { moment_ = Clock::now(); }
   void Wait() override {}
+  void HoldBack(const Stream& stream) override {}
   double SecondsSince(const Event& earlier) const override {
     const Clock::time_point then = static_cast<const CpuEvent&>(earlier).moment_;
     return std::chrono::duration<double>(moment_ - then).count();
@@ -103,6 +104,13 @@ void CopyToHost(const Stream& stream, const View& view, void* host) {
   CHECK(view.contiguous()) << "[copy] want a contiguous view";
   if (stream.device.type == DeviceType::kCPU) std::memcpy(host, view.data, view.num_bytes());
   if (stream.device.type == DeviceType::kCUDA) cuda::CopyToHost(stream, view, host);
+}
+
+void CopyQueued(const Stream& stream, const View& from, const View& to) {
+  CHECK(from.contiguous() && to.contiguous() && from.num_bytes() == to.num_bytes())
+      << "[copy] want contiguous views of the same bytes";
+  if (stream.device.type == DeviceType::kCPU) std::memcpy(to.data, from.data, from.num_bytes());
+  if (stream.device.type == DeviceType::kCUDA) cuda::CopyQueued(stream, from, to);
 }
 
 absl::Status FillDevice(const Stream& stream, const View& view, FillFn fill) {

@@ -42,10 +42,18 @@ class Runtime {
   virtual std::string Describe() const = 0;
   // Bytes that could still be allocated; what the memory plan is compared with.
   virtual int64_t FreeBytes() const = 0;
-  // Takes `bytes` in one piece now, so that later allocations find them there.
-  virtual void Reserve(int64_t bytes) = 0;
+  // Takes memory in one piece each now, so that later allocations find it there. Error, with a
+  // HINT: it is not there (any more).
+  virtual absl::Status Reserve(int64_t device_bytes, int64_t host_bytes) = 0;
+
+  // Host memory that the device copies from and to by itself, handed out in the order of
+  // copy_stream(), a queue for such copies beside context()'s (parking.h). Null where the device
+  // computes in host memory.
+  virtual Allocator* host_allocator() { return nullptr; }
+  Stream copy_stream() const { return copy_stream_; }
 
  protected:
+  Stream copy_stream_;
   Context context_;
 };
 
@@ -53,6 +61,10 @@ class Runtime {
 // CopyToHost when the bytes are there.
 void CopyToDevice(const Stream& stream, const void* host, const View& view);
 void CopyToHost(const Stream& stream, const View& view, void* host);
+
+// Copies between contiguous views of the same bytes, in the order of the stream; both in the
+// device's memory or in that of a runtime's host_allocator(). Returns at once.
+void CopyQueued(const Stream& stream, const View& from, const View& to);
 
 // Writes the bytes [begin, end) of what is copied to `out`, in host memory; called for disjoint
 // ranges, whose ends are multiples of 256 bytes but for the last, from several threads at once.
@@ -99,6 +111,8 @@ class Event {
   virtual ~Event() = default;
   virtual void Record(const Stream& stream) = 0;  // may be called again, for a new moment
   virtual void Wait() = 0;                        // until the recorded moment has passed
+  // What is queued on `stream` from now on waits until the recorded moment has passed.
+  virtual void HoldBack(const Stream& stream) = 0;
   // Of two moments that have passed.
   virtual double SecondsSince(const Event& earlier) const = 0;
 };

@@ -26,17 +26,21 @@ namespace {
 // What is asked of the driver at once when nothing was reserved.
 constexpr size_t kSegmentBytes = size_t{256} << 20;
 
+Device Gpu(int index) { return {DeviceType::kCUDA, static_cast<int8_t>(index)}; }
+
+// Memory of the device, or (Device{}) of the host, pinned.
 class CudaAllocator final : public Allocator {
  public:
-  CudaAllocator(int index, const RuntimeOptions& options)
-      : Allocator(Device{DeviceType::kCUDA, static_cast<int8_t>(index)}), options_(options) {}
+  CudaAllocator(Device device, const RuntimeOptions& options)
+      : Allocator(device), options_(options) {}
   ~CudaAllocator() override {
-    for (void* segment : segments_) cudaFree(segment);
+    for (void* segment : segments_) is_host() ? cudaFreeHost(segment) : cudaFree(segment);
   }
 
   bool AddSegment(size_t bytes) {
     void* segment = nullptr;
-    if (cudaMalloc(&segment, bytes) != cudaSuccess) {
+    if ((is_host() ? cudaHostAlloc(&segment, bytes, cudaHostAllocDefault)
+                   : cudaMalloc(&segment, bytes)) != cudaSuccess) {
       cudaGetLastError();  // it was reported: out of memory
       return false;
     }
@@ -46,6 +50,7 @@ class CudaAllocator final : public Allocator {
   }
 
  private:
+  bool is_host() const { return device().type == DeviceType::kCPU; }
   void* DoAllocate(size_t aligned_bytes) override {
     const size_t bytes = std::max(aligned_bytes, kAlignment);
     if (options_.separate_blocks) {
@@ -57,7 +62,8 @@ class CudaAllocator final : public Allocator {
     if (!start && (AddSegment(std::max(bytes, kSegmentBytes)) || AddSegment(bytes))) {
       start = arena_.Take(bytes);
     }
-    CHECK(start) << "[memory] want " << bytes << " bytes on the GPU; " << bytes_in_use()
+    CHECK(start) << "[memory] want " << bytes << (is_host() ? " pinned bytes" : " bytes on the GPU")
+                 << "; " << bytes_in_use()
                  << " are in use\nHINT: a smaller --tokens_per_pack or "
                     "--gradient_checkpointing=layer needs less; --dry_run prints the plan";
     return reinterpret_cast<void*>(*start);
@@ -139,6 +145,9 @@ class CudaEvent final : public Event {
     CUDA_CHECK(cudaEventRecord(event_, static_cast<cudaStream_t>(stream.handle)));
   }
   void Wait() override { CUDA_CHECK(cudaEventSynchronize(event_)); }
+  void HoldBack(const Stream& stream) override {
+    CUDA_CHECK(cudaStreamWaitEvent(static_cast<cudaStream_t>(stream.handle), event_));
+  }
   double SecondsSince(const Event& earlier) const override {
     float milliseconds = 0;
     CUDA_CHECK(
@@ -152,14 +161,18 @@ class CudaEvent final : public Event {
 
 class CudaRuntime final : public Runtime {
  public:
-  CudaRuntime(int index, const RuntimeOptions& options, cudaStream_t stream)
-      : index_(index), allocator_(index, options) {
+  CudaRuntime(int index, const RuntimeOptions& options, cudaStream_t stream,
+              cudaStream_t copy_stream)
+      : index_(index), allocator_(Gpu(index), options), host_allocator_(Device{}, {}) {
     context_.stream = {allocator_.device(), stream};
     context_.allocator = &allocator_;
+    copy_stream_ = {allocator_.device(), copy_stream};
   }
   ~CudaRuntime() override {
-    cudaStreamSynchronize(static_cast<cudaStream_t>(context_.stream.handle));
-    cudaStreamDestroy(static_cast<cudaStream_t>(context_.stream.handle));
+    for (void* stream : {context_.stream.handle, copy_stream_.handle}) {
+      cudaStreamSynchronize(static_cast<cudaStream_t>(stream));
+      cudaStreamDestroy(static_cast<cudaStream_t>(stream));
+    }
   }
 
   std::string Describe() const override {
@@ -176,13 +189,31 @@ class CudaRuntime final : public Runtime {
     CUDA_CHECK(cudaMemGetInfo(&free, &total));
     return static_cast<int64_t>(free);
   }
-  void Reserve(int64_t bytes) override {
-    CHECK(allocator_.AddSegment(AlignUp(bytes))) << "[memory] cannot reserve " << bytes << " bytes";
+  absl::Status Reserve(int64_t device_bytes, int64_t host_bytes) override {
+    const auto gib = [](int64_t bytes) {
+      return absl::StrFormat("%.2f GiB", static_cast<double>(bytes) / (1 << 30));
+    };
+    if (device_bytes > 0 && !allocator_.AddSegment(AlignUp(device_bytes))) {
+      return UserError("memory",
+                       absl::StrCat("want ", gib(device_bytes), " of GPU ", index_,
+                                    "'s memory in one piece, got ", gib(FreeBytes()), " free"),
+                       "has another process taken it since it was planned? nvidia-smi lists them");
+    }
+    if (host_bytes > 0 && !host_allocator_.AddSegment(AlignUp(host_bytes))) {
+      return UserError(
+          "memory",
+          absl::StrCat("want ", gib(host_bytes), " of pinned host memory, for activations that ",
+                       "wait there, got none"),
+          "another --gradient_checkpointing than layer, or a smaller --tokens_per_pack; in a "
+          "container its memory limit, or ulimit -l");
+    }
+    return absl::OkStatus();
   }
+  Allocator* host_allocator() override { return &host_allocator_; }
 
  private:
   int index_;
-  CudaAllocator allocator_;
+  CudaAllocator allocator_, host_allocator_;
 };
 
 // An event that a thread waits for asleep, not spinning beside the threads that train.
@@ -239,9 +270,10 @@ absl::StatusOr<std::unique_ptr<Runtime>> OpenRuntime(int index, const RuntimeOpt
                      "fewer ranks per node (--nproc_per_node), or see CUDA_VISIBLE_DEVICES");
   }
   CUDA_CHECK(cudaSetDevice(index));
-  cudaStream_t stream = nullptr;
+  cudaStream_t stream = nullptr, copy_stream = nullptr;
   CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-  return std::make_unique<CudaRuntime>(index, options, stream);
+  CUDA_CHECK(cudaStreamCreateWithFlags(&copy_stream, cudaStreamNonBlocking));
+  return std::make_unique<CudaRuntime>(index, options, stream, copy_stream);
 }
 
 absl::Status FillDevice(const Stream& stream, const View& view, FillFn fill) {
@@ -255,6 +287,11 @@ void CopyToDevice(const Stream& stream, const void* host, const View& view) {
     return absl::OkStatus();
   };
   CHECK(cuda::FillDevice(stream, view, copy).ok());
+}
+
+void CopyQueued(const Stream& stream, const View& from, const View& to) {
+  CUDA_CHECK(cudaMemcpyAsync(to.data, from.data, from.num_bytes(), cudaMemcpyDefault,
+                             static_cast<cudaStream_t>(stream.handle)));
 }
 
 void CopyToHost(const Stream& stream, const View& view, void* host) {

@@ -11,6 +11,7 @@ namespace lockstep::cuda {
 int DeviceCount();
 absl::StatusOr<std::unique_ptr<Runtime>> OpenRuntime(int index, const RuntimeOptions& options);
 void CopyToDevice(const Stream& stream, const void* host, const View& view);
+void CopyQueued(const Stream& stream, const View& from, const View& to);
 void CopyToHost(const Stream& stream, const View& view, void* host);
 absl::Status FillDevice(const Stream& stream, const View& view, FillFn fill);
 void Synchronize(const Stream& stream);

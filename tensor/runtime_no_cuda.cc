@@ -18,6 +18,9 @@ void CopyToDevice(const Stream& stream, const void* host, const View& view) {
 void CopyToHost(const Stream& stream, const View& view, void* host) {
   LOG(FATAL) << "built without CUDA";
 }
+void CopyQueued(const Stream& stream, const View& from, const View& to) {
+  LOG(FATAL) << "built without CUDA";
+}
 absl::Status FillDevice(const Stream& stream, const View& view, FillFn fill) {
   LOG(FATAL) << "built without CUDA";
 }

@@ -32,7 +32,7 @@ class MemoryPlanTest : public ::testing::Test {
 
   MemoryPlan Chosen(int64_t available, int ranks = 1) {
     options_.auto_checkpointing = true;
-    const auto plan = planner_->Choose(options_, ranks, available);
+    const auto plan = planner_->Choose(options_, ranks, {available, 0});
     EXPECT_TRUE(plan.ok()) << plan.status();
     return plan.ok() ? *plan : MemoryPlan();
   }
@@ -64,22 +64,40 @@ TEST_F(MemoryPlanTest, AutoTakesTheFastestModeThatFits) {
   EXPECT_EQ(Chosen(cheap - 1).checkpointing, Checkpointing::kLayer);
   EXPECT_EQ(Chosen(3 * none, /*ranks=*/3).checkpointing, Checkpointing::kNone);
   EXPECT_EQ(Chosen(3 * none - 1, /*ranks=*/3).checkpointing, Checkpointing::kCheap);
-  const auto refused = planner_->Choose(options_, 1, layer - 1);
+  const auto refused = planner_->Choose(options_, 1, {layer - 1, 0});
   ASSERT_FALSE(refused.ok());
   EXPECT_THAT(
       std::string(refused.status().message()),
       testing::AllOf(HasSubstr("want"), HasSubstr("got"), HasSubstr("=layer"), HasSubstr("HINT")));
 }
 
+TEST_F(MemoryPlanTest, BesideAGpuActivationsWaitInHostMemory) {
+  using nn::Checkpointing;
+  const MemoryPlan on_cpu = planner_->Plan(Checkpointing::kLayer);
+  EXPECT_EQ(on_cpu.host, 0);
+  options_.device = "cuda";  // planned without one
+  planner_ = *MemoryPlanner::Create(options_, *data_, data_->plan->steps_per_epoch());
+  EXPECT_EQ(planner_->Plan(Checkpointing::kNone).host, 0);
+  const MemoryPlan plan = planner_->Plan(Checkpointing::kLayer);
+  EXPECT_GT(plan.host, 0);
+  options_.gradient_checkpointing = Checkpointing::kLayer;
+  options_.auto_checkpointing = false;
+  EXPECT_TRUE(planner_->Choose(options_, 2, {2 * plan.needed(), 2 * plan.host}).ok());
+  const auto refused = planner_->Choose(options_, 2, {2 * plan.needed(), 2 * plan.host - 1});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(std::string(refused.status().message()),
+              testing::AllOf(HasSubstr("host memory"), HasSubstr("2 ranks"), HasSubstr("HINT")));
+}
+
 TEST_F(MemoryPlanTest, KnowsHowManyTokensFit) {
   using nn::Checkpointing;
   const int64_t available = planner_->Plan(Checkpointing::kNone).needed() * 4;
-  const int64_t most = planner_->LargestTokensPerPack(Checkpointing::kNone, 1, available);
+  const int64_t most = planner_->LargestTokensPerPack(Checkpointing::kNone, 1, {available, 0});
   EXPECT_GT(most, data_->plan->Summarize().max_pack_tokens);
   EXPECT_EQ(most % 64, 0);
-  EXPECT_GT(planner_->LargestTokensPerPack(Checkpointing::kLayer, 1, available), most);
-  EXPECT_LT(planner_->LargestTokensPerPack(Checkpointing::kNone, 2, available), most);
-  EXPECT_EQ(planner_->LargestTokensPerPack(Checkpointing::kNone, 1, 1000), 0);
+  EXPECT_GT(planner_->LargestTokensPerPack(Checkpointing::kLayer, 1, {available, 0}), most);
+  EXPECT_LT(planner_->LargestTokensPerPack(Checkpointing::kNone, 2, {available, 0}), most);
+  EXPECT_EQ(planner_->LargestTokensPerPack(Checkpointing::kNone, 1, {1000, 0}), 0);
 }
 
 }  // namespace

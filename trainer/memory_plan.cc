@@ -37,17 +37,22 @@ std::vector<int32_t> StartsOf(absl::Span<const int64_t> lengths) {
 }
 
 // The same mixture of documents, longest first, in `tokens` tokens.
-PackSize Scaled(const PackSize& size, int64_t tokens) {
+std::vector<int32_t> Scaled(absl::Span<const int32_t> starts, int64_t tokens) {
   std::vector<int64_t> lengths;
   for (int64_t all = 0, d = 0; all < tokens; ++d) {
-    const size_t i = static_cast<size_t>(d) % std::max<size_t>(1, size.starts.size() - 1);
-    const int64_t length = size.starts.size() < 2 ? tokens : size.starts[i + 1] - size.starts[i];
+    const size_t i = static_cast<size_t>(d) % std::max<size_t>(1, starts.size() - 1);
+    const int64_t length = starts.size() < 2 ? tokens : starts[i + 1] - starts[i];
     lengths.push_back(std::min(std::max<int64_t>(length, 1), tokens - all));
     all += lengths.back();
   }
   std::sort(lengths.begin(), lengths.end(), std::greater<>());
+  return StartsOf(lengths);
+}
+
+PackSize Scaled(const PackSize& size, int64_t tokens) {
   const int64_t supervised = size.supervised * tokens / std::max<int64_t>(size.tokens, 1);
-  return {tokens, std::min(supervised + 1, tokens), StartsOf(lengths)};
+  return {tokens, std::min(supervised + 1, tokens), Scaled(size.starts, tokens),
+          Scaled(size.compact_starts, tokens)};
 }
 
 int64_t LongestPiece(const TrainingData& data) {
@@ -58,16 +63,25 @@ int64_t LongestPiece(const TrainingData& data) {
   return longest;
 }
 
-absl::Status CheckFits(const MemoryPlan& plan, int ranks, int64_t available) {
+absl::Status CheckFits(const MemoryPlan& plan, int ranks, const FreeMemory& available) {
   const auto bytes = [](int64_t n) { return HumanBytes(static_cast<double>(n)); };
+  const std::string for_ranks = absl::StrCat(" for ", ranks, ranks == 1 ? " rank" : " ranks");
+  if (plan.host > 0 && plan.host * ranks > available.host) {
+    return UserError(
+        "memory",
+        absl::StrCat("want ", bytes(plan.host * ranks), " of host memory", for_ranks,
+                     ", where activations wait with --gradient_checkpointing=",
+                     NameOf(plan.checkpointing), ", got ", bytes(available.host)),
+        "a smaller --tokens_per_pack, or --max_seq_length, takes less; cheap takes none");
+  }
   const int64_t needed = plan.needed() * ranks;
-  if (needed <= available) return absl::OkStatus();
+  if (needed <= available.device) return absl::OkStatus();
   return UserError(
       "memory",
-      absl::StrCat("want ", bytes(needed), " for ", ranks, ranks == 1 ? " rank (" : " ranks (",
-                   bytes(plan.model), " for model and optimizer, ", bytes(plan.activations),
+      absl::StrCat("want ", bytes(needed), for_ranks, " (", bytes(plan.model),
+                   " for model and optimizer, ", bytes(plan.activations),
                    " for activations with --gradient_checkpointing=", NameOf(plan.checkpointing),
-                   ", each), got ", bytes(available)),
+                   ", each), got ", bytes(available.device)),
       "--gradient_checkpointing=layer, a smaller --max_seq_length, or --tokens_per_pack, take "
       "less; --dry_run says how many tokens fit");
 }
@@ -105,13 +119,14 @@ absl::StatusOr<std::unique_ptr<MemoryPlanner>> MemoryPlanner::Create(const Train
   return planner;
 }
 
-int64_t MemoryPlanner::AttentionBytes(absl::Span<const int32_t> starts) const {
+int64_t MemoryPlanner::AttentionBytes(absl::Span<const int32_t> starts, bool compact) const {
   const nn::ModelConfig& config = model_->config();
   kernels::PackedDocuments documents;
   documents.size = static_cast<int64_t>(starts.size()) - 1;
   documents.starts_q = documents.starts_k = starts.data();
   kernels::AttentionOptions options;
   options.softcap = config.attention_softcap;
+  options.compact = compact;
   return kernels::AttentionWorkspace(context_.device(),
                                      {most_tokens_, config.num_heads, config.num_kv_heads,
                                       config.head_dim, model_->decoder().compute_dtype()},
@@ -121,15 +136,19 @@ int64_t MemoryPlanner::AttentionBytes(absl::Span<const int32_t> starts) const {
 
 PackSize MemoryPlanner::WorstOf(absl::Span<const data::Piece> pieces,
                                 absl::Span<const data::PackPlan> packs, PackSize worst) const {
-  int64_t most = AttentionBytes(worst.starts);
+  int64_t most = AttentionBytes(worst.starts, false);
+  int64_t most_compact = AttentionBytes(worst.compact_starts, true);
   for (const data::PackPlan& pack : packs) {
     worst.tokens = std::max(worst.tokens, pack.num_tokens);
     worst.supervised = std::max(worst.supervised, pack.num_supervised);
     std::vector<int64_t> lengths;
     for (const int64_t piece : pack.pieces) lengths.push_back(pieces[piece].length());
     std::vector<int32_t> starts = StartsOf(lengths);
-    const int64_t bytes = AttentionBytes(starts);
-    if (bytes > most) {
+    if (const int64_t bytes = AttentionBytes(starts, true); bytes > most_compact) {
+      most_compact = bytes;
+      worst.compact_starts = starts;
+    }
+    if (const int64_t bytes = AttentionBytes(starts, false); bytes > most) {
       most = bytes;
       worst.starts = std::move(starts);
     }
@@ -146,45 +165,47 @@ PackSize MemoryPlanner::WorstOfSteps(const TrainingData& data, int64_t num_steps
   return worst;
 }
 
-nn::PackedTokens MemoryPlanner::Pack(const PackSize& size) const {
+nn::PackedTokens MemoryPlanner::Pack(const PackSize& size, absl::Span<const int32_t> starts) const {
   const auto tensor = [&](DType dtype, int64_t numel) {
     return Tensor::Empty(*context_.allocator, dtype, {numel});
   };
   const int64_t multiple = RowMultiple(device_);
   const int64_t rows = (size.tokens + multiple - 1) / multiple * multiple;
   nn::PackedTokens pack;
-  pack.host_cu_seqlens = size.starts;
+  pack.host_cu_seqlens.assign(starts.begin(), starts.end());
   pack.input_ids = tensor(DType::kI32, rows);
   pack.positions = tensor(DType::kI32, rows);
   pack.token_keys = tensor(DType::kI64, rows);
-  pack.cu_seqlens = tensor(DType::kI32, static_cast<int64_t>(size.starts.size()));
+  pack.cu_seqlens = tensor(DType::kI32, static_cast<int64_t>(starts.size()));
   pack.target_rows = tensor(DType::kI32, size.supervised);
   pack.targets = tensor(DType::kI32, size.supervised);
   return pack;
 }
 
 void MemoryPlanner::Train(const PackSize& size, Checkpointing checkpointing) {
-  const nn::PackedTokens pack = Pack(size);
+  const bool layer = checkpointing == Checkpointing::kLayer;
+  const nn::PackedTokens pack = Pack(size, layer ? size.compact_starts : size.starts);
   autograd::Tape tape(context_);
   nn::ForwardOptions forward;
   forward.checkpointing = checkpointing;
+  forward.parking = device_ == DeviceType::kCUDA ? &parking_ : nullptr;
   forward.dropout = true;
-  const auto hidden = model_->decoder().Hidden(tape, pack, forward);
-  const auto nll = model_->decoder().NllSum(tape, hidden, pack, 1.0, forward);
+  const nn::Decoder& decoder = model_->decoder();
+  const auto nll = decoder.NllSum(tape, decoder.Hidden(tape, pack, forward), pack, 1.0, forward);
   const Tensor seed = Tensor::Empty(*context_.allocator, DType::kF64, {1});
   tape.Backward({nll.loss}, {seed}, [](const autograd::Variable&) {});
 }
 
 void MemoryPlanner::Evaluate(const PackSize& size) {
   if (size.tokens == 0) return;
-  const nn::PackedTokens pack = Pack(size);
+  const nn::PackedTokens pack = Pack(size, size.starts);
   autograd::Tape tape(context_, autograd::Tape::Mode::kForward);
   model_->decoder().NllSum(tape, model_->decoder().Hidden(tape, pack), pack, 1.0);
 }
 
 void MemoryPlanner::Generate() {
-  const PackSize prompts = {kNumSamples * longest_prompt_, 0,
-                            StartsOf(std::vector<int64_t>(kNumSamples, longest_prompt_))};
+  const std::vector<int32_t> starts = StartsOf(std::vector<int64_t>(kNumSamples, longest_prompt_));
+  const nn::PackedTokens prompts = Pack({.tokens = starts.back()}, starts);
   std::vector<nn::KvCache> caches;
   for (int i = 0; i < kNumSamples; ++i) {
     caches.emplace_back(context_, model_->config(), model_->decoder().compute_dtype(),
@@ -193,7 +214,7 @@ void MemoryPlanner::Generate() {
   autograd::Tape tape(context_, autograd::Tape::Mode::kForward);
   nn::ForwardOptions forward;
   for (nn::KvCache& cache : caches) forward.caches.push_back(&cache);
-  const auto hidden = model_->decoder().Hidden(tape, Pack(prompts), forward);
+  const auto hidden = model_->decoder().Hidden(tape, prompts, forward);
   model_->decoder().Logits(tape, hidden,
                            Tensor::Empty(*context_.allocator, DType::kI32, {kNumSamples}));
 }
@@ -201,6 +222,7 @@ void MemoryPlanner::Generate() {
 MemoryPlan MemoryPlanner::PlanFor(const PackSize& size, Checkpointing checkpointing) {
   allocator_.ResetPeak();
   allocator_.ResetHighest();
+  host_allocator_.ResetHighest();
   Train(size, checkpointing);
   Evaluate(evaluation_);
   Generate();
@@ -208,6 +230,7 @@ MemoryPlan MemoryPlanner::PlanFor(const PackSize& size, Checkpointing checkpoint
   plan.checkpointing = checkpointing;
   plan.activations = allocator_.peak_bytes() - plan.model;
   plan.arena = allocator_.highest();
+  plan.host = host_allocator_.highest();
   return plan;
 }
 
@@ -216,7 +239,7 @@ MemoryPlan MemoryPlanner::Plan(Checkpointing checkpointing) {
 }
 
 absl::StatusOr<MemoryPlan> MemoryPlanner::Choose(const TrainOptions& options, int ranks,
-                                                 int64_t available) {
+                                                 const FreeMemory& available) {
   if (!options.auto_checkpointing) {
     MemoryPlan plan = Plan(options.gradient_checkpointing);
     RETURN_IF_ERROR(CheckFits(plan, ranks, available));
@@ -232,7 +255,7 @@ absl::StatusOr<MemoryPlan> MemoryPlanner::Choose(const TrainOptions& options, in
 }
 
 int64_t MemoryPlanner::LargestTokensPerPack(Checkpointing checkpointing, int ranks,
-                                            int64_t available) {
+                                            const FreeMemory& available) {
   int64_t fits = 0, too_many = kMostTokens / kTokenUnit + 1;  // in units
   while (too_many - fits > 1) {
     const int64_t middle = (fits + too_many) / 2;
@@ -257,12 +280,15 @@ const char* NameOf(Checkpointing checkpointing) {
 
 std::vector<std::pair<std::string, std::string>> MemoryTable(const MemoryPlan& plan) {
   const auto bytes = [](int64_t n) { return HumanBytes(static_cast<double>(n)); };
-  return {{"trainable parameters", HumanCount(static_cast<double>(plan.num_trainable))},
-          {"gradient checkpointing", NameOf(plan.checkpointing)},
-          {"model, gradients, moments", bytes(plan.model)},
-          {"activations at most", bytes(plan.activations)},
-          {"libraries, copies, gaps", bytes(plan.needed() - plan.allocated())},
-          {"in all, for each rank", bytes(plan.needed())}};
+  std::vector<std::pair<std::string, std::string>> rows = {
+      {"trainable parameters", HumanCount(static_cast<double>(plan.num_trainable))},
+      {"gradient checkpointing", NameOf(plan.checkpointing)},
+      {"model, gradients, moments", bytes(plan.model)},
+      {"activations at most", bytes(plan.activations)},
+      {"libraries, copies, gaps", bytes(plan.needed() - plan.allocated())},
+      {"in all, for each rank", bytes(plan.needed())}};
+  if (plan.host > 0) rows.push_back({"activations in host memory", bytes(plan.host)});
+  return rows;
 }
 
 }  // namespace lockstep

@@ -16,6 +16,7 @@
 #include "nn/model.h"
 #include "tensor/allocator.h"
 #include "tensor/context.h"
+#include "tensor/parking.h"
 #include "trainer/options.h"
 #include "trainer/training_data.h"
 
@@ -27,6 +28,7 @@ struct MemoryPlan {
   int64_t model = 0;        // weights, trainable parameters, gradients, moments
   int64_t activations = 0;  // at the worst moment of training, evaluation and generation
   int64_t arena = 0;        // of one piece that holds both, gaps between blocks included
+  int64_t host = 0;         // where a GPU's activations wait (--gradient_checkpointing=layer)
   int64_t beside = 0;  // a GPU's libraries; on a CPU the copy that a checkpoint is written from
   int64_t num_trainable = 0;
   int64_t num_elements = 0;  // of the flat gradient buffer
@@ -36,10 +38,16 @@ struct MemoryPlan {
   int64_t needed() const { return arena + beside; }
 };
 
+// Bytes that are free: what a rank computes in, and host memory beside a GPU.
+struct FreeMemory {
+  int64_t device = 0, host = 0;
+};
+
 // A pack as far as memory goes.
 struct PackSize {
   int64_t tokens = 0, supervised = 0;
-  std::vector<int32_t> starts = {0};  // of its documents: those whose attention wants most
+  // Of its documents: those whose attention wants most; and where it is to want little.
+  std::vector<int32_t> starts = {0}, compact_starts = {0};
 };
 
 class MemoryPlanner {
@@ -51,20 +59,22 @@ class MemoryPlanner {
 
   MemoryPlan Plan(nn::Checkpointing checkpointing);
 
-  // What --gradient_checkpointing says; for auto the fastest of which `ranks` fit into `available`
-  // bytes. Error: they do not fit, with the numbers.
-  absl::StatusOr<MemoryPlan> Choose(const TrainOptions& options, int ranks, int64_t available);
+  // What --gradient_checkpointing says; for auto the fastest of which `ranks` fit into what is
+  // free. Error: they do not fit, with the numbers.
+  absl::StatusOr<MemoryPlan> Choose(const TrainOptions& options, int ranks,
+                                    const FreeMemory& available);
 
   // The most tokens a pack may have, a multiple of 64; 0 if nothing fits.
-  int64_t LargestTokensPerPack(nn::Checkpointing checkpointing, int ranks, int64_t available);
+  int64_t LargestTokensPerPack(nn::Checkpointing checkpointing, int ranks,
+                               const FreeMemory& available);
 
  private:
   MemoryPlanner(DeviceType device, int64_t longest_prompt);
   PackSize WorstOf(absl::Span<const data::Piece> pieces, absl::Span<const data::PackPlan> packs,
                    PackSize worst) const;
   PackSize WorstOfSteps(const TrainingData& data, int64_t num_steps) const;
-  int64_t AttentionBytes(absl::Span<const int32_t> starts) const;
-  nn::PackedTokens Pack(const PackSize& size) const;
+  int64_t AttentionBytes(absl::Span<const int32_t> starts, bool compact) const;
+  nn::PackedTokens Pack(const PackSize& size, absl::Span<const int32_t> starts) const;
   void Train(const PackSize& size, nn::Checkpointing checkpointing);
   void Evaluate(const PackSize& size);
   void Generate();
@@ -72,8 +82,9 @@ class MemoryPlanner {
 
   const DeviceType device_;
   const int64_t longest_prompt_;
-  MetaAllocator allocator_;
+  MetaAllocator allocator_, host_allocator_;
   const Context context_{Stream{allocator_.device()}, &allocator_};
+  Parking parking_{context_, context_.stream, &host_allocator_};
   std::unique_ptr<nn::Model> model_;
   MemoryPlan model_plan_;  // what does not depend on packs
   int64_t most_tokens_ = 0;

@@ -22,6 +22,7 @@
 #include "dist/world.h"
 #include "nn/model.h"
 #include "nn/weights.h"
+#include "tensor/parking.h"
 #include "tensor/runtime.h"
 #include "trainer/checkpoint_saver.h"
 #include "trainer/data_parallel.h"
@@ -178,7 +179,7 @@ absl::StatusOr<Preflight> CheckBeforeLaunch(const TrainOptions& options, int ran
     ASSIGN_OR_RETURN(
         const auto planner,
         MemoryPlanner::Create(options, *prepared.data, NumSteps(options, *prepared.data->plan)));
-    RETURN_IF_ERROR(planner->Choose(options, ranks, AvailableMemory()).status());
+    RETURN_IF_ERROR(planner->Choose(options, ranks, {AvailableMemory(), 0}).status());
   }
   return Preflight{prepared.start};
 }
@@ -203,14 +204,17 @@ absl::Status PrintPlans(const TrainOptions& options, int ranks) {
   if (options.device == "cuda") gpu = Runtime::Open(Device{DeviceType::kCUDA, 0});
   const bool on_cpu = options.device == "cpu";
   const int sharing = on_cpu ? ranks : 1;
-  const int64_t available = on_cpu ? AvailableMemory() : gpu.ok() ? (*gpu)->FreeBytes() : 0;
+  const FreeMemory available = {on_cpu     ? AvailableMemory()
+                                : gpu.ok() ? (*gpu)->FreeBytes()
+                                           : 0,
+                                AvailableMemory() / ranks};
   const absl::StatusOr<MemoryPlan> chosen = planner->Choose(planned, sharing, available);
   const MemoryPlan memory = chosen.ok() ? *chosen : planner->Plan(planned.gradient_checkpointing);
   std::printf("buckets\n%s", memory.buckets.c_str());
   PrintRows("memory", MemoryTable(memory));
   RETURN_IF_ERROR(gpu.status());
   PrintRows("what fits",
-            {{"memory", HumanBytes(static_cast<double>(available))},
+            {{"memory", HumanBytes(static_cast<double>(available.device))},
              {"--tokens_per_pack at most", absl::StrCat(planner->LargestTokensPerPack(
                                                memory.checkpointing, sharing, available))}});
   return chosen.status();
@@ -244,16 +248,20 @@ absl::StatusOr<int> RunRank(const TrainOptions& asked, const dist::LaunchEnv& en
   startup.Done("data");
 
   // The plan is for the rank that has least memory: all ranks compute alike.
-  const int64_t free =
-      options.device == "cuda" ? runtime->FreeBytes() : AvailableMemory() / env.local_world_size;
-  const int64_t available =
-      -dist::AllReduceValue(world->communicator(), -free, dist::ReduceOp::kMax, "memory");
+  const auto least = [&](int64_t bytes) {
+    return -dist::AllReduceValue(world->communicator(), -bytes, dist::ReduceOp::kMax, "memory");
+  };
+  const int64_t share = AvailableMemory() / env.local_world_size;
+  const FreeMemory available = {least(options.device == "cuda" ? runtime->FreeBytes() : share),
+                                least(share)};
   ASSIGN_OR_RETURN(
       const auto planner,
       MemoryPlanner::Create(options, *prepared.data, NumSteps(options, *prepared.data->plan)));
   ASSIGN_OR_RETURN(const MemoryPlan memory, planner->Choose(options, 1, available));
-  options.gradient_checkpointing = memory.checkpointing;
-  runtime->Reserve(memory.arena);
+  RETURN_IF_ERROR(runtime->Reserve(memory.arena, memory.host));
+  const std::unique_ptr<Parking> parking = Parking::Create(*runtime);
+  const nn::ForwardOptions forward = {
+      .checkpointing = memory.checkpointing, .parking = parking.get(), .dropout = true};
   startup.Done("plan");
   // A frozen base model with small trainable adapters, or every weight.
   nn::ModelOptions model_options = options.model;
@@ -265,8 +273,8 @@ absl::StatusOr<int> RunRank(const TrainOptions& asked, const dist::LaunchEnv& en
                                                         *prepared.data, prepared.identity, memory));
   if (options.verify) {
     ASSIGN_OR_RETURN(const std::string proof,
-                     VerifyLockstep(context, options.gradient_checkpointing, options.reduction,
-                                    *prepared.data, &world->communicator(), model.get()));
+                     VerifyLockstep(context, forward, options.reduction, *prepared.data,
+                                    &world->communicator(), model.get()));
     output->log().Say(proof);
   }
   RETURN_IF_ERROR(output->SampleBefore());
@@ -280,17 +288,9 @@ absl::StatusOr<int> RunRank(const TrainOptions& asked, const dist::LaunchEnv& en
   StepProfiler profiler(options.profile_steps, output->num_steps(),
                         JoinPath(start.folder, "profile"), world->rank());
   startup.Done("samples");
-  Run run{options,
-          *world,
-          context,
-          *model,
-          *prepared.data,
-          output->log(),
-          output->num_steps(),
-          saver,
-          profiler,
-          startup,
-          start.state,
+  Run run{options, *world,         context,       *model,
+          forward, *prepared.data, output->log(), output->num_steps(),
+          saver,   profiler,       startup,       start.state,
           {}};
   run.state.identity = prepared.identity;
   run.state.tokens_per_pack = prepared.data->plan_options.tokens_per_pack;

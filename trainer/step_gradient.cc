@@ -12,9 +12,10 @@ void PackGradient(const Context& context, const nn::Decoder& decoder, const data
   report("forward");
   autograd::Tape tape(context);
   const nn::PackedTokens tokens = OnDevice(context, pack);
-  const autograd::Variable hidden = decoder.Hidden(tape, tokens, forward);
   const double mean = 1.0 / static_cast<double>(num_supervised);
-  const autograd::HeadNllResult nll = decoder.NllSum(tape, hidden, tokens, mean, forward);
+  // Backward does not read the hidden states: they go here.
+  const autograd::HeadNllResult nll =
+      decoder.NllSum(tape, decoder.Hidden(tape, tokens, forward), tokens, mean, forward);
   report("backward");
   parallel->Backward(tape, nll, last);
 }

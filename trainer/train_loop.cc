@@ -58,13 +58,6 @@ nn::LrSchedule ScheduleOf(const OptimizerOptions& o, int64_t num_steps) {
   return schedule;
 }
 
-nn::ForwardOptions TrainingForward(const TrainOptions& options) {
-  nn::ForwardOptions forward;
-  forward.checkpointing = options.gradient_checkpointing;
-  forward.dropout = true;
-  return forward;
-}
-
 int64_t TokensOf(const std::vector<data::Pack>& packs) {
   int64_t tokens = 0;
   for (const data::Pack& pack : packs) tokens += pack.num_tokens();
@@ -98,8 +91,7 @@ class Loop {
         loader_(*run.data.documents.train, run.data.train.pieces, *run.data.plan, run.world.rank(),
                 run.world.size(), run.state.step),
         times_(&run.world.communicator()),
-        forward_(TrainingForward(run.options)),
-        guards_(run.options, run.world, run.context, run.model.decoder(), run.data, forward_,
+        guards_(run.options, run.world, run.context, run.model.decoder(), run.data, run.forward,
                 &parallel_, &run.log),
         // A number that is equal on all ranks: they must see a request to stop at the same step.
         steps_ahead_(run.context.device().type == DeviceType::kCUDA ? 1 : 0) {}
@@ -164,7 +156,7 @@ class Loop {
     step.load_s = SecondsSince(start);
 
     // The gradient of the mean loss: a sum over the packs of all ranks, exact in any order.
-    StepGradient(run_.context, run_.model.decoder(), step.work, forward_,
+    StepGradient(run_.context, run_.model.decoder(), step.work, run_.forward,
                  run_.world.stop_requested() != 0, &parallel_,
                  [&](const char* phase, int64_t pack) { Report(phase, pack); });
 
@@ -282,7 +274,6 @@ class Loop {
   const nn::LrSchedule schedule_;
   data::StepLoader loader_;
   StepTimes times_;
-  const nn::ForwardOptions forward_;
   StepGuards guards_;
 
   // The host queues this many steps while it looks at the one before them.

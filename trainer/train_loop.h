@@ -28,6 +28,7 @@ struct Run {
   dist::World& world;
   Context context;
   nn::Model& model;
+  const nn::ForwardOptions& forward;  // of training
   const TrainingData& data;
   RunLog& log;
   int64_t num_steps;

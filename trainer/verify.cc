@@ -15,15 +15,12 @@ namespace lockstep {
 namespace {
 
 // All bits of the first step's sums, computed by the ranks of `communicator`.
-std::vector<int64_t> FirstStep(const Context& context, nn::Checkpointing checkpointing,
+std::vector<int64_t> FirstStep(const Context& context, const nn::ForwardOptions& forward,
                                const ReductionOptions& reduction, const TrainingData& data,
                                dist::Communicator* communicator, nn::Model* model) {
   data::StepLoader loader(*data.documents.train, data.train.pieces, *data.plan,
                           communicator->rank(), communicator->size(), /*first_step=*/0);
   DataParallel parallel(context, &model->parameters(), communicator, reduction);
-  nn::ForwardOptions forward;
-  forward.checkpointing = checkpointing;
-  forward.dropout = true;
   StepGradient(context, model->decoder(), loader.Next(), forward, /*stop_requested=*/false,
                &parallel, [](const char*, int64_t) {});
   return nn::ToHost<int64_t>(context, model->parameters().sums());
@@ -31,16 +28,17 @@ std::vector<int64_t> FirstStep(const Context& context, nn::Checkpointing checkpo
 
 }  // namespace
 
-absl::StatusOr<std::string> VerifyLockstep(const Context& context, nn::Checkpointing checkpointing,
+absl::StatusOr<std::string> VerifyLockstep(const Context& context,
+                                           const nn::ForwardOptions& forward,
                                            const ReductionOptions& reduction,
                                            const TrainingData& data,
                                            dist::Communicator* communicator, nn::Model* model) {
   const auto start = std::chrono::steady_clock::now();
   const std::vector<int64_t> together =
-      FirstStep(context, checkpointing, reduction, data, communicator, model);
+      FirstStep(context, forward, reduction, data, communicator, model);
   const std::unique_ptr<dist::Communicator> alone = dist::MakeSoloCommunicator();
   const std::vector<int64_t> by_itself =
-      FirstStep(context, checkpointing, reduction, data, alone.get(), model);
+      FirstStep(context, forward, reduction, data, alone.get(), model);
   int64_t different = 0;
   for (size_t i = 0; i < together.size(); ++i) different += together[i] != by_itself[i];
   different = dist::AllReduceValue(*communicator, different, dist::ReduceOp::kSum, "verify");

@@ -15,7 +15,8 @@ namespace lockstep {
 // Computes the first step's gradient by all ranks together, then once more on every rank by itself,
 // and compares all bits of the sums, those of the loss included. Changes no parameter. Returns what
 // to tell the user; an error, the same on all ranks, if a bit differs.
-absl::StatusOr<std::string> VerifyLockstep(const Context& context, nn::Checkpointing checkpointing,
+absl::StatusOr<std::string> VerifyLockstep(const Context& context,
+                                           const nn::ForwardOptions& forward,
                                            const ReductionOptions& reduction,
                                            const TrainingData& data,
                                            dist::Communicator* communicator, nn::Model* model);

@@ -106,7 +106,20 @@ AddRmsNormResult AddRmsNorm(Tape& tape, const ResidualInput& in) {
   const std::vector<Variable> outputs = tape.Record(
       "add_rms_norm", head.inputs(), {head.sum(), head.normed()}, head.saved(),
       [gradient = head.gradient()](Gradients& g) { gradient.Backward(g, g.TakeOutput(1)); });
-  return {outputs[0], outputs[1], head.saved()[ResidualHead::kRstd]};
+  return {outputs[0], outputs[1]};
+}
+
+ResidualSumResult ResidualSum(Tape& tape, const ResidualInput& in) {
+  CHECK(in.branch.defined() && !in.post_weight.defined())
+      << "[residual_sum] want a branch without a post-norm";
+  const ResidualHead head(tape, in, {});
+  const Variable sum =
+      tape.Record("residual_sum", {in.residual, in.branch}, head.sum(), {}, [](Gradients& g) {
+        Tensor grad = g.TakeOutput(0);
+        g.Add(0, grad);
+        g.Add(1, std::move(grad));
+      });
+  return {sum, head.saved()[ResidualHead::kRstd]};
 }
 
 }  // namespace lockstep::autograd

@@ -35,10 +35,17 @@ bool AddRmsNormTakesShares(DType dtype, const LoraLayer& layer, const Variable& 
 struct AddRmsNormResult {
   Variable sum;     // [T, C], the residual stream
   Variable normed;  // [T, C], the next block's input
-  Tensor rstd;      // [T], of sum
 };
 
 AddRmsNormResult AddRmsNorm(Tape& tape, const ResidualInput& in);
+
+struct ResidualSumResult {
+  Variable sum;  // [T, C]
+  Tensor rstd;   // [T], of sum: what ResidualInput wants of a sum that is known
+};
+
+// The sum alone, without a post-norm; `in.weight` is not used. Saves nothing.
+ResidualSumResult ResidualSum(Tape& tape, const ResidualInput& in);
 
 // The head of a larger op. That op's first inputs, saved tensors and output 0 are those named here.
 class ResidualHead {

@@ -17,7 +17,7 @@ TEST(CeilingTest, HasTheStepsProductsAndAttention) {
   const auto model = RandomModel(runtime->context(), *ShapeConfig("tiny"), options);
   ASSERT_TRUE(model.ok()) << model.status();
   const nn::Model& tiny = **model;
-  const BenchStep step(runtime->context(), model->get(), 3, 24, nn::Checkpointing::kNone);
+  const BenchStep step(runtime->context(), model->get(), 3, 24, {});
   const nn::PackedTokens pack = step.Pack();
   const Ceiling ceiling(runtime->context(), tiny.decoder(), pack);
   double flops = 0;

@@ -16,10 +16,10 @@ constexpr int kOverflowSlot = 0;
 }  // namespace
 
 BenchStep::BenchStep(const Context& context, nn::Model* model, int64_t documents, int64_t length,
-                     nn::Checkpointing checkpointing)
+                     const nn::ForwardOptions& forward)
     : context_(context),
       model_(model),
-      checkpointing_(checkpointing),
+      forward_(forward),
       optimizer_(context, model->parameters(), {}, kOverflowSlot),
       seed_(Tensor::Empty(*context.allocator, DType::kF64, {1})) {
   kernels::Fill(context.stream, seed_.Mutable("seed"), 1.0);
@@ -47,11 +47,10 @@ void BenchStep::Gradient() {
   parameters.ZeroSums(context_);
   const nn::PackedTokens pack = Pack();
   autograd::Tape tape(context_);
-  nn::ForwardOptions forward;
-  forward.checkpointing = checkpointing_;
-  const autograd::Variable hidden = model_->decoder().Hidden(tape, pack, forward);
-  const autograd::HeadNllResult nll = model_->decoder().NllSum(
-      tape, hidden, pack, 1.0 / static_cast<double>(rows_.size()), forward);
+  const nn::Decoder& decoder = model_->decoder();
+  const autograd::HeadNllResult nll =
+      decoder.NllSum(tape, decoder.Hidden(tape, pack, forward_), pack,
+                     1.0 / static_cast<double>(rows_.size()), forward_);
   nn::GradientRuns runs(parameters, [&](int first, int end) {
     parameters.AddToSums(context_, first, end, /*packs_in_step=*/1, kOverflowSlot);
   });

@@ -15,7 +15,7 @@ class BenchStep {
  public:
   // One pack of `documents` documents of `length` tokens; every token but each first is a target.
   BenchStep(const Context& context, nn::Model* model, int64_t documents, int64_t length,
-            nn::Checkpointing checkpointing);
+            const nn::ForwardOptions& forward);
 
   // Forward, backward, exact sums, clipping, AdamW; queued, not awaited.
   void Run();
@@ -32,7 +32,7 @@ class BenchStep {
 
   const Context context_;
   nn::Model* const model_;
-  nn::Checkpointing checkpointing_;
+  const nn::ForwardOptions forward_;
   nn::AdamW optimizer_;
   std::vector<int32_t> ids_, positions_, starts_, rows_, targets_;
   Tensor seed_, nll_sum_;

@@ -16,7 +16,7 @@ TEST(BenchStep, TrainsAndRepeats) {
   options.num_slots = 1;
   const auto model = RandomModel(runtime->context(), *ShapeConfig("tiny"), options);
   ASSERT_TRUE(model.ok()) << model.status();
-  BenchStep step(runtime->context(), model->get(), 2, 24, nn::Checkpointing::kNone);
+  BenchStep step(runtime->context(), model->get(), 2, 24, {});
   EXPECT_EQ(step.tokens(), 48);
   step.Run();
   const double first = step.Loss();

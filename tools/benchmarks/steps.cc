@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "base/status.h"
 #include "nn/model.h"
 #include "tensor/kernels/gemm.h"
+#include "tensor/parking.h"
 #include "tensor/profile/activity.h"
 #include "tensor/profile/summary.h"
 #include "tensor/runtime.h"
@@ -105,10 +107,11 @@ absl::Status PrintKernels(const Context& context, int top, BenchStep* step) {
   return absl::OkStatus();
 }
 
-absl::Status Measure(const Context& context, const StepsOptions& options, nn::Model* model,
-                     const PackShape& pack) {
+absl::Status Measure(const Context& context, const StepsOptions& options, Parking* parking,
+                     nn::Model* model, const PackShape& pack) {
   context.allocator->ResetPeak();
-  BenchStep step(context, model, pack.documents, pack.length, options.checkpointing);
+  BenchStep step(context, model, pack.documents, pack.length,
+                 {.checkpointing = options.checkpointing, .parking = parking});
   const Times times = Time(context, options, &step);
   absl::PrintF(
       "%s %dx%d r=%d %s %s: %.0f tokens/s, %.1f ms a step (alone %.1f, %.1f to %.1f; queued in "
@@ -166,8 +169,9 @@ absl::Status BenchSteps(const StepsOptions& options) {
   absl::PrintF("%s; model ready after %.1f s\n", runtime->Describe(),
                MillisecondsSince(start) * 1e-3);
   std::fflush(stdout);
+  const std::unique_ptr<Parking> parking = Parking::Create(*runtime);
   for (const PackShape& pack : packs) {
-    RETURN_IF_ERROR(Measure(runtime->context(), options, model.get(), pack));
+    RETURN_IF_ERROR(Measure(runtime->context(), options, parking.get(), model.get(), pack));
   }
   return absl::OkStatus();
 }
