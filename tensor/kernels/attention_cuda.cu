@@ -52,10 +52,22 @@ __device__ int64_t DocumentOf(const int32_t* starts, int64_t documents, int64_t 
   return r < starts[0] ? documents : low;
 }
 
+// In ascending d, whichever way they are loaded.
 template <typename T>
 __device__ float Dot(const T* a, const T* b, int64_t dim) {
+  constexpr int kN = kVec<T>;
   float sum = 0;
-  for (int64_t d = 0; d < dim; ++d) sum += ToFloat(a[d]) * ToFloat(b[d]);
+  int64_t d = 0;
+  if ((reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b)) % 16 == 0) {
+#pragma unroll 8
+    for (; d + kN <= dim; d += kN) {
+      float x[kN], y[kN];
+      Load(a + d, x);
+      Load(b + d, y);
+      for (int i = 0; i < kN; ++i) sum += x[i] * y[i];
+    }
+  }
+  for (; d < dim; ++d) sum += ToFloat(a[d]) * ToFloat(b[d]);
   return sum;
 }
 
@@ -80,13 +92,14 @@ __device__ Range KeysOf(const Problem& p, int64_t document, int64_t r) {
   return {first, place + 1};
 }
 
-template <typename T>
+// kOwn: elements of a head that a lane owns, at most.
+template <typename T, int kOwn>
 __global__ void ForwardKernel(Problem p, Heads q, Heads k, Heads v, Heads out, float* lse) {
   const int64_t row = blockIdx.x, head = blockIdx.y * kWarps + threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   if (head >= p.heads) return;
   const int64_t document = DocumentOf(p.starts_q, p.documents, row);
-  float sum[kPerLane] = {}, largest = -INFINITY, total = 0;
+  float sum[kOwn] = {}, largest = -INFINITY, total = 0;
   if (document < p.documents) {
     const int64_t kv = head / (p.heads / p.kv_heads);
     const Range keys = KeysOf(p, document, row);
@@ -100,19 +113,20 @@ __global__ void ForwardKernel(Problem p, Heads q, Heads k, Heads v, Heads out, f
       const float shrink = __expf(largest - above), weight = __expf(score - above);
       largest = above;
       total = total * shrink + WarpSum(weight);
-      for (int i = 0; i < kPerLane; ++i) sum[i] *= shrink;
+      for (int i = 0; i < kOwn; ++i) sum[i] *= shrink;
       const int count = static_cast<int>(min(int64_t{32}, keys.last - j));
+#pragma unroll 8
       for (int n = 0; n < count; ++n) {
         const float w = __shfl_sync(0xFFFFFFFFu, weight, n);
         const T* value = v.At<T>(j + n, kv);
-        for (int i = 0; i < kPerLane; ++i) {
+        for (int i = 0; i < kOwn; ++i) {
           if (i * 32 + lane < p.dim) sum[i] += w * ToFloat(value[i * 32 + lane]);
         }
       }
     }
   }
   T* to = out.At<T>(row, head);
-  for (int i = 0; i < kPerLane; ++i) {
+  for (int i = 0; i < kOwn; ++i) {
     if (i * 32 + lane < p.dim) to[i * 32 + lane] = FromFloat<T>(total > 0 ? sum[i] / total : 0.0f);
   }
   if (lse != nullptr && lane == 0) {
@@ -263,7 +277,9 @@ void Attention(const Stream& stream, const View& q, const View& k, const View& v
   const Problem problem = MakeProblem(q, k, documents, options);
   DispatchType("attention", q, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
-    ForwardKernel<T><<<Grid(problem.rows_q, problem.heads), kWarps * 32, 0, Handle(stream)>>>(
+    const auto kernel =
+        problem.dim <= kMaxHead / 2 ? ForwardKernel<T, kPerLane / 2> : ForwardKernel<T, kPerLane>;
+    kernel<<<Grid(problem.rows_q, problem.heads), kWarps * 32, 0, Handle(stream)>>>(
         problem, Heads(q), Heads(k), Heads(v), Heads(out), lse.as<float>());
     LOCKSTEP_CHECK_LAUNCH();
   });
