@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <string>
 #include <vector>
 
@@ -12,7 +11,6 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "nn/optim/lr_schedule.h"
-#include "nn/safetensors.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"
 #include "trainer/metrics.h"
@@ -33,16 +31,7 @@ std::string Model(const std::string& tensor, int row, float value) {
   const std::string folder = FreshPath("model");
   WriteTinyModel(folder);
   if (tensor.empty()) return folder;
-  const std::string path = folder + "/model.safetensors";
-  std::string bytes = *ReadFile(path);
-  const auto file = nn::SafetensorsFile::Open(path);
-  const nn::StoredTensor* stored = (*file)->Find(tensor);
-  const size_t width = static_cast<size_t>(row < 0 ? stored->numel() : stored->shape[1]);
-  const size_t first = row < 0 ? 0 : static_cast<size_t>(row) * width;
-  for (size_t i = first; i < first + width; ++i) {
-    std::memcpy(&bytes[stored->offset + i * sizeof(float)], &value, sizeof(value));
-  }
-  CHECK(WriteFileAtomically(path, bytes).ok());
+  SetWeights(folder, tensor, row, value);
   return folder;
 }
 

@@ -5,9 +5,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <string_view>
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
@@ -43,7 +45,7 @@ struct Range {
   uint64_t begin, end;
 };
 
-// The process's private readable memory.
+// The process's private readable memory, libraries left out.
 std::vector<Range> PrivateMemory(pid_t pid) {
   std::vector<Range> ranges;
   std::ifstream maps(absl::StrCat("/proc/", pid, "/maps"));
@@ -52,7 +54,8 @@ std::vector<Range> PrivateMemory(pid_t pid) {
     char permissions[5] = "";
     if (std::sscanf(line.c_str(), "%lx-%lx %4s", &begin, &end, permissions) != 3) continue;
     const bool ours = permissions[0] == 'r' && permissions[3] == 'p';
-    if (ours && !absl::StrContains(line, "[v")) ranges.push_back({begin, end});
+    const bool has_data = !absl::StrContains(line, "[v") && !absl::StrContains(line, ".so");
+    if (ours && has_data) ranges.push_back({begin, end});
   }
   return ranges;
 }
@@ -78,16 +81,21 @@ int ReplaceInMemory(pid_t pid, const std::string& bytes, const std::string& repl
   PCHECK(memory >= 0);
   const absl::Cleanup close_memory = [memory] { close(memory); };
   int found = 0;
+  // In pieces, each of which begins with what at the end of the one before was too short.
+  constexpr size_t kPiece = size_t{16} << 20;
+  std::string piece(kPiece, '\0');
   for (const Range& range : PrivateMemory(pid)) {
-    std::string content(range.end - range.begin, '\0');
-    const ssize_t got =
-        pread(memory, content.data(), content.size(), static_cast<off_t>(range.begin));
-    if (got <= 0) continue;
-    content.resize(static_cast<size_t>(got));
-    for (size_t at = content.find(bytes); at != std::string::npos;
-         at = content.find(bytes, at + bytes.size())) {
-      found += pwrite(memory, replacement.data(), replacement.size(),
-                      static_cast<off_t>(range.begin + at)) > 0;
+    for (uint64_t begin = range.begin; begin + bytes.size() <= range.end;) {
+      const size_t wanted = std::min<uint64_t>(kPiece, range.end - begin);
+      const ssize_t got = pread(memory, piece.data(), wanted, static_cast<off_t>(begin));
+      if (got < static_cast<ssize_t>(bytes.size())) break;
+      const std::string_view content(piece.data(), static_cast<size_t>(got));
+      for (size_t at = content.find(bytes); at != content.npos;
+           at = content.find(bytes, at + bytes.size())) {
+        found += pwrite(memory, replacement.data(), replacement.size(),
+                        static_cast<off_t>(begin + at)) > 0;
+      }
+      begin += content.size() - bytes.size() + 1;
     }
   }
   return found;

@@ -1,5 +1,6 @@
 #include "tests/tiny_model.h"
 
+#include <cstring>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -80,7 +81,23 @@ void WriteTinyModel(const std::string& folder, uint64_t seed) {
   CHECK(writer.Finish().ok());
 }
 
-void WriteUnevenDocuments(const std::string& path, int count, int longest, uint64_t seed) {
+void SetWeights(const std::string& folder, const std::string& tensor, int row, float value) {
+  const std::string path = JoinPath(folder, "model.safetensors");
+  std::string bytes = *ReadFile(path);
+  const auto file = nn::SafetensorsFile::Open(path);
+  CHECK(file.ok()) << file.status();
+  const nn::StoredTensor* stored = (*file)->Find(tensor);
+  CHECK(stored != nullptr) << tensor;
+  const size_t width = static_cast<size_t>(row < 0 ? stored->numel() : stored->shape[1]);
+  const size_t first = row < 0 ? 0 : static_cast<size_t>(row) * width;
+  for (size_t i = first; i < first + width; ++i) {
+    std::memcpy(&bytes[stored->offset + i * sizeof(float)], &value, sizeof(value));
+  }
+  CHECK(WriteFileAtomically(path, bytes).ok());
+}
+
+void WriteUnevenDocuments(const std::string& path, int count, int longest, uint64_t seed,
+                          int64_t vocab) {
   Random random(seed);
   std::string lines;
   for (int document = 0; document < count; ++document) {
@@ -89,9 +106,9 @@ void WriteUnevenDocuments(const std::string& path, int count, int longest, uint6
     const int64_t length = 3 + static_cast<int64_t>(share * share * share * (longest - 3));
     const double supervised = random.Next();
     std::string ids, labels;
-    int64_t id = random.Below(kVocab);
+    int64_t id = random.Below(vocab);
     for (int64_t i = 0; i < length; ++i) {
-      id = random.Next() < 0.7 ? (id * 5 + 7) % kVocab : random.Below(kVocab);
+      id = random.Next() < 0.7 ? (id * 5 + 7) % vocab : random.Below(vocab);
       const bool learn = i + 1 == length || random.Next() < supervised;
       absl::StrAppend(&ids, i > 0 ? "," : "", id);
       absl::StrAppend(&labels, i > 0 ? "," : "", learn ? id : -100);

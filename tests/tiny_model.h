@@ -10,8 +10,12 @@ namespace lockstep {
 // token ids.
 void WriteTinyModel(const std::string& folder, uint64_t seed = 1);
 
+// Sets every element of one of its tensors, or of a row of it (-1: all rows), to `value`.
+void SetWeights(const std::string& folder, const std::string& tensor, int row, float value);
+
 // JSONL of `count` documents {"input_ids", "labels"} of very uneven lengths, from 3 to `longest`
-// tokens, with uneven shares of supervised tokens.
-void WriteUnevenDocuments(const std::string& path, int count, int longest, uint64_t seed = 2);
+// tokens, with uneven shares of supervised tokens. Ids are below `vocab`.
+void WriteUnevenDocuments(const std::string& path, int count, int longest, uint64_t seed = 2,
+                          int64_t vocab = 97);
 
 }  // namespace lockstep
