@@ -11,7 +11,6 @@ namespace {
 
 constexpr size_t kMaxPending = 64;
 constexpr size_t kMaxGathered = 8192;  // values at once: 64 KiB (kMaxHostBytes of NCCL)
-constexpr int64_t kWarmUp = 2;         // steps
 
 std::string Line(absl::Span<const StepTime> ranks) {
   const auto values = [&](auto value) {
@@ -33,8 +32,9 @@ std::string Line(absl::Span<const StepTime> ranks) {
 
 }  // namespace
 
-StepTimes::StepTimes(dist::Communicator* communicator)
+StepTimes::StepTimes(dist::Communicator* communicator, int64_t warm_up)
     : communicator_(communicator),
+      warm_up_(warm_up),
       capacity_(std::clamp<size_t>(kMaxGathered / static_cast<size_t>(communicator->size()), 1,
                                    kMaxPending)) {
   sum_.own_ms.resize(static_cast<size_t>(communicator->size()));
@@ -72,7 +72,7 @@ std::string StepTimes::Flush() {
 }
 
 void StepTimes::Count(absl::Span<const StepTime> ranks) {
-  if (++num_seen_ <= kWarmUp) return;
+  if (++num_seen_ <= warm_up_) return;
   ++sum_.steps;
   const auto n = static_cast<double>(ranks.size());
   double least = ranks[0].exposed_ms, sum = 0;

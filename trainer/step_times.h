@@ -31,13 +31,14 @@ struct StepTime {
 // All ranks' times, gathered now and then; the figures of a step are not worth a collective each.
 class StepTimes {
  public:
-  explicit StepTimes(dist::Communicator* communicator);
+  // The averages leave the first `warm_up` steps out.
+  explicit StepTimes(dist::Communicator* communicator, int64_t warm_up = 2);
 
   // Collective, all ranks add the same steps. Returns the lines of steps that became known by it.
   std::string Add(const StepTime& mine);
   std::string Flush();
 
-  // A step on average, over all but the run's first two.
+  // A step on average.
   struct Average {
     int64_t steps = 0;
     double step_ms = 0;
@@ -53,6 +54,7 @@ class StepTimes {
   void Count(absl::Span<const StepTime> ranks);
 
   dist::Communicator* const communicator_;
+  const int64_t warm_up_;
   const size_t capacity_;
   std::vector<StepTime> pending_;
   int64_t num_seen_ = 0;

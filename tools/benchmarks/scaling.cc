@@ -52,8 +52,25 @@ data::RankStep RandomStep(const PackShape& shape, int packs, int ranks, uint32_t
 struct Case {
   std::string name;
   std::unique_ptr<DataParallel> parallel;
-  StepTimes times;
+  std::vector<StepTimes::Average> rounds;
 };
+
+double SlowestOf(const StepTimes::Average& round) {
+  return *std::max_element(round.own_ms.begin(), round.own_ms.end());
+}
+
+StepTimes::Average MeanOf(const std::vector<StepTimes::Average>& rounds) {
+  StepTimes::Average mean;
+  mean.own_ms.resize(rounds[0].own_ms.size());
+  const auto n = static_cast<double>(rounds.size());
+  for (const StepTimes::Average& round : rounds) {
+    mean.step_ms += round.step_ms / n;
+    mean.exposed_ms += round.exposed_ms / n;
+    mean.late_ms += round.late_ms / n;
+    for (size_t r = 0; r < mean.own_ms.size(); ++r) mean.own_ms[r] += round.own_ms[r] / n;
+  }
+  return mean;
+}
 
 class Bench {
  public:
@@ -77,7 +94,7 @@ class Bench {
       cases.push_back({std::move(case_name),
                        std::make_unique<DataParallel>(context_, &model_->parameters(), communicator,
                                                       ReductionOptions{sum, cap}),
-                       StepTimes(&world_.communicator())});
+                       {}});
     };
     add("alone", solo.get(), options_.bucket_caps_mb[0]);
     for (const double cap : options_.bucket_caps_mb) {
@@ -86,7 +103,6 @@ class Bench {
     for (int round = 0; round < options_.rounds; ++round) {
       for (Case& c : cases) Round(&c);
     }
-    for (Case& c : cases) c.times.Flush();
     if (world_.rank() == 0) Print(name, cases);
   }
 
@@ -114,6 +130,7 @@ class Bench {
     const int in_flight = context_.device().type == DeviceType::kCUDA ? 1 : 0;
     std::deque<Queued> queued;
     double waited = communicator.waited_ms();
+    StepTimes times(&communicator, /*warm_up=*/0);
     for (int s = 0; s <= options_.steps.steps + in_flight; ++s) {
       if (s <= options_.steps.steps) queued.push_back(Step(c->parallel.get()));
       if (s < in_flight) continue;
@@ -121,27 +138,35 @@ class Bench {
       const double now = communicator.waited_ms();
       const double ms = 1e3 * queued.front().end->SecondsSince(*queued.front().start);
       queued.pop_front();
-      if (s > in_flight) c->times.Add({steps_, ms, now - waited, 0, 0});
+      if (s > in_flight) times.Add({steps_, ms, now - waited, 0, 0});
       waited = communicator.waited_ms();
     }
+    times.Flush();
+    c->rounds.push_back(times.average());
   }
 
   void Print(const std::string& sum, const std::vector<Case>& cases) const {
     const double tokens =
         static_cast<double>(work_.num_tokens) / static_cast<double>(world_.size());
-    double slowest_alone = 0;
+    const Case& alone = cases.front();
     for (const Case& c : cases) {
-      const StepTimes::Average a = c.times.average();
+      const StepTimes::Average a = MeanOf(c.rounds);
       const auto [least, most] = std::minmax_element(a.own_ms.begin(), a.own_ms.end());
-      if (&c == &cases.front()) slowest_alone = *most;
-      const double step_ms = &c == &cases.front() ? slowest_alone : a.step_ms;
+      const double step_ms = &c == &alone ? *most : a.step_ms;
+      std::vector<double> shares;  // of the slowest rank alone in the same round
+      for (size_t r = 0; r < c.rounds.size(); ++r) {
+        const StepTimes::Average& round = c.rounds[r];
+        shares.push_back(100 * SlowestOf(alone.rounds[r]) /
+                         (&c == &alone ? SlowestOf(round) : round.step_ms));
+      }
+      const auto [lowest, highest] = std::minmax_element(shares.begin(), shares.end());
       absl::PrintF(
           "%-5s %9s  step %9.2f ms  not hidden %7.3f  late %7.3f  own work %9.2f (rank %d) to "
-          "%9.2f (rank %d)  %9.0f tokens/s a rank  %6.2f %%\n",
+          "%9.2f (rank %d)  %9.0f tokens/s a rank  %6.2f %% [%.2f, %.2f]\n",
           sum, c.name, step_ms, a.exposed_ms, a.late_ms, *least,
           static_cast<int>(least - a.own_ms.begin()), *most,
           static_cast<int>(most - a.own_ms.begin()), 1e3 * tokens / step_ms,
-          100 * slowest_alone / step_ms);
+          100 * SlowestOf(MeanOf(alone.rounds)) / step_ms, *lowest, *highest);
     }
     std::fflush(stdout);
   }

@@ -2,9 +2,9 @@
 //
 // For each way to add gradients and each bucket size, a line: the step's time, what of it is sums
 // that nothing hid, what the ranks waited for the slowest of them, and tokens a second of each
-// rank, against the slowest rank alone. "Alone" is measured in the same run: all ranks do the same
-// work at the same time and exchange nothing. Rounds of all measurements alternate, as a GPU's
-// clock depends on what ran before.
+// rank, against the slowest rank alone, with the least and most of the rounds. "Alone" is measured
+// in the same run: all ranks do the same work at the same time and exchange nothing. Rounds of all
+// measurements alternate, as a GPU's clock depends on what ran before.
 #pragma once
 
 #include <string>
