@@ -5,16 +5,35 @@
 # sandbox, from the trainer's runfiles, where its example is:
 #   bazel build --config=cpu //trainer:train //dist:lossy_link
 #   tests/launchers_test.sh bazel-bin/trainer/train bazel-bin/dist/lossy_link
+# With ranks on two GPUs, one for each of two hosts (from a bundle: tools/gpu_bundle):
+#   scripts/tests/launchers_test.sh bin/train bin/lossy_link cuda
 set -u
 here=$(dirname "$(realpath "$0")")
-trainer=$(realpath "$1") link=$(realpath "$2")
+trainer=$(realpath "$1") link=$(realpath "$2") device=${3:-cpu}
+one_host_will_do=yes
 # shellcheck source=dist/two_hosts.sh
 . "$here/../dist/two_hosts.sh"
-cd "$trainer.runfiles/lockstep" || exit 1
+cd "$trainer.runfiles/lockstep" 2>/dev/null || cd "$(dirname "$trainer")/../runfiles" || exit 1
 unset BUILD_WORKING_DIRECTORY LOCKSTEP_CI
 export XDG_CACHE_HOME=$work/cache
 
-train=("$trainer" --device=cpu --max_steps=4 --num_threads=1)
+# Ranks of one host, and of each of two.
+if [ "$device" = cpu ]; then several=3 per_host=2; else several=2 per_host=1; fi
+all=$((2 * per_host))
+# Both hosts see all of this machine's GPUs.
+cat >"$work/train" <<EOF
+#!/bin/bash
+case \$(hostname) in node[01]) export CUDA_VISIBLE_DEVICES=\$(hostname | tr -d node) ;; esac
+exec $trainer "\$@"
+EOF
+chmod +x "$work/train"
+train=("$work/train" --device="$device" --max_steps=4 --num_threads=1)
+
+# begin_on_two_hosts NAME: as begin; fails where there are none.
+begin_on_two_hosts() {
+  begin "$1 on two hosts${2:-}"
+  [ -n "$hosts" ] || { skip "there are none" && false; }
+}
 
 # same_as_one CODE FOLDER: whether a run ended well and gave the one rank's bytes.
 same_as_one() {
@@ -38,42 +57,43 @@ timeout 120 "${train[@]}" --nproc_per_node=1 --output_dir="$work/one" >"$work/on
 expect "exit code" test $? = 0
 expect "an adapter" test -s "$work/one/adapter_model.safetensors"
 
-# by_hand_on_two_hosts FOLDER ADDRESS: two ranks on each.
+# by_hand_on_two_hosts FOLDER ADDRESS
 by_hand_on_two_hosts() {
   local host
   for host in 1 0; do
     spawn $host "$work/$1-$host.log" timeout 120 "${train[@]}" --nnodes=2 --node_rank=$host \
-      --nproc_per_node=2 --master_addr="$2" --master_port=29300 --output_dir="$work/$1"
+      --nproc_per_node=$per_host --master_addr="$2" --master_port=29300 --output_dir="$work/$1"
     pids[host]=$!
   done
   for host in 1 0; do
     wait "${pids[host]}"
     same_as_one $? "$work/$1"
   done
-  expect_ranks "$1" 4
+  expect_ranks "$1" $all
 }
 
-begin "by hand on two hosts"
-by_hand_on_two_hosts by_hand 10.77.0.1
+begin_on_two_hosts "by hand" && by_hand_on_two_hosts by_hand 10.77.0.1
 
-begin "by hand on two hosts, over a link that delays by 5 ms and loses 1 % of the frames"
-if [ ! -e /dev/net/tun ]; then
-  skip "this kernel has no TAP interfaces"
-else
-  expect "the link" lossy_link "$link" 5 1
-  by_hand_on_two_hosts lossy 10.78.0.1
+if begin_on_two_hosts "by hand" ", over a link that delays by 5 ms and loses 1 % of the frames"; then
+  if [ ! -e /dev/net/tun ]; then
+    skip "this kernel has no TAP interfaces"
+  else
+    expect "the link" lossy_link "$link" 5 1
+    by_hand_on_two_hosts lossy 10.78.0.1
+  fi
 fi
 
-begin "by hand on two hosts, each of which takes itself for host 0"
-spawn 0 "$work/first.log" timeout 60 "${train[@]}" --nnodes=2 --node_rank=0 --nproc_per_node=1 \
-  --master_addr=10.77.0.1 --output_dir="$work/first"
-pids[0]=$!
-on 1 timeout 60 "${train[@]}" --nnodes=2 --node_rank=0 --nproc_per_node=1 \
-  --master_addr=10.77.0.1 --output_dir="$work/second" >"$work/second.log" 2>&1
-expect "exit code of the second" test $? = 1
-expect "it says so" grep -q "every node takes itself for node 0" "$work/second.log"
-kill "${pids[0]}"
-wait "${pids[0]}"
+if begin_on_two_hosts "by hand" ", each of which takes itself for host 0"; then
+  spawn 0 "$work/first.log" timeout 60 "${train[@]}" --nnodes=2 --node_rank=0 --nproc_per_node=1 \
+    --master_addr=10.77.0.1 --output_dir="$work/first"
+  pids[0]=$!
+  on 1 timeout 60 "${train[@]}" --nnodes=2 --node_rank=0 --nproc_per_node=1 \
+    --master_addr=10.77.0.1 --output_dir="$work/second" >"$work/second.log" 2>&1
+  expect "exit code of the second" test $? = 1
+  expect "it says so" grep -q "every node takes itself for node 0" "$work/second.log"
+  kill "${pids[0]}"
+  wait "${pids[0]}"
+fi
 
 # --- torchrun ---------------------------------------------------------------------------------
 torchrun=${TORCHRUN:-$(command -v torchrun)}
@@ -82,12 +102,13 @@ if [ -z "$torchrun" ]; then
   skip "torchrun is not installed"
 else
   echo "torchrun of torch $("$(dirname "$torchrun")/python" -c 'import torch; print(torch.__version__)')"
-  run torchrun timeout 120 "$torchrun" --no-python --nproc_per_node=3 "${train[@]}"
-  expect_ranks torchrun 3
-  begin "torchrun on two hosts"
+  run torchrun timeout 120 "$torchrun" --no-python --nproc_per_node=$several "${train[@]}"
+  expect_ranks torchrun $several
+fi
+if [ -n "$torchrun" ] && begin_on_two_hosts "torchrun"; then
   for host in 1 0; do
     spawn $host "$work/torchrun2-$host.log" timeout 120 "$torchrun" --no-python --nnodes=2 \
-      --node_rank=$host --nproc_per_node=2 --master_addr=10.77.0.1 --master_port=29400 \
+      --node_rank=$host --nproc_per_node=$per_host --master_addr=10.77.0.1 --master_port=29400 \
       "${train[@]}" --output_dir="$work/torchrun2"
     pids[host]=$!
   done
@@ -95,7 +116,7 @@ else
     wait "${pids[host]}"
     same_as_one $? "$work/torchrun2"
   done
-  expect_ranks torchrun2 4
+  expect_ranks torchrun2 $all
 fi
 
 # --- Open MPI and MPICH ---------------------------------------------------------------------------
@@ -115,19 +136,22 @@ if [ -z "$mpirun" ] || ! "$mpirun" --allow-run-as-root --version 2>&1 | grep -qE
 else
   "$mpirun" --allow-run-as-root --version | head -n 1
   mpirun=(timeout 120 "$mpirun" --allow-run-as-root)
-  run openmpi "${mpirun[@]}" -n 3 --oversubscribe "${train[@]}"
-  expect_ranks openmpi 3
-  begin "Open MPI on two hosts"
-  run openmpi2 on 0 "${mpirun[@]}" --host node0:2,node1:2 -n 4 --mca plm_rsh_agent "$work/rsh" \
-    --mca oob_tcp_if_include eth0 --mca btl_tcp_if_include eth0 \
-    "${train[@]}" --master_addr=10.77.0.1
-  expect_ranks openmpi2 4
-  begin "Open MPI on two hosts without an address"
-  on 0 "${mpirun[@]}" --host node0:2,node1:2 -n 4 --mca plm_rsh_agent "$work/rsh" \
-    --mca oob_tcp_if_include eth0 "${train[@]}" --output_dir="$work/none" >"$work/none.log" 2>&1
-  expect "it fails" test $? != 0
-  expect "it says what is missing" grep -q "want the address of node 0, got none" "$work/none.log"
-  expect "no folder" test ! -e "$work/none"
+  run openmpi "${mpirun[@]}" -n $several --oversubscribe "${train[@]}"
+  expect_ranks openmpi $several
+  slots=node0:$per_host,node1:$per_host
+  if begin_on_two_hosts "Open MPI"; then
+    run openmpi2 on 0 "${mpirun[@]}" --host $slots -n $all --mca plm_rsh_agent "$work/rsh" \
+      --mca oob_tcp_if_include eth0 --mca btl_tcp_if_include eth0 \
+      "${train[@]}" --master_addr=10.77.0.1
+    expect_ranks openmpi2 $all
+  fi
+  if begin_on_two_hosts "Open MPI" " without an address"; then
+    on 0 "${mpirun[@]}" --host $slots -n $all --mca plm_rsh_agent "$work/rsh" \
+      --mca oob_tcp_if_include eth0 "${train[@]}" --output_dir="$work/none" >"$work/none.log" 2>&1
+    expect "it fails" test $? != 0
+    expect "it says what is missing" grep -q "want the address of node 0, got none" "$work/none.log"
+    expect "no folder" test ! -e "$work/none"
+  fi
 fi
 
 begin "MPICH"
@@ -136,12 +160,13 @@ if [ -z "$mpiexec" ]; then
   skip "MPICH's mpiexec is not installed"
 else
   "$mpiexec" --version | sed -n 's/ *Version: */MPICH /p'
-  run mpich timeout 120 "$mpiexec" -n 3 "${train[@]}"
-  expect_ranks mpich 3
-  begin "MPICH on two hosts"
-  run mpich2 on 0 timeout 120 "$mpiexec" -launcher rsh -launcher-exec "$work/rsh" -iface eth0 \
-    -hosts node0:2,node1:2 -n 4 "${train[@]}" --master_addr=10.77.0.1
-  expect_ranks mpich2 4
+  run mpich timeout 120 "$mpiexec" -n $several "${train[@]}"
+  expect_ranks mpich $several
+  if begin_on_two_hosts "MPICH"; then
+    run mpich2 on 0 timeout 120 "$mpiexec" -launcher rsh -launcher-exec "$work/rsh" -iface eth0 \
+      -hosts node0:$per_host,node1:$per_host -n $all "${train[@]}" --master_addr=10.77.0.1
+    expect_ranks mpich2 $all
+  fi
 fi
 
 # --- Slurm ----------------------------------------------------------------------------------------
@@ -194,23 +219,27 @@ EOF
 begin "Slurm"
 if ! command -v slurmctld slurmd srun munged >/dev/null; then
   skip "Slurm is not installed (slurmctld, slurmd, srun, munged)"
+elif [ -z "$hosts" ]; then
+  skip "no hosts to make a cluster of"
 elif ! start_slurm; then
   skip "Slurm did not start: $(tail -n 3 "$work/slurm.log")"
 else
   srun --version
-  run slurm on 0 timeout 120 srun -N 1 -n 3 "${train[@]}"
-  expect_ranks slurm 3
+  if [ "$device" = cpu ]; then
+    run slurm on 0 timeout 120 srun -N 1 -n $several "${train[@]}"
+    expect_ranks slurm $several
+  fi
   begin "Slurm on two hosts"
-  run slurm2 on 0 timeout 120 srun -N 2 --ntasks-per-node=2 "${train[@]}"
-  expect_ranks slurm2 4
+  run slurm2 on 0 timeout 120 srun -N 2 --ntasks-per-node=$per_host "${train[@]}"
+  expect_ranks slurm2 $all
   begin "Slurm, one task on each of two hosts"
-  run slurm3 on 0 timeout 120 srun -N 2 --ntasks-per-node=1 "${train[@]}" --nproc_per_node=2
-  expect_ranks slurm3 4
+  run slurm3 on 0 timeout 120 srun -N 2 --ntasks-per-node=1 "${train[@]}" --nproc_per_node=$per_host
+  expect_ranks slurm3 $all
   begin "Slurm's batch script, where no srun has started anything"
   printf '#!/bin/bash\nexec "$@"\n' >"$work/batch" && chmod +x "$work/batch"
-  run slurm4 on 0 timeout 120 sbatch -N 2 -n 4 -W -o "$work/batch.txt" "$work/batch" "${train[@]}" \
-    --nproc_per_node=2
-  expect_ranks slurm4 2
+  run slurm4 on 0 timeout 120 sbatch -N 2 -n $all -W -o "$work/batch.txt" "$work/batch" \
+    "${train[@]}" --nproc_per_node=$per_host
+  expect_ranks slurm4 $per_host
 fi
 [ -s "$work/slurm/munged.pid" ] && kill "$(cat "$work/slurm/munged.pid")"
 

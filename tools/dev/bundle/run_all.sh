@@ -1,7 +1,8 @@
 #!/bin/bash
-# Runs every test of this bundle and, where it is there, the trainer on its embedded example. Logs
-# lie in logs/. Ends with "N passed, N failed" and fails if a test failed or was skipped: on this
-# machine nothing is missing that a test could wait for.
+# Runs every test of this bundle and, where it is there, the trainer on its embedded example and
+# under the launchers that are installed. Logs lie in logs/. Ends with "N passed, N failed" and fails
+# if a test failed or was skipped: on this machine nothing is missing that a test could wait for,
+# except launchers.
 set -uo pipefail
 here=$(dirname "$(readlink -f "$0")")
 [ -d "$here/bin" ] || tar -C "$here" -xJf "$here/programs.tar.xz"
@@ -31,6 +32,16 @@ if [ -x "$here/bin/train" ]; then
   echo "<testcase name='train'>$error</testcase>" >"$logs/train.xml"
   echo "train: $(awk -f "$here/count_cases.awk" "$logs/train.xml")"
   [ -z "$error" ] || tail -n 30 "$logs/train.log"
+fi
+
+if [ -x "$here/bin/lossy_link" ]; then
+  "$here/scripts/tests/launchers_test.sh" "$here/bin/train" "$here/bin/lossy_link" cuda \
+    >"$logs/launchers.log" 2>&1
+  grep -E "^(FAILED|SKIPPED)|skipped$" "$logs/launchers.log" | sed 's/^/launchers: /'
+  read -r passed _ failed _ < <(grep -E "^[0-9]+ passed" "$logs/launchers.log")
+  for _ in $(seq "${passed:-0}"); do echo "<testcase name='launchers'></testcase>"; done \
+    >"$logs/launchers.xml"
+  [ "${failed:-1}" = 0 ] || echo "<testcase name='launchers'><error/></testcase>" >>"$logs/launchers.xml"
 fi
 
 counts=$(cat "$logs"/*.xml | awk -f "$here/count_cases.awk")
