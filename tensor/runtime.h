@@ -89,6 +89,12 @@ class HostCopy {
 
   // Copies `view` (contiguous, of `bytes` bytes), in the order of the stream.
   virtual void Begin(const Stream& stream, const View& view) = 0;
+  // Copies `view` beside whatever is queued on any stream. What wrote it has happened
+  // (Synchronize); who writes it next comes behind HoldBack. From any thread; on the CPU the caller
+  // does the work.
+  virtual void BeginBeside(const View& view) = 0;
+  // What is queued on the stream from now on comes behind the copy that was begun.
+  virtual void HoldBack(const Stream& stream) const = 0;
   // Returns when the bytes are there. From any thread.
   virtual void Wait() const = 0;
 

@@ -219,34 +219,51 @@ class CudaRuntime final : public Runtime {
 // An event that a thread waits for asleep, not spinning beside the threads that train.
 class PinnedCopy final : public HostCopy {
  public:
-  PinnedCopy(void* memory, size_t bytes) : HostCopy(static_cast<char*>(memory), bytes) {
+  PinnedCopy(int index, void* memory, size_t bytes)
+      : HostCopy(static_cast<char*>(memory), bytes), index_(index) {
     CUDA_CHECK(cudaEventCreateWithFlags(&done_, cudaEventDisableTiming | cudaEventBlockingSync));
   }
   ~PinnedCopy() override {
     cudaEventSynchronize(done_);
     cudaEventDestroy(done_);
+    if (own_stream_ != nullptr) cudaStreamDestroy(own_stream_);
     cudaFreeHost(data());
   }
 
   void Begin(const Stream& stream, const View& view) override {
-    const auto handle = static_cast<cudaStream_t>(stream.handle);
-    CHECK_EQ(view.num_bytes(), bytes()) << "[host copy]";
-    CUDA_CHECK(
-        cudaMemcpyAsync(data(), view.data, view.num_bytes(), cudaMemcpyDeviceToHost, handle));
-    CUDA_CHECK(cudaEventRecord(done_, handle));
+    Copy(view, static_cast<cudaStream_t>(stream.handle));
+  }
+  void BeginBeside(const View& view) override {
+    CUDA_CHECK(cudaSetDevice(index_));
+    if (own_stream_ == nullptr) {
+      CUDA_CHECK(cudaStreamCreateWithFlags(&own_stream_, cudaStreamNonBlocking));
+    }
+    Copy(view, own_stream_);
+  }
+  void HoldBack(const Stream& stream) const override {
+    CUDA_CHECK(cudaStreamWaitEvent(static_cast<cudaStream_t>(stream.handle), done_));
   }
   void Wait() const override { CUDA_CHECK(cudaEventSynchronize(done_)); }
 
  private:
+  void Copy(const View& view, cudaStream_t stream) {
+    CHECK_EQ(view.num_bytes(), bytes()) << "[host copy]";
+    CUDA_CHECK(cudaMemcpyAsync(data(), view.data, bytes(), cudaMemcpyDeviceToHost, stream));
+    CUDA_CHECK(cudaEventRecord(done_, stream));
+  }
+
+  const int index_;
+  cudaStream_t own_stream_ = nullptr;
   cudaEvent_t done_ = nullptr;
 };
 
 }  // namespace
 
-std::unique_ptr<HostCopy> CreateHostCopy(size_t bytes) {
+std::unique_ptr<HostCopy> CreateHostCopy(int index, size_t bytes) {
+  CUDA_CHECK(cudaSetDevice(index));
   void* memory = nullptr;
   CUDA_CHECK(cudaHostAlloc(&memory, std::max<size_t>(bytes, 1), cudaHostAllocDefault));
-  return std::make_unique<PinnedCopy>(memory, bytes);
+  return std::make_unique<PinnedCopy>(index, memory, bytes);
 }
 
 int DeviceCount() {

@@ -15,7 +15,7 @@ void CopyQueued(const Stream& stream, const View& from, const View& to);
 void CopyToHost(const Stream& stream, const View& view, void* host);
 absl::Status FillDevice(const Stream& stream, const View& view, FillFn fill);
 void Synchronize(const Stream& stream);
-std::unique_ptr<HostCopy> CreateHostCopy(size_t bytes);
+std::unique_ptr<HostCopy> CreateHostCopy(int index, size_t bytes);
 std::unique_ptr<Event> CreateEvent();
 
 }  // namespace lockstep::cuda

@@ -26,6 +26,8 @@ absl::Status FillDevice(const Stream& stream, const View& view, FillFn fill) {
 }
 std::unique_ptr<Event> CreateEvent() { LOG(FATAL) << "built without CUDA"; }
 void Synchronize(const Stream& stream) { LOG(FATAL) << "built without CUDA"; }
-std::unique_ptr<HostCopy> CreateHostCopy(size_t bytes) { LOG(FATAL) << "built without CUDA"; }
+std::unique_ptr<HostCopy> CreateHostCopy(int index, size_t bytes) {
+  LOG(FATAL) << "built without CUDA";
+}
 
 }  // namespace lockstep::cuda

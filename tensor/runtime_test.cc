@@ -59,6 +59,15 @@ void CheckRoundTrip(Runtime& runtime) {
     CopyToDevice(context.stream, others.data(), tensor);  // behind the copy
     copy->Wait();
     EXPECT_EQ(std::memcmp(copy->data(), numbers.data(), copy->bytes()), 0);
+
+    Synchronize(context.stream);
+    copy->BeginBeside(tensor);
+    copy->HoldBack(context.stream);
+    CopyToDevice(context.stream, numbers.data(), tensor);  // behind the copy
+    copy->Wait();
+    EXPECT_EQ(std::memcmp(copy->data(), others.data(), copy->bytes()), 0);
+    CopyToHost(context.stream, tensor, back.data());
+    EXPECT_EQ(back, numbers);
   }
   Synchronize(context.stream);
   CheckFill(context);

@@ -115,29 +115,22 @@ ParameterCopy::ParameterCopy(const Context& context, const nn::FlatParameters& p
   }
 }
 
-void ParameterCopy::Begin(Buffer* buffer) {
-  const View view = buffer->source.view();
-  if (buffer->copy == nullptr) {
-    buffer->copy = HostCopy::Create(context_.device(), view.num_bytes());
+void ParameterCopy::Begin() {
+  for (Buffer& buffer : buffers_) {
+    const View view = buffer.source.view();
+    if (buffer.copy == nullptr) {
+      buffer.copy = HostCopy::Create(context_.device(), view.num_bytes());
+    }
+    buffer.copy->BeginBeside(view);
   }
-  buffer->copy->Begin(context_.stream, view);
 }
 
-void ParameterCopy::BeginValues() { Begin(&buffers_[0]); }
-
-void ParameterCopy::BeginMoments() {
-  Begin(&buffers_[1]);
-  Begin(&buffers_[2]);
+void ParameterCopy::HoldBack() const {
+  for (const Buffer& buffer : buffers_) buffer.copy->HoldBack(context_.stream);
 }
 
 void ParameterCopy::Wait() const {
-  for (const Buffer& buffer : buffers_) {
-    if (buffer.copy != nullptr) buffer.copy->Wait();
-  }
-}
-
-absl::string_view ParameterCopy::values() const {
-  return {buffers_[0].copy->data(), buffers_[0].copy->bytes()};
+  for (const Buffer& buffer : buffers_) buffer.copy->Wait();
 }
 
 std::vector<ParameterCopy::StoredPart> ParameterCopy::parts() const {

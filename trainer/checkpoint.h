@@ -39,17 +39,16 @@ struct CheckpointState {
 // Values and moments as they were at one moment, in host memory.
 class ParameterCopy {
  public:
-  // Takes the memory; `parameters` outlive this.
+  // `parameters` outlive this.
   ParameterCopy(const Context& context, const nn::FlatParameters& parameters);
 
-  // Copies, in the order of the stream: what is queued behind it may change the parameters.
-  void BeginValues();
-  void BeginMoments();
+  // Copies beside what is queued on the stream, which has made the parameters; takes the memory at
+  // first. From any thread.
+  void Begin();
+  // What is queued on the stream from now on may change the parameters.
+  void HoldBack() const;
   // From any thread: returns when what was begun is there.
   void Wait() const;
-
-  // All bytes of the values.
-  absl::string_view values() const;
 
   // The state's tensors by the name under which they are stored.
   struct StoredPart {
@@ -64,13 +63,12 @@ class ParameterCopy {
   struct Buffer {
     std::string prefix;
     Tensor source;
-    std::unique_ptr<HostCopy> copy;  // null until it is wanted
+    std::unique_ptr<HostCopy> copy;  // null until Begin
   };
-  void Begin(Buffer* buffer);
 
   const Context context_;
   const nn::FlatParameters& parameters_;
-  std::vector<Buffer> buffers_;  // values first
+  std::vector<Buffer> buffers_;
 };
 
 // Writes folder/step-NNNNNNNN; where it is there already, whole, it is left alone. The

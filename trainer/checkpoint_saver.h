@@ -1,13 +1,15 @@
 // Saves the run's state while training goes on.
 //
 //   CheckpointSaver saver(world, context, parameters, {folder, save_total_limit});
-//   each step:           RETURN_IF_ERROR(saver.Poll());
+//   each step:           saver.BeforeUpdate();  // of the parameters
+//                        RETURN_IF_ERROR(saver.Poll());
 //   every --save_steps:  RETURN_IF_ERROR(saver.Save(state, best_step));
 //   before the end:      RETURN_IF_ERROR(saver.Finish());
 //
-// All ranks call the same. Save compares the ranks' values, has rank 0's values and moments copied
-// aside, and returns; a thread of rank 0 writes the copy, and only when that checkpoint is whole
-// does it remove the oldest. One is written at a time: the next Save waits for it.
+// All ranks call the same. Save compares the ranks' values by a checksum that the device computes,
+// and returns; a thread of rank 0 has values and moments copied aside while the next step's
+// gradient is computed, writes the copy, and only when that checkpoint is whole does it remove the
+// oldest. One is written at a time: the next Save waits for it.
 #pragma once
 
 #include <atomic>
@@ -19,6 +21,7 @@
 #include "dist/world.h"
 #include "nn/flat_parameters.h"
 #include "tensor/context.h"
+#include "tensor/tensor.h"
 #include "trainer/checkpoint.h"
 
 namespace lockstep {
@@ -38,6 +41,10 @@ class CheckpointSaver {
   // differ (which ranks; the same on all); on rank 0 also those of Finish.
   absl::Status Save(const CheckpointState& state, int64_t best_step);
 
+  // What is queued from now on may change the parameters: it comes behind the copy, which the host
+  // does not wait for once its memory is there.
+  void BeforeUpdate();
+
   // What went wrong in writing, as soon as it is known. Does not wait.
   absl::Status Poll();
 
@@ -46,11 +53,15 @@ class CheckpointSaver {
 
  private:
   absl::Status CompareValues(int64_t step);
-  absl::Status Write(const CheckpointState& state, int64_t best_step);
+  absl::Status Write(const CheckpointState& state, int64_t best_step, std::promise<void> begun);
 
   dist::World& world_;
+  const Context context_;
+  const nn::FlatParameters& parameters_;
   const Options options_;
+  const Tensor checksum_;  // i64 [1]
   ParameterCopy copy_;
+  std::future<void> copying_;  // the copy has been begun
   std::atomic<int64_t> tensors_written_{0};
   std::future<absl::Status> writing_;  // last: its destructor waits for the thread
 };

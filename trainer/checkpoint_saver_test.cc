@@ -90,6 +90,7 @@ class CheckpointSaverTest : public ::testing::Test {
 TEST_F(CheckpointSaverTest, TrainingGoesOnWhileTheStateOfThenIsWritten) {
   ASSERT_TRUE(Save(3).ok());
   EXPECT_TRUE(ListCheckpoints(folder_).empty()) << "Save does not wait";
+  saver_.BeforeUpdate();
   Fill(2);  // the next step
   EXPECT_TRUE(saver_.Poll().ok());
   Release();

@@ -163,6 +163,7 @@ class Loop {
     Report("optimizer");
     // One AdamW step along the clipped gradient, the same on every rank.
     step.learning_rate = schedule_.At(step.work.step + 1);
+    run_.saver.BeforeUpdate();
     optimizer_.Step(run_.context, run_.model.parameters(), step.work.step + 1, step.learning_rate);
     step.slots->Begin(run_.context.stream, parallel_.slots());
     step.norms->Begin(run_.context.stream, optimizer_.norm_and_factor());
