@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ struct FaultCase {
   FaultDevice device;
   Fault fault;
 };
+void PrintTo(const FaultCase& c, std::ostream* os);  // instead of its bytes
 std::vector<FaultCase> FaultCasesOn(const FaultDevice& device);
 
 class FaultSuite : public ::testing::Test {

@@ -36,7 +36,7 @@ DType SumDtype(GradientSum sum);  // of FlatParameters' sums
 
 struct ReductionOptions {
   GradientSum sum = GradientSum::kExact;
-  double bucket_cap_mb = 25;  // MiB of gradients that travel at once
+  double bucket_cap_mb = 100;  // MiB of gradients that travel at once; docs/scaling.md
 };
 
 // What the ranks' slots sum up to; equal on all ranks.

@@ -96,7 +96,7 @@ DEFINE_string(master_port, "", "A free port there.");
 DEFINE_string(gradient_sum, "",
               "exact: the same bits on any number of ranks; fp32: half the bytes; bf16: a quarter, "
               "coarser. Default: exact, fp32 for --train=full.");
-DEFINE_double(bucket_cap_mb, 25, "MiB of gradients that are summed over the ranks at once.");
+DEFINE_double(bucket_cap_mb, 100, "MiB of gradients that are summed over the ranks at once.");
 DEFINE_string(num_threads, "", "CPU threads of a rank; changes no bit. Default: cores / ranks.");
 DEFINE_double(stall_timeout, 60, "Seconds without progress after which a run is ended.");
 DEFINE_int64(max_restarts, 0, "How often a run that lost a rank starts again by itself.");
