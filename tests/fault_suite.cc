@@ -108,7 +108,8 @@ Flags FaultSuite::FlagsFor(const FaultDevice& device, const std::string& folder,
                  "--output_dir=" + folder,
                  device.flag,
                  "--validation_split=0",
-                 "--max_steps=1000000",
+                 "--max_steps=20000",
+                 "--global_batch_size=64",  // or some ranks would have no pack
                  "--save_steps=3",
                  "--save_total_limit=2",
                  "--lora_r=4",
@@ -149,7 +150,11 @@ TEST_P(FaultTest, EndsAsPromised) {
   flags.push_back(absl::StrCat("--nproc_per_node=", device.ranks));
   TrainerProcess trainer(flags);
   const pid_t group = trainer.pid();
-  ASSERT_TRUE(WaitForFile(output_dir + "/checkpoints/" + CheckpointName(3), 60));
+  if (!WaitForFile(output_dir + "/checkpoints/" + CheckpointName(3), 60)) {
+    trainer.SignalAll(SIGKILL);
+    const Outcome outcome = trainer.Wait();
+    FAIL() << "it does not train:\n" << outcome.err << outcome.out;
+  }
 
   std::this_thread::sleep_for(1s);  // for a few heartbeats: a step takes some milliseconds
 
