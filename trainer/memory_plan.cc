@@ -55,12 +55,12 @@ PackSize Scaled(const PackSize& size, int64_t tokens) {
           Scaled(size.compact_starts, tokens)};
 }
 
-int64_t LongestPiece(const TrainingData& data) {
-  int64_t longest = 1;
-  for (const auto* pieces : {&data.train.pieces, &data.validation.pieces}) {
-    for (const data::Piece& piece : *pieces) longest = std::max<int64_t>(longest, piece.length());
+std::vector<int64_t> PromptLengths(const TrainingData& data) {
+  std::vector<int64_t> lengths;
+  for (const Prompt& prompt : ChoosePrompts(data)) {
+    lengths.push_back(static_cast<int64_t>(prompt.ids.size()));
   }
-  return longest;
+  return lengths;
 }
 
 absl::Status CheckFits(const MemoryPlan& plan, int ranks, const FreeMemory& available) {
@@ -88,14 +88,14 @@ absl::Status CheckFits(const MemoryPlan& plan, int ranks, const FreeMemory& avai
 
 }  // namespace
 
-MemoryPlanner::MemoryPlanner(DeviceType device, int64_t longest_prompt)
-    : device_(device), longest_prompt_(longest_prompt) {}
+MemoryPlanner::MemoryPlanner(DeviceType device, std::vector<int64_t> prompts)
+    : device_(device), prompts_(std::move(prompts)) {}
 
 absl::StatusOr<std::unique_ptr<MemoryPlanner>> MemoryPlanner::Create(const TrainOptions& options,
                                                                      const TrainingData& data,
                                                                      int64_t num_steps) {
   const DeviceType device = options.device == "cuda" ? DeviceType::kCUDA : DeviceType::kCPU;
-  std::unique_ptr<MemoryPlanner> planner(new MemoryPlanner(device, LongestPiece(data)));
+  std::unique_ptr<MemoryPlanner> planner(new MemoryPlanner(device, PromptLengths(data)));
   const Context& context = planner->context_;
   nn::ModelOptions model_options = options.model;
   model_options.num_slots = dist::kNumStepSlots;
@@ -204,19 +204,20 @@ void MemoryPlanner::Evaluate(const PackSize& size) {
 }
 
 void MemoryPlanner::Generate() {
-  const std::vector<int32_t> starts = StartsOf(std::vector<int64_t>(kNumSamples, longest_prompt_));
+  if (prompts_.empty()) return;
+  const std::vector<int32_t> starts = StartsOf(prompts_);
   const nn::PackedTokens prompts = Pack({.tokens = starts.back()}, starts);
   std::vector<nn::KvCache> caches;
-  for (int i = 0; i < kNumSamples; ++i) {
+  for (const int64_t length : prompts_) {
     caches.emplace_back(context_, model_->config(), model_->decoder().compute_dtype(),
-                        longest_prompt_ + kMaxSampleTokens);
+                        length + kMaxSampleTokens);
   }
   autograd::Tape tape(context_, autograd::Tape::Mode::kForward);
   nn::ForwardOptions forward;
   for (nn::KvCache& cache : caches) forward.caches.push_back(&cache);
   const auto hidden = model_->decoder().Hidden(tape, prompts, forward);
-  model_->decoder().Logits(tape, hidden,
-                           Tensor::Empty(*context_.allocator, DType::kI32, {kNumSamples}));
+  model_->decoder().Logits(
+      tape, hidden, Tensor::Empty(*context_.allocator, DType::kI32, {prompts.num_documents()}));
 }
 
 MemoryPlan MemoryPlanner::PlanFor(const PackSize& size, Checkpointing checkpointing) {

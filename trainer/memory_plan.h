@@ -69,7 +69,7 @@ class MemoryPlanner {
                                const FreeMemory& available);
 
  private:
-  MemoryPlanner(DeviceType device, int64_t longest_prompt);
+  MemoryPlanner(DeviceType device, std::vector<int64_t> prompts);
   PackSize WorstOf(absl::Span<const data::Piece> pieces, absl::Span<const data::PackPlan> packs,
                    PackSize worst) const;
   PackSize WorstOfSteps(const TrainingData& data, int64_t num_steps) const;
@@ -81,7 +81,7 @@ class MemoryPlanner {
   MemoryPlan PlanFor(const PackSize& size, nn::Checkpointing checkpointing);
 
   const DeviceType device_;
-  const int64_t longest_prompt_;
+  const std::vector<int64_t> prompts_;  // of the samples before and after training: tokens
   MetaAllocator allocator_, host_allocator_;
   const Context context_{Stream{allocator_.device()}, &allocator_};
   Parking parking_{context_, context_.stream, &host_allocator_};
