@@ -62,8 +62,8 @@ struct LaunchEnv {
   int master_port = 0;      // 0: any free one (only for a parent on one node)
   int port_candidates = 1;  // rank 0 takes the first free of this many, the others find it
   // What connections to the store show. Drawn by the parent, where there is one; else made of the
-  // launcher's job and, on one node, the user's secret (user_secret.h); LOCKSTEP_RUN_TOKEN beats
-  // it.
+  // launcher's job and a secret of the user (user_secret.h), on several nodes only where the user
+  // has put one there; LOCKSTEP_RUN_TOKEN beats it.
   std::string token;
   bool has_parent = false;  // a process of ours supervises this rank and serves the store
 

@@ -2,6 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
 
 namespace lockstep::dist {
 namespace {
@@ -251,6 +254,13 @@ TEST(LaunchEnvTest, OnOneNodeTheTokenIsSecretAndTheStoreIsOnLoopback) {
   variables["XDG_CACHE_HOME"] = ::testing::TempDir() + "/one";
   EXPECT_EQ(ResolveLaunch(variables, {})->token, two->token);
   EXPECT_EQ(two->master_addr, "10.0.0.1");
+  // Unless the user has put one into each.
+  variables["XDG_CONFIG_HOME"] = ::testing::TempDir() + "/config";
+  const std::string folder = variables["XDG_CONFIG_HOME"] + "/lockstep";
+  ASSERT_TRUE(MakeDirectories(folder).ok());
+  ASSERT_TRUE(WriteFileAtomically(folder + "/secret", std::string(32, 'x')).ok());
+  ASSERT_EQ(chmod((folder + "/secret").c_str(), 0600), 0);
+  EXPECT_NE(ResolveLaunch(variables, {})->token, two->token);
 }
 
 TEST(LaunchEnvTest, ALineSaysWhoAndFromWhichVariables) {

@@ -19,6 +19,7 @@
 #include "base/check.h"
 #include "base/status.h"
 #include "dist/peer_test.h"
+#include "dist/timed_waits.h"
 
 namespace lockstep::dist {
 namespace {
@@ -30,12 +31,6 @@ constexpr std::chrono::microseconds kHostWaitInterval{20};
 constexpr std::chrono::milliseconds kAskStoreInterval{200};
 constexpr char kIdKey[] = "nccl/id";
 constexpr char kFailedKey[] = "nccl/failed";
-
-#define CUDA_CHECK(call)                                                              \
-  do {                                                                                \
-    const cudaError_t error = (call);                                                 \
-    CHECK(error == cudaSuccess) << "[nccl] " #call ": " << cudaGetErrorString(error); \
-  } while (false)
 
 absl::Status StatusOf(ncclResult_t result, ncclComm_t comm) {
   if (result == ncclSuccess || result == ncclInProgress) return absl::OkStatus();
@@ -81,11 +76,6 @@ class NcclCommunicator final : public Communicator {
     if (watcher_.joinable()) watcher_.join();
     for (const InFlight& call : in_flight_) cudaEventDestroy(call.done);
     for (const cudaEvent_t event : events_) cudaEventDestroy(event);
-    waits_.insert(waits_.end(), spare_waits_.begin(), spare_waits_.end());
-    for (const TimedWait& wait : waits_) {
-      cudaEventDestroy(wait.begin);
-      cudaEventDestroy(wait.end);
-    }
     cudaFree(staging_);
     cudaEventDestroy(ready_);
     cudaStreamDestroy(stream_);
@@ -135,18 +125,10 @@ class NcclCommunicator final : public Communicator {
     // Only the calling thread records events again, so this one stays what it is.
     lock.unlock();
     if (stream.device.type == DeviceType::kCPU) return WaitOnHost(work.sequence);
-    const auto waiting = static_cast<cudaStream_t>(stream.handle);
-    const TimedWait wait = NextTimedWait();
-    CUDA_CHECK(cudaEventRecord(wait.begin, waiting));
-    CUDA_CHECK(cudaStreamWaitEvent(waiting, done));
-    CUDA_CHECK(cudaEventRecord(wait.end, waiting));
-    waits_.push_back(wait);
+    waits_.Wait(static_cast<cudaStream_t>(stream.handle), done);
   }
 
-  double waited_ms() override {
-    CountFinishedWaits();
-    return waited_ms_;
-  }
+  double waited_ms() override { return waits_.waited_ms(); }
 
   void Abort() override {
     {
@@ -170,38 +152,6 @@ class NcclCommunicator final : public Communicator {
     std::string name;
     cudaEvent_t done = nullptr;  // null until it is launched
   };
-
-  // From when a stream came to a collective to when it was let through, by the device's clock.
-  struct TimedWait {
-    cudaEvent_t begin = nullptr, end = nullptr;
-  };
-
-  TimedWait NextTimedWait() {
-    CountFinishedWaits();
-    if (!spare_waits_.empty()) {
-      const TimedWait wait = spare_waits_.back();
-      spare_waits_.pop_back();
-      return wait;
-    }
-    TimedWait wait;
-    CUDA_CHECK(cudaEventCreate(&wait.begin));
-    CUDA_CHECK(cudaEventCreate(&wait.end));
-    return wait;
-  }
-
-  void CountFinishedWaits() {
-    while (!waits_.empty()) {
-      const TimedWait& wait = waits_.front();
-      float ms = 0;
-      if (cudaEventElapsedTime(&ms, wait.begin, wait.end) != cudaSuccess) {
-        cudaGetLastError();  // not there yet, or a device that is lost: Poll says so
-        return;
-      }
-      waited_ms_ += ms;
-      spare_waits_.push_back(wait);
-      waits_.pop_front();
-    }
-  }
 
   Work Submit(Call call, Stream stream) override {
     const bool on_host = stream.device.type == DeviceType::kCPU;
@@ -363,10 +313,7 @@ class NcclCommunicator final : public Communicator {
   cudaEvent_t ready_ = nullptr;  // what the caller's stream held at the newest call
   void* staging_ = nullptr;      // host calls: input, and behind it output where that is another
 
-  // The caller's thread's:
-  std::deque<TimedWait> waits_;         // in the order of the calls
-  std::vector<TimedWait> spare_waits_;  // to be used again
-  double waited_ms_ = 0;
+  TimedWaits waits_;  // the caller's thread's
 
   std::mutex comm_mutex_;      // never taken while mutex_ is held
   ncclComm_t comm_ = nullptr;  // null after Abort

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
+#include "base/status.h"
 #include "dist/store.h"
 
 namespace lockstep::dist {
@@ -18,10 +19,12 @@ std::string Text(const Environment& environment, const std::string& name) {
   return found == environment.end() ? "" : found->second;
 }
 
-std::string FolderOf(const Environment& environment) {
-  const std::string cache = Text(environment, "XDG_CACHE_HOME"), home = Text(environment, "HOME");
-  if (!cache.empty()) return JoinPath(cache, "lockstep");
-  return home.empty() ? "" : JoinPath(home, ".cache/lockstep");
+// Our folder in the one that `variable` names, else in `otherwise` of the home folder.
+std::string FolderOf(const Environment& environment, const std::string& variable,
+                     const std::string& otherwise) {
+  const std::string named = Text(environment, variable), home = Text(environment, "HOME");
+  if (!named.empty()) return JoinPath(named, "lockstep");
+  return home.empty() ? "" : JoinPath(home, otherwise + "/lockstep");
 }
 
 std::string ReadSecret(const std::string& path) {
@@ -39,7 +42,7 @@ std::string ReadSecret(const std::string& path) {
 }  // namespace
 
 std::string UserSecret(const Environment& environment) {
-  const std::string folder = FolderOf(environment);
+  const std::string folder = FolderOf(environment, "XDG_CACHE_HOME", ".cache");
   if (folder.empty() || !MakeDirectories(folder).ok()) return "";
   const std::string path = JoinPath(folder, "secret");
   if (std::string secret = ReadSecret(path); !secret.empty()) return secret;
@@ -55,6 +58,18 @@ std::string UserSecret(const Environment& environment) {
   if (written) (void)!link(temporary.c_str(), path.c_str());
   unlink(temporary.c_str());
   return ReadSecret(path);
+}
+
+absl::StatusOr<std::string> SharedSecret(const Environment& environment) {
+  const std::string folder = FolderOf(environment, "XDG_CONFIG_HOME", ".config");
+  const std::string path = JoinPath(folder, "secret");
+  if (folder.empty() || !FileExists(path)) return "";
+  std::string secret = ReadSecret(path);
+  if (!secret.empty()) return secret;
+  return UserError(path,
+                   absl::StrCat("want a file of yours with at least ", kTokenBytes,
+                                " characters that nobody else can read, got another"),
+                   "chmod 600 it, or remove it on every node");
 }
 
 }  // namespace lockstep::dist

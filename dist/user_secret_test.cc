@@ -63,5 +63,26 @@ TEST(UserSecretTest, WhatOthersCanReadOrHaveLinkedIsNoSecret) {
   EXPECT_EQ(UserSecret({}), "");
 }
 
+TEST(SharedSecretTest, IsWhatTheUserHasPutThere) {
+  const std::string config = ::testing::TempDir() + "/config";
+  const Environment environment = {{"XDG_CONFIG_HOME", config}};
+  EXPECT_EQ(*SharedSecret(environment), "") << "none is made";
+  EXPECT_FALSE(FileExists(config));
+
+  const std::string path = config + "/lockstep/secret";
+  ASSERT_TRUE(MakeDirectories(config + "/lockstep").ok());
+  const std::string secret = "0123456789abcdef0123456789abcdef";
+  const auto put = [&](const std::string& content, mode_t mode) {
+    ASSERT_TRUE(WriteFileAtomically(path, content).ok());
+    ASSERT_EQ(chmod(path.c_str(), mode), 0);
+  };
+  put(secret + "\n", 0600);
+  EXPECT_EQ(*SharedSecret(environment), secret);
+  put(secret, 0640);
+  EXPECT_FALSE(SharedSecret(environment).ok()) << "others can read it";
+  put("short", 0600);
+  EXPECT_FALSE(SharedSecret(environment).ok());
+}
+
 }  // namespace
 }  // namespace lockstep::dist
