@@ -95,6 +95,7 @@ class Run {
         packs.push_back(PackDocuments(context_, {document}, options_.row_multiple));
       }
     }
+    if (options_.reversed) std::reverse(packs.begin(), packs.end());
     for (size_t s = 0; s < golden_.history.size(); ++s) {
       const double loss = Step(packs);
       if (s == 0) CompareGradients();

@@ -39,6 +39,7 @@ struct GoldenRunOptions {
   DType dtype = DType::kF32;
   DeviceType device = DeviceType::kCPU;
   bool one_pack = true;      // or one for each document
+  bool reversed = false;     // the last pack goes first
   int64_t row_multiple = 1;  // packs end in rows of no document up to a multiple of this
   nn::Checkpointing checkpointing = nn::Checkpointing::kNone;
   // Plants an error: what the decoder believes of the model.

@@ -73,6 +73,18 @@ TEST_P(GpuParity, Repeats) {
   }
 }
 
+// A pack's gradient does not depend on what the GPU did before it: packs in another order have the
+// same sums.
+TEST_P(GpuParity, AnyOrderOfPacks) {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    const Differences first = Run({.dtype = dtype, .one_pack = false});
+    const Differences reversed = Run({.dtype = dtype, .one_pack = false, .reversed = true});
+    EXPECT_EQ(first.grad_norm, reversed.grad_norm);
+    EXPECT_EQ(first.gradient, reversed.gradient);
+    EXPECT_EQ(first.final_adapter, reversed.final_adapter);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, GpuParity, ::testing::ValuesIn(GoldenNames(kRoot)),
                          [](const auto& info) { return info.param; });
 
