@@ -170,9 +170,9 @@ bool Meets(const Differences& d, const Tolerance& t) {
 }
 
 std::string Show(const Differences& d) {
-  return absl::StrFormat("logits %.1e %.1e | loss %.1e | norm %.1e | gradient %.1e | adapter %.1e",
-                         d.logits_base, d.logits_adapter, d.loss, d.grad_norm, d.gradient,
-                         d.final_adapter);
+  return absl::StrFormat(
+      "logits %.1e %.1e | loss %.1e | norm %.1e | gradient %.1e (%s) | adapter %.1e", d.logits_base,
+      d.logits_adapter, d.loss, d.grad_norm, d.gradient, d.gradient_of, d.final_adapter);
 }
 
 Differences RelativeLogits(const Golden& golden, Differences differences) {
