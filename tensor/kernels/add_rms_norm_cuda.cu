@@ -13,60 +13,115 @@ struct Arguments {
   RmsNormOptions options;
   T *sum, *y;
   float *rstd, *post_rstd;
-  int64_t width;
+  unsigned rows;
+  int width;
 };
 
-// One block a row: reads residual and branch once, writes sum and y once. The row stays in shared
-// memory: first the branch (only with a post-norm), then the sum.
 template <typename T, int N>
-__global__ void AddRmsNormKernel(Arguments<T> a) {
-  extern __shared__ __align__(16) char shared[];
-  T* row = reinterpret_cast<T*>(shared);
-  __shared__ float scratch[32];
-  const int64_t start = blockIdx.x * a.width;
-  const float eps = static_cast<float>(a.options.eps);
+__device__ __forceinline__ Packed<T, N> Sum(const Packed<T, N>& a, const Packed<T, N>& b) {
+  float x[N], y[N];
+  Widen(a, x);
+  Widen(b, y);
+#pragma unroll
+  for (int i = 0; i < N; ++i) x[i] += y[i];
+  return Rounded<T>(x);
+}
+
+// One team a row: reads residual and branch once, writes sum and y once.
+template <typename T, int N, typename Team>
+__global__ void __launch_bounds__(Team::kMostThreads, Team::kBlocks)
+    AddRmsNormKernel(const Arguments<T> a) {
+  constexpr int kKept = Team::kKept;
+  const Team team;
+  const unsigned row = min(team.row, a.rows - 1);
+  const bool valid = team.row < a.rows;
+  const int first = team.member * N, step = team.size * N, beyond = first + kKept * step;
+  const int64_t start = static_cast<int64_t>(row) * a.width;
+  const T *residual = a.residual + start, *branch = a.branch + start;
+  T *sum = a.sum + start, *y = a.y + start;
+  Packed<T, N> kept[kKept] = {}, added[kKept] = {}, w[kKept] = {};
+#pragma unroll
+  for (int k = 0; k < kKept; ++k) {
+    if (const int c = first + k * step; c < a.width) {
+      kept[k] = LoadPacked<T, N>(branch + c);
+      added[k] = LoadPacked<T, N>(residual + c);
+      w[k] = LoadPacked<T, N>(a.w + c);
+    }
+  }
   float post_rstd = 0;
   if (a.post_w != nullptr) {
     float squares = 0;
-    for (int64_t c = threadIdx.x * N; c < a.width; c += blockDim.x * N) {
-      float v[N];
-      Load(a.branch + start + c, v);
-      Store(row + c, v);
 #pragma unroll
-      for (int i = 0; i < N; ++i) squares += v[i] * v[i];
-    }
-    post_rstd = rsqrtf(BlockSum(squares, scratch) / a.width + eps);
-    if (a.post_rstd != nullptr && threadIdx.x == 0) a.post_rstd[blockIdx.x] = post_rstd;
+    for (int k = 0; k < kKept; ++k) squares += SquaresOf(kept[k]);
+    for (int c = beyond; c < a.width; c += step) squares += SquaresOf(LoadPacked<T, N>(branch + c));
+    post_rstd = Rstd(team.Sum(squares), a.width, a.options);
+    if (a.post_rstd != nullptr && team.member == 0 && valid) a.post_rstd[row] = post_rstd;
   }
-  float squares = 0;
-  for (int64_t c = threadIdx.x * N; c < a.width; c += blockDim.x * N) {
-    float r[N], b[N];
-    Load(a.residual + start + c, r);
+  const auto add = [&](int c, const Packed<T, N>& to, Packed<T, N> x) {
     if (a.post_w != nullptr) {
-      float v[N], weight[N];
-      Load(row + c, v);
-      Load(a.post_w + c, weight);
-      Scale<T>(v, weight, post_rstd, a.options.form, b);
-    } else {
-      Load(a.branch + start + c, b);
+      x = Scaled(x, LoadPacked<T, N>(a.post_w + c), post_rstd, a.options.form);
     }
+    x = Sum(to, x);
+    if (valid) StorePacked(sum + c, x);
+    return x;
+  };
+  float squares = 0;
 #pragma unroll
-    for (int i = 0; i < N; ++i) {
-      const float branch = a.post_w != nullptr ? RoundTo<T>(b[i]) : b[i];
-      r[i] = RoundTo<T>(r[i] + branch);
-      squares += r[i] * r[i];
-    }
-    Store(row + c, r);
-    Store(a.sum + start + c, r);
+  for (int k = 0; k < kKept; ++k) {
+    if (const int c = first + k * step; c < a.width) kept[k] = add(c, added[k], kept[k]);
+    squares += SquaresOf(kept[k]);
   }
-  const float rstd = rsqrtf(BlockSum(squares, scratch) / a.width + eps);
-  if (a.rstd != nullptr && threadIdx.x == 0) a.rstd[blockIdx.x] = rstd;
-  for (int64_t c = threadIdx.x * N; c < a.width; c += blockDim.x * N) {
-    float v[N], weight[N], out[N];
-    Load(row + c, v);
-    Load(a.w + c, weight);
-    Scale<T>(v, weight, rstd, a.options.form, out);
-    Store(a.y + start + c, out);
+  for (int c = beyond; c < a.width; c += step) {
+    squares += SquaresOf(add(c, LoadPacked<T, N>(residual + c), LoadPacked<T, N>(branch + c)));
+  }
+  const float rstd = Rstd(team.Sum(squares), a.width, a.options);
+  if (!valid) return;
+  if (a.rstd != nullptr && team.member == 0) a.rstd[row] = rstd;
+#pragma unroll
+  for (int k = 0; k < kKept; ++k) {
+    if (const int c = first + k * step; c < a.width) {
+      StorePacked(y + c, Scaled(kept[k], w[k], rstd, a.options.form));
+    }
+  }
+  for (int c = beyond; c < a.width; c += step) {
+    StorePacked(y + c,
+                Scaled(LoadPacked<T, N>(sum + c), LoadPacked<T, N>(a.w + c), rstd, a.options.form));
+  }
+}
+
+// Kernels that add LoRA's share (lora_share.cuh) take 8 rows a block, whose warps go through strips
+// of 64 columns in turn.
+constexpr int kTileThreads = 512;
+
+struct TileLaunch {
+  unsigned blocks, threads;
+  size_t row_bytes;  // shared memory that keeps the block's rows in bf16
+  TileLaunch(int64_t rows, int64_t width) : blocks(Blocks(rows, kTileRows)) {
+    const int64_t strips = Blocks(width, kTileColumns), warps = kTileThreads / 32;
+    threads = static_cast<unsigned>(32 * std::min(strips, warps));
+    row_bytes = threads * 32 * Blocks(strips, threads / 32);
+  }
+};
+
+// For each of the block's 8 rows, the sum over all threads; a thread hands in and gets those of its
+// own two. `scratch` has a row a warp.
+__device__ __forceinline__ void TileRowSums(float (&sums)[2],
+                                            float (&scratch)[kTileThreads / 32][kTileRows]) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+#pragma unroll
+  for (int offset = 4; offset < 32; offset *= 2) {
+    sums[0] += __shfl_xor_sync(0xFFFFFFFFu, sums[0], offset);
+    sums[1] += __shfl_xor_sync(0xFFFFFFFFu, sums[1], offset);
+  }
+  if (lane < 4) {
+    scratch[warp][2 * lane] = sums[0];
+    scratch[warp][2 * lane + 1] = sums[1];
+  }
+  __syncthreads();
+  sums[0] = sums[1] = 0;
+  for (int other = 0; other < warps; ++other) {
+    sums[0] += scratch[other][2 * (lane % 4)];
+    sums[1] += scratch[other][2 * (lane % 4) + 1];
   }
 }
 
@@ -122,14 +177,13 @@ __global__ void __launch_bounds__(kTileThreads, 2)
   place = 0;
   for (int column = warp * kTileColumns; column < width; column += step) {
     const TilePlace at(first_row, column);
-    float weight[8], value[8], out[8];
-    Load(w + at.column, weight);
+    const Packed<bf16, 8> weight = LoadPacked<bf16, 8>(w + at.column);
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      Load(reinterpret_cast<const bf16*>(kept + place), value);
+      const Packed<bf16, 8> value = *reinterpret_cast<const Packed<bf16, 8>*>(kept + place);
       place += blockDim.x;
-      Scale<bf16>(value, weight, rstd[i], options.form, out);
-      if (at.row + i < num_rows) Store(y + (at.row + i) * width + at.column, out);
+      const Packed<bf16, 8> out = Scaled(value, weight, rstd[i], options.form);
+      if (at.row + i < num_rows) StorePacked(y + (at.row + i) * width + at.column, out);
     }
   }
 }
@@ -147,14 +201,15 @@ void AddRmsNorm(const Stream& stream, const View& residual, const View& branch,
     vectors = vectors && Vectorizable(*view, width, width);
   }
   if (!share.empty()) {
-    const Share device_share(share);
     if (!vectors || !AddRmsNormTakes(y.dtype, width)) {
       Unsupported("add_rms_norm with a share", y);
     }
+    const Share device_share(share);
     DispatchSteps(device_share.rank, [&](auto steps) {
       auto* kernel = &AddShareRmsNormKernel<steps()>;
       const TileLaunch launch(rows, width);
-      AllowSharedMemory(kernel, launch.row_bytes);
+      LOCKSTEP_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                               static_cast<int>(launch.row_bytes)));
       kernel<<<launch.blocks, launch.threads, launch.row_bytes, Handle(stream)>>>(
           residual.as<bf16>(), branch.as<bf16>(), device_share, w.as<bf16>(), options,
           sum.as<bf16>(), y.as<bf16>(), rstd.as<float>(), rows, static_cast<int>(width));
@@ -165,21 +220,24 @@ void AddRmsNorm(const Stream& stream, const View& residual, const View& branch,
   if (post_w.data != nullptr) vectors = vectors && Vectorizable(post_w, width, width);
   DispatchType("add_rms_norm", y, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
-    const Arguments<T> arguments = {
-        residual.as<T>(), branch.as<T>(),   post_w.as<T>(),        w.as<T>(), options, sum.as<T>(),
-        y.as<T>(),        rstd.as<float>(), post_rstd.as<float>(), width};
-    const auto launch = [&](auto n) {
-      auto* kernel = &AddRmsNormKernel<T, n()>;
-      const size_t shared = width * sizeof(T);
-      AllowSharedMemory(kernel, shared);
-      kernel<<<rows, NormThreads(width, n()), shared, Handle(stream)>>>(arguments);
-      LOCKSTEP_CHECK_LAUNCH();
-    };
-    if (vectors) {
-      launch(std::integral_constant<int, kVec<T>>());
-    } else {
-      launch(std::integral_constant<int, 1>());
-    }
+    const Arguments<T> arguments = {residual.as<T>(),
+                                    branch.as<T>(),
+                                    post_w.as<T>(),
+                                    w.as<T>(),
+                                    options,
+                                    sum.as<T>(),
+                                    y.as<T>(),
+                                    rstd.as<float>(),
+                                    post_rstd.as<float>(),
+                                    static_cast<unsigned>(rows),
+                                    static_cast<int>(width)};
+    DispatchVectors<T>(vectors, [&](auto n) {
+      LaunchTeams<n()>(rows, width, [&](auto team, unsigned blocks, int threads) {
+        AddRmsNormKernel<T, n(), typename decltype(team)::Type>
+            <<<blocks, threads, 0, Handle(stream)>>>(arguments);
+        LOCKSTEP_CHECK_LAUNCH();
+      });
+    });
   });
 }
 

@@ -9,8 +9,13 @@ TEST(AddRmsNormCudaTest, MatchesTheCpu) {
   const Context& cpu = CpuContext();
   for (const auto& [dtype, tolerance] : kCudaTypes) {
     for (const bool post : {false, true}) {
-      for (const auto& [rows, width] :
-           {std::pair<int64_t, int64_t>{1, 3}, {33, 576}, {100, 4096}}) {
+      for (const auto& [rows, width] : {std::pair<int64_t, int64_t>{1, 3},
+                                        {19, 128},
+                                        {5, 300},
+                                        {9, 512},
+                                        {33, 576},
+                                        {100, 4096},
+                                        {3, 10240}}) {
         const RmsNormOptions options = {1e-5, post ? NormForm::kGemma : NormForm::kLlama};
         const Tensor residual = Random(dtype, {rows, width}, 1);
         const Tensor branch = Random(dtype, {rows, width}, 2);
@@ -45,8 +50,13 @@ TEST(AddRmsNormCudaTest, AddsAShareOfLora) {
   struct Case {
     int64_t rows, width, rank;
   };
-  for (const auto& [rows, width, rank] :
-       {Case{1, 64, 4}, {33, 576, 16}, {100, 4096, 64}, {21, 8192, 32}}) {
+  for (const auto& [rows, width, rank] : {Case{1, 64, 4},
+                                          {15, 1024, 16},
+                                          {16, 1088, 16},
+                                          {17, 3072, 8},
+                                          {33, 576, 16},
+                                          {100, 4096, 64},
+                                          {21, 8192, 32}}) {
     const Tensor residual = Random(kType, {rows, width}, 1),
                  branch = Random(kType, {rows, width}, 2);
     const Tensor w = Random(kType, {width}, 3), h = Random(kType, {rows, rank}, 4, 0.3),
@@ -65,6 +75,25 @@ TEST(AddRmsNormCudaTest, AddsAShareOfLora) {
     ExpectMatches(gpu_sum.tensor(), sum, 1.0 / 128);
     ExpectMatches(gpu_y.tensor(), y, 1.0 / 64);
     ExpectMatches(gpu_rstd.tensor(), rstd, 1.0 / 128);
+  }
+}
+
+TEST(AddRmsNormCudaTest, JoinsTheResidualInPlace) {
+  SKIP_WITHOUT_GPU();
+  const Stream& stream = GpuContext()->stream;
+  const Tensor residual = Random(DType::kBF16, {37, 2048}, 1),
+               w = ToGpu(Random(DType::kBF16, {2048}, 2));
+  const Tensor branch = ToGpu(Random(DType::kBF16, {37, 2048}, 3));
+  const Tensor h = ToGpu(Random(DType::kBF16, {37, 16}, 4)),
+               b = ToGpu(Random(DType::kBF16, {2048, 16}, 5));
+  for (const LoraShare& share : {LoraShare(), LoraShare{h, b, 0.5}}) {
+    const Tensor in_place = ToGpu(residual);
+    const GpuGuarded sum(DType::kBF16, {37, 2048}), y(DType::kBF16, {37, 2048}),
+        again(DType::kBF16, {37, 2048});
+    AddRmsNorm(stream, ToGpu(residual), branch, share, View(), w, {}, sum, y, View(), View());
+    AddRmsNorm(stream, in_place, branch, share, View(), w, {}, in_place, again, View(), View());
+    EXPECT_EQ(ToVector(ToCpu(in_place)), ToVector(ToCpu(sum.tensor())));
+    EXPECT_EQ(ToVector(ToCpu(again.tensor())), ToVector(ToCpu(y.tensor())));
   }
 }
 

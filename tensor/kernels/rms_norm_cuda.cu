@@ -32,109 +32,135 @@ bool RowsVectorizable(const View& x) {
   return Vectorizable(x, width, x.stride[0]) && (x.rank < 3 || Vectorizable(x, width, x.stride[1]));
 }
 
-// One block a row. Reads and writes each element once.
-template <typename T, int N>
-__global__ void RmsNormKernel(const T* x, RowStart x_start, const T* __restrict__ w,
-                              RmsNormOptions options, T* y, RowStart y_start, float* rstd_out,
-                              int64_t width) {
-  extern __shared__ __align__(16) char shared[];
-  T* row = reinterpret_cast<T*>(shared);
-  __shared__ float scratch[32];
-  const T* from = x + x_start(blockIdx.x);
-  float sum = 0;
-  for (int64_t c = threadIdx.x * N; c < width; c += blockDim.x * N) {
-    float v[N];
-    Load(from + c, v);
-    Store(row + c, v);
+// One team a row. Reads and writes each element once.
+template <typename T, int N, typename Team>
+__global__ void __launch_bounds__(Team::kMostThreads, Team::kBlocks)
+    RmsNormKernel(const T* x, RowStart x_start, const T* __restrict__ w, RmsNormOptions options,
+                  T* y, RowStart y_start, float* rstd_out, unsigned rows, int width) {
+  constexpr int kKept = Team::kKept;
+  const Team team;
+  const unsigned row = min(team.row, rows - 1);
+  const int first = team.member * N, step = team.size * N;
+  x += x_start(row);
+  y += y_start(row);
+  Packed<T, N> kept[kKept] = {}, weight[kKept] = {};
 #pragma unroll
-    for (int i = 0; i < N; ++i) sum += v[i] * v[i];
+  for (int k = 0; k < kKept; ++k) {
+    if (const int c = first + k * step; c < width) {
+      kept[k] = LoadPacked<T, N>(x + c);
+      weight[k] = LoadPacked<T, N>(w + c);
+    }
   }
-  const float rstd = rsqrtf(BlockSum(sum, scratch) / width + static_cast<float>(options.eps));
-  if (rstd_out != nullptr && threadIdx.x == 0) rstd_out[blockIdx.x] = rstd;
-  T* to = y + y_start(blockIdx.x);
-  for (int64_t c = threadIdx.x * N; c < width; c += blockDim.x * N) {
-    float v[N], weight[N], out[N];
-    Load(row + c, v);
-    Load(w + c, weight);
-    Scale<T>(v, weight, rstd, options.form, out);
-    Store(to + c, out);
+  float squares = 0;
+#pragma unroll
+  for (int k = 0; k < kKept; ++k) squares += SquaresOf(kept[k]);
+  for (int c = first + kKept * step; c < width; c += step)
+    squares += SquaresOf(LoadPacked<T, N>(x + c));
+  const float rstd = Rstd(team.Sum(squares), width, options);
+  if (team.row >= rows) return;
+  if (rstd_out != nullptr && team.member == 0) rstd_out[row] = rstd;
+#pragma unroll
+  for (int k = 0; k < kKept; ++k) {
+    if (const int c = first + k * step; c < width) {
+      StorePacked(y + c, Scaled(kept[k], weight[k], rstd, options.form));
+    }
+  }
+  for (int c = first + kKept * step; c < width; c += step) {
+    StorePacked(y + c,
+                Scaled(LoadPacked<T, N>(x + c), LoadPacked<T, N>(w + c), rstd, options.form));
   }
 }
 
-// Chunks of a row that a thread keeps in registers between the sum and the result; it reads what
-// lies beyond them again.
-constexpr int kKept = 2;
-
-// One block a row: dx = addend + rstd·(g·dy − x̂·mean(g·dy·x̂)).
+// N neighbors of what backward reads, as they are in memory.
 template <typename T, int N>
-__global__ void BackwardKernel(const T* dy, RowStart dy_start, const T* __restrict__ x,
-                               RowStart x_start, const T* __restrict__ w,
-                               const float* __restrict__ rstd, RmsNormOptions options,
-                               const T* addend, RowStart addend_start, T* dx, RowStart dx_start,
-                               int width) {
-  __shared__ float scratch[32];
-  const float r = rstd[blockIdx.x];
-  const float one = options.form == NormForm::kGemma ? 1.0f : 0.0f;
-  const int first = threadIdx.x * N, step = blockDim.x * N;
-  dy += dy_start(blockIdx.x);
-  x += x_start(blockIdx.x);
-  dx += dx_start(blockIdx.x);
-  if (addend != nullptr) addend += addend_start(blockIdx.x);
-  // g·dy and x̂ of one chunk; returns their product's sum.
-  const auto read = [&](int c, float(&scaled)[N], float(&normed)[N]) {
-    float weight[N], sum = 0;
-    Load(dy + c, scaled);
-    Load(x + c, normed);
-    Load(w + c, weight);
+struct BackwardPiece {
+  Packed<T, N> dy, x, w, addend;
+
+  // g·dy of element i.
+  __device__ float Scaled(int i, float one) const { return dy[i] * (one + w[i]); }
+  // The sum of g·dy·x.
+  __device__ float Product(float one) const {
+    float sum = 0;
+#pragma unroll
+    for (int i = 0; i < N; ++i) sum += Scaled(i, one) * x[i];
+    return sum;
+  }
+  // addend + rstd·g·dy − slope·x.
+  __device__ Packed<T, N> Dx(float one, float rstd, float slope) const {
+    float dx[N];
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      scaled[i] *= one + weight[i];
-      normed[i] *= r;
-      sum += scaled[i] * normed[i];
+      dx[i] = addend[i] + rstd * Scaled(i, one) - slope * x[i];
     }
-    return sum;
+    return Rounded<T>(dx);
+  }
+};
+
+// One team a row: dx = addend + rstd·(g·dy − x̂·mean(g·dy·x̂)).
+template <typename T, int N, typename Team>
+__global__ void __launch_bounds__(Team::kMostThreads, Team::kBlocks)
+    BackwardKernel(const T* dy, RowStart dy_start, const T* x, RowStart x_start,
+                   const T* __restrict__ w, const float* __restrict__ rstd, RmsNormOptions options,
+                   const T* addend, RowStart addend_start, T* dx, RowStart dx_start, unsigned rows,
+                   int width) {
+  constexpr int kKept = Team::kKept;
+  const Team team;
+  const unsigned row = min(team.row, rows - 1);
+  const float r = rstd[row], one = options.form == NormForm::kGemma ? 1.0f : 0.0f;
+  const int first = team.member * N, step = team.size * N;
+  dy += dy_start(row);
+  x += x_start(row);
+  dx += dx_start(row);
+  if (addend != nullptr) addend += addend_start(row);
+  const auto read = [&](int c, BackwardPiece<T, N>& piece) {
+    piece.dy = LoadPacked<T, N>(dy + c);
+    piece.x = LoadPacked<T, N>(x + c);
+    piece.w = LoadPacked<T, N>(w + c);
+    if (addend != nullptr) piece.addend = LoadPacked<T, N>(addend + c);
   };
-  float mean = 0;
-  const auto write = [&](int c, const float(&scaled)[N], const float(&normed)[N]) {
-    float out[N] = {};
-    if (addend != nullptr) Load(addend + c, out);
-#pragma unroll
-    for (int i = 0; i < N; ++i) out[i] += r * (scaled[i] - normed[i] * mean);
-    Store(dx + c, out);
-  };
-  float scaled[kKept][N], normed[kKept][N], sum = 0;
+  BackwardPiece<T, N> kept[kKept] = {}, again = {};
 #pragma unroll
   for (int k = 0; k < kKept; ++k) {
-    if (first + k * step < width) sum += read(first + k * step, scaled[k], normed[k]);
+    if (const int c = first + k * step; c < width) read(c, kept[k]);
   }
-  float again_scaled[N], again_normed[N];
+  float sum = 0;
+#pragma unroll
+  for (int k = 0; k < kKept; ++k) sum += kept[k].Product(one);
   for (int c = first + kKept * step; c < width; c += step) {
-    sum += read(c, again_scaled, again_normed);
+    read(c, again);
+    sum += again.Product(one);
   }
-  mean = BlockSum(sum, scratch) / width;
+  const float slope = team.Sum(sum) / width * r * r * r;
+  if (team.row >= rows) return;
 #pragma unroll
   for (int k = 0; k < kKept; ++k) {
-    if (first + k * step < width) write(first + k * step, scaled[k], normed[k]);
+    if (const int c = first + k * step; c < width) StorePacked(dx + c, kept[k].Dx(one, r, slope));
   }
   for (int c = first + kKept * step; c < width; c += step) {
-    read(c, again_scaled, again_normed);
-    write(c, again_scaled, again_normed);
+    read(c, again);
+    StorePacked(dx + c, again.Dx(one, r, slope));
   }
 }
 
-// Block (columns, range): partial[range, c] = Σ of dy·x̂ over the range's rows, in order.
-template <typename T>
+// Block (columns, range), a thread N columns: partial[range, c] = Σ of dy·x̂ over the range's rows,
+// in order.
+template <typename T, int N>
 __global__ void WeightPartials(const T* __restrict__ dy, RowStart dy_start, const T* __restrict__ x,
                                RowStart x_start, const float* __restrict__ rstd, int64_t rows,
                                int64_t width, float* __restrict__ partials) {
-  const int64_t c = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const int64_t c = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * N;
   if (c >= width) return;
-  const int64_t ranges = gridDim.y, range = blockIdx.y;
-  float sum = 0;
-  for (int64_t row = rows * range / ranges; row < rows * (range + 1) / ranges; ++row) {
-    sum += ToFloat(dy[dy_start(row) + c]) * ToFloat(x[x_start(row) + c]) * rstd[row];
+  const int64_t ranges = gridDim.y, range = blockIdx.y, end = rows * (range + 1) / ranges;
+  float sum[N] = {};
+#pragma unroll 4
+  for (int64_t row = rows * range / ranges; row < end; ++row) {
+    const Packed<T, N> d = LoadPacked<T, N>(dy + dy_start(row) + c),
+                       v = LoadPacked<T, N>(x + x_start(row) + c);
+    const float r = rstd[row];
+#pragma unroll
+    for (int i = 0; i < N; ++i) sum[i] += d[i] * v[i] * r;
   }
-  partials[range * width + c] = sum;
+  Store(partials + range * width + c, sum);
 }
 
 __global__ void SumPartials(const float* __restrict__ partials, int64_t ranges, int64_t width,
@@ -150,15 +176,12 @@ __global__ void SumPartials(const float* __restrict__ partials, int64_t ranges, 
 template <typename T, int N>
 __global__ void AgainKernel(const T* __restrict__ x, const T* __restrict__ w,
                             const float* __restrict__ rstd, RmsNormOptions options, T* y,
-                            int64_t width) {
+                            int width) {
   const float r = rstd[blockIdx.x];
-  const int64_t start = blockIdx.x * width;
-  for (int64_t c = threadIdx.x * N; c < width; c += blockDim.x * N) {
-    float v[N], weight[N], out[N];
-    Load(x + start + c, v);
-    Load(w + c, weight);
-    Scale<T>(v, weight, r, options.form, out);
-    Store(y + start + c, out);
+  const int64_t start = static_cast<int64_t>(blockIdx.x) * width;
+  for (int c = threadIdx.x * N; c < width; c += blockDim.x * N) {
+    StorePacked(y + start + c,
+                Scaled(LoadPacked<T, N>(x + start + c), LoadPacked<T, N>(w + c), r, options.form));
   }
 }
 
@@ -170,20 +193,18 @@ void RmsNorm(const Stream& stream, const View& x, const View& w, const RmsNormOp
   if (x.numel() == 0) return;
   DispatchType("rms_norm", x, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
-    const auto launch = [&](auto n) {
-      auto* kernel = &RmsNormKernel<T, n()>;
-      const size_t shared = rows.width * sizeof(T);
-      AllowSharedMemory(kernel, shared);
-      kernel<<<rows.count(), NormThreads(rows.width, n()), shared, Handle(stream)>>>(
-          x.as<T>(), RowStart(x), w.as<T>(), options, y.as<T>(), RowStart(y), rstd.as<float>(),
-          rows.width);
-      LOCKSTEP_CHECK_LAUNCH();
-    };
-    if (RowsVectorizable(x) && RowsVectorizable(y) && Vectorizable(w, rows.width, 0)) {
-      launch(std::integral_constant<int, kVec<T>>());
-    } else {
-      launch(std::integral_constant<int, 1>());
-    }
+    const bool vectors =
+        RowsVectorizable(x) && RowsVectorizable(y) && Vectorizable(w, rows.width, 0);
+    DispatchVectors<T>(vectors, [&](auto n) {
+      LaunchTeams<n()>(rows.count(), rows.width, [&](auto team, unsigned blocks, int threads) {
+        RmsNormKernel<T, n(), typename decltype(team)::Type>
+            <<<blocks, threads, 0, Handle(stream)>>>(x.as<T>(), RowStart(x), w.as<T>(), options,
+                                                     y.as<T>(), RowStart(y), rstd.as<float>(),
+                                                     static_cast<unsigned>(rows.count()),
+                                                     static_cast<int>(rows.width));
+        LOCKSTEP_CHECK_LAUNCH();
+      });
+    });
   });
 }
 
@@ -193,16 +214,14 @@ void RmsNormAgain(const Stream& stream, const View& x, const View& w, const View
   if (x.numel() == 0) return;
   DispatchType("rms_norm", x, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
-    const auto launch = [&](auto n) {
-      AgainKernel<T, n()><<<rows, NormThreads(width, n()), 0, Handle(stream)>>>(
-          x.as<T>(), w.as<T>(), rstd.as<float>(), options, y.as<T>(), width);
+    const bool vectors = RowsVectorizable(x) && RowsVectorizable(y) && Vectorizable(w, width, 0);
+    DispatchVectors<T>(vectors, [&](auto n) {
+      const int threads =
+          static_cast<int>(std::clamp<int64_t>((width / (2 * n()) + 31) / 32 * 32, 32, 512));
+      AgainKernel<T, n()><<<static_cast<unsigned>(rows), threads, 0, Handle(stream)>>>(
+          x.as<T>(), w.as<T>(), rstd.as<float>(), options, y.as<T>(), static_cast<int>(width));
       LOCKSTEP_CHECK_LAUNCH();
-    };
-    if (RowsVectorizable(x) && RowsVectorizable(y) && Vectorizable(w, width, 0)) {
-      launch(std::integral_constant<int, kVec<T>>());
-    } else {
-      launch(std::integral_constant<int, 1>());
-    }
+    });
   });
 }
 
@@ -221,27 +240,34 @@ void RmsNormBackward(const Stream& stream, const View& dy, const View& x, const 
     using T = std::remove_pointer_t<decltype(type)>;
     if (dw.data != nullptr) {  // before dx, which may be dy's memory
       const int64_t ranges = RmsNormPartials(rows.count());
-      const dim3 grid(Blocks(rows.width, 128), static_cast<unsigned>(ranges));
-      WeightPartials<T><<<grid, 128, 0, Handle(stream)>>>(
-          dy.as<T>(), RowStart(dy), x.as<T>(), RowStart(x), rstd.as<float>(), rows.count(),
-          rows.width, partials.as<float>());
-      LOCKSTEP_CHECK_LAUNCH();
+      const auto launch = [&](auto n) {
+        const dim3 grid(Blocks(rows.width, 128 * n()), static_cast<unsigned>(ranges));
+        WeightPartials<T, n()><<<grid, 128, 0, Handle(stream)>>>(
+            dy.as<T>(), RowStart(dy), x.as<T>(), RowStart(x), rstd.as<float>(), rows.count(),
+            rows.width, partials.as<float>());
+        LOCKSTEP_CHECK_LAUNCH();
+      };
+      if (RowsVectorizable(x) && RowsVectorizable(dy) && Vectorizable(partials, rows.width, 0)) {
+        launch(std::integral_constant<int, 4>());
+      } else {
+        launch(std::integral_constant<int, 1>());
+      }
       SumPartials<<<Blocks(rows.width, 128), 128, 0, Handle(stream)>>>(
           partials.as<float>(), ranges, rows.width, accumulate, dw.as<float>());
       LOCKSTEP_CHECK_LAUNCH();
     }
-    const auto launch = [&](auto n) {
-      BackwardKernel<T, n()><<<rows.count(), NormThreads(rows.width, n()), 0, Handle(stream)>>>(
-          dy.as<T>(), RowStart(dy), x.as<T>(), RowStart(x), w.as<T>(), rstd.as<float>(), options,
-          addend.as<T>(), RowStart(added), dx.as<T>(), RowStart(dx), static_cast<int>(rows.width));
-      LOCKSTEP_CHECK_LAUNCH();
-    };
-    if (RowsVectorizable(x) && RowsVectorizable(dy) && RowsVectorizable(dx) &&
-        RowsVectorizable(added) && Vectorizable(w, rows.width, 0)) {
-      launch(std::integral_constant<int, kVec<T>>());
-    } else {
-      launch(std::integral_constant<int, 1>());
-    }
+    const bool vectors = RowsVectorizable(x) && RowsVectorizable(dy) && RowsVectorizable(dx) &&
+                         RowsVectorizable(added) && Vectorizable(w, rows.width, 0);
+    DispatchVectors<T>(vectors, [&](auto n) {
+      LaunchTeams<n()>(rows.count(), rows.width, [&](auto team, unsigned blocks, int threads) {
+        BackwardKernel<T, n(), typename decltype(team)::Type>
+            <<<blocks, threads, 0, Handle(stream)>>>(
+                dy.as<T>(), RowStart(dy), x.as<T>(), RowStart(x), w.as<T>(), rstd.as<float>(),
+                options, addend.as<T>(), RowStart(added), dx.as<T>(), RowStart(dx),
+                static_cast<unsigned>(rows.count()), static_cast<int>(rows.width));
+        LOCKSTEP_CHECK_LAUNCH();
+      });
+    });
   });
 }
 

@@ -17,9 +17,15 @@ TEST(RmsNormCudaTest, MatchesTheCpu) {
       for (const auto& [rows, width] : {std::pair<int64_t, int64_t>{1, 1},
                                         {3, 7},
                                         {5, 64},
+                                        {35, 128},
+                                        {7, 129},
+                                        {9, 264},
+                                        {3, 512},
+                                        {2, 520},
                                         {70, 576},
                                         {200, 4096},
-                                        {9, 5000}}) {
+                                        {9, 5000},
+                                        {3, 10240}}) {
         const RmsNormOptions options = {1e-5, form};
         const Tensor x = Random(dtype, {rows, width}, 1), w = Random(dtype, {width}, 2);
         const Tensor dy = Random(dtype, {rows, width}, 3), addend = Random(dtype, {rows, width}, 4);
@@ -62,21 +68,34 @@ TEST(RmsNormCudaTest, ComputesTheNormAgainWithTheSameBits) {
   }
 }
 
+// 5 heads of 64 behind the first two of 12.
+View Heads(const Tensor& x) {
+  View view = x.view().Slice(1, 2 * 64, 7 * 64);
+  view.rank = 3;
+  view.shape[1] = 5, view.shape[2] = 64;
+  view.stride[1] = 64, view.stride[2] = 1;
+  return view;
+}
+
 TEST(RmsNormCudaTest, NormsHeadsOfASliceInPlace) {
   SKIP_WITHOUT_GPU();
-  const Tensor qkv = Random(DType::kBF16, {20, 12 * 64}, 1), w = Random(DType::kBF16, {64}, 2);
-  const auto heads = [](const Tensor& x) {
-    View view = x.view().Slice(1, 2 * 64, 7 * 64);
-    view.rank = 3;
-    view.shape[1] = 5, view.shape[2] = 64;
-    view.stride[1] = 64, view.stride[2] = 1;
-    return view;
-  };
-  const Tensor want = As(DType::kF32, qkv);
-  RmsNorm(CpuContext().stream, heads(want), As(DType::kF32, w), {}, heads(want), View());
-  const Tensor got = ToGpu(qkv);
-  RmsNorm(GpuContext()->stream, heads(got), ToGpu(w), {}, heads(got), View());
-  ExpectMatches(got, want, 1.0 / 128);
+  const Context& cpu = CpuContext();
+  const Context& gpu = *GpuContext();
+  const Tensor qkv = Random(DType::kBF16, {21, 12 * 64}, 1), w = Random(DType::kBF16, {64}, 2),
+               dqkv = Random(DType::kBF16, {21, 12 * 64}, 3);
+  const Tensor x = As(DType::kF32, qkv), y = As(DType::kF32, qkv), dx = As(DType::kF32, dqkv),
+               rstd = Empty(cpu, DType::kF32, {21, 5}), w32 = As(DType::kF32, w);
+  RmsNorm(cpu.stream, Heads(y), w32, {}, Heads(y), rstd);
+  RmsNormBackward(cpu.stream, Heads(dx), Heads(x), w32, rstd, {}, View(), Heads(dx), View(), false,
+                  View());
+  const Tensor gpu_x = ToGpu(qkv), gpu_y = ToGpu(qkv), gpu_dx = ToGpu(dqkv), gpu_w = ToGpu(w);
+  const GpuGuarded gpu_rstd(DType::kF32, {21, 5});
+  RmsNorm(gpu.stream, Heads(gpu_y), gpu_w, {}, Heads(gpu_y), gpu_rstd);
+  RmsNormBackward(gpu.stream, Heads(gpu_dx), Heads(gpu_x), gpu_w, gpu_rstd, {}, View(),
+                  Heads(gpu_dx), View(), false, View());
+  ExpectMatches(gpu_rstd.tensor(), rstd, 1e-6);
+  ExpectMatches(gpu_y, y, 1.0 / 128);
+  ExpectMatches(gpu_dx, dx, 1.0 / 64);
 }
 
 }  // namespace

@@ -53,6 +53,16 @@ inline bool Vectorizable(const View& x, int64_t width, int64_t stride) {
   return width % n == 0 && stride % n == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
 }
 
+// Calls body with the elements of an access, as a compile-time value: 16 bytes of them, or one.
+template <typename T, typename Body>
+void DispatchVectors(bool vectors, const Body& body) {
+  if (vectors) {
+    body(std::integral_constant<int, kVec<T>>());
+  } else {
+    body(std::integral_constant<int, 1>());
+  }
+}
+
 inline unsigned Blocks(int64_t work, int64_t per_block) {
   return static_cast<unsigned>((work + per_block - 1) / per_block);
 }

@@ -1,77 +1,116 @@
-// What rms_norm_cuda.cu and add_rms_norm_cuda.cu share: one block (or one warp, for narrow rows) a
-// row; the row stays in shared memory between the sum of squares and the scaling, so that device
-// memory is read once.
+// What rms_norm_cuda.cu and add_rms_norm_cuda.cu share. A team of threads takes a row and keeps it
+// in registers between the sum of squares and the scaling, so that device memory is read once.
 #pragma once
 
 #include <algorithm>
 
 #include "tensor/kernels/device/launch.cuh"
-#include "tensor/kernels/device/lora_share.cuh"
 #include "tensor/kernels/device/reduce.cuh"
 #include "tensor/kernels/rms_norm.h"
 
 namespace lockstep::kernels::device {
 
-// Threads for rows of `width`: enough to give each about two 16-byte accesses.
-inline int NormThreads(int64_t width, int n) {
-  const int64_t wanted = (width / (2 * n) + 31) / 32 * 32;
-  return static_cast<int>(std::clamp<int64_t>(wanted, 32, 512));
-}
+// Who works on a row: kLanes neighbors in a warp, or, where kLanes is 0, the whole block. A thread
+// keeps kKept pieces of N neighbors in registers; what of a row lies beyond them is read again.
+template <int kLanes_, int kKept_>
+struct Team {
+  static constexpr int kLanes = kLanes_, kKept = kKept_;
+  static constexpr int kMostThreads = kLanes == 0 ? 512 : 256;
+  static constexpr int kBlocks = kLanes == 0  ? 1
+                                 : kKept == 2 ? 3
+                                              : 2;  // of a multiprocessor, at least
 
-// Rows beyond the default 48 KiB of shared memory need the limit raised.
-template <typename Kernel>
-void AllowSharedMemory(Kernel kernel, size_t bytes) {
-  if (bytes <= 48 * 1024) return;
-  LOCKSTEP_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                           static_cast<int>(bytes)));
-}
+  unsigned row;
+  int member, size;
 
-// y = g · x·rstd for N neighboring elements. kLlama rounds x·rstd to T before the weight, as
-// transformers does.
-template <typename T, int N>
-__device__ __forceinline__ void Scale(const float (&x)[N], const float (&w)[N], float rstd,
-                                      NormForm form, float (&y)[N]) {
+  __device__ Team()
+      : row(kLanes == 0 ? blockIdx.x : (blockIdx.x * kMostThreads + threadIdx.x) / Divisor()),
+        member(kLanes == 0 ? threadIdx.x : threadIdx.x % Divisor()),
+        size(kLanes == 0 ? blockDim.x : kLanes) {}
+
+  // The sum over the team, in each of its threads; all threads of the block call it.
+  __device__ float Sum(float x) const {
+    if constexpr (kLanes == 0) {
+      __shared__ float scratch[32];
+      return BlockSum(x, scratch);
+    } else {
 #pragma unroll
-  for (int i = 0; i < N; ++i) {
-    y[i] =
-        form == NormForm::kGemma ? (1.0f + w[i]) * (x[i] * rstd) : w[i] * RoundTo<T>(x[i] * rstd);
+      for (int offset = kLanes / 2; offset > 0; offset /= 2) {
+        x += __shfl_xor_sync(0xFFFFFFFFu, x, offset);
+      }
+      return x;
+    }
   }
-}
 
-// Kernels that add LoRA's share (lora_share.cuh) take 8 rows a block, whose warps go through strips
-// of 64 columns in turn.
-inline constexpr int kTileThreads = 512;
-
-struct TileLaunch {
-  unsigned blocks, threads;
-  size_t row_bytes;  // shared memory that keeps the block's rows in bf16
-  TileLaunch(int64_t rows, int64_t width) : blocks(Blocks(rows, kTileRows)) {
-    const int64_t strips = Blocks(width, kTileColumns), warps = kTileThreads / 32;
-    threads = static_cast<unsigned>(32 * std::min(strips, warps));
-    row_bytes = threads * 32 * Blocks(strips, threads / 32);
-  }
+ private:
+  __device__ static constexpr int Divisor() { return kLanes == 0 ? 1 : kLanes; }
 };
 
-// For each of the block's 8 rows, the sum over all threads; a thread hands in and gets those of its
-// own two. `scratch` has a row a warp.
-__device__ __forceinline__ void TileRowSums(float (&sums)[2],
-                                            float (&scratch)[kTileThreads / 32][kTileRows]) {
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+// A Team as an argument on the host.
+template <int kLanes_, int kKept_>
+struct TeamType {
+  using Type = Team<kLanes_, kKept_>;
+  static constexpr int kLanes = kLanes_, kMostThreads = Type::kMostThreads;
+};
+
+// Calls launch(team, blocks, threads) for teams that suit rows of `width`, N elements an access.
+template <int N, typename Launch>
+void LaunchTeams(int64_t rows, int64_t width, const Launch& launch) {
+  const auto in_warps = [&](auto team) {
+    launch(team, Blocks(rows, team.kMostThreads / team.kLanes), team.kMostThreads);
+  };
+  if (width <= 8 * 2 * N) {
+    in_warps(TeamType<8, 2>());
+  } else if (width <= 16 * 2 * N) {
+    in_warps(TeamType<16, 2>());
+  } else if (width <= 32 * 4 * N) {
+    in_warps(TeamType<32, 4>());
+  } else {
+    using Whole = Team<0, 4>;
+    const int64_t warps = (width + 32 * Whole::kKept * N - 1) / (32 * Whole::kKept * N);
+    launch(TeamType<0, 4>(), static_cast<unsigned>(rows),
+           static_cast<int>(std::min<int64_t>(32 * warps, Whole::kMostThreads)));
+  }
+}
+
+template <typename T, int N>
+__device__ __forceinline__ float SquaresOf(const Packed<T, N>& x) {
+  float sum = 0;
 #pragma unroll
-  for (int offset = 4; offset < 32; offset *= 2) {
-    sums[0] += __shfl_xor_sync(0xFFFFFFFFu, sums[0], offset);
-    sums[1] += __shfl_xor_sync(0xFFFFFFFFu, sums[1], offset);
+  for (int i = 0; i < N; ++i) sum += x[i] * x[i];
+  return sum;
+}
+
+__device__ __forceinline__ float Rstd(float squares, int width, const RmsNormOptions& options) {
+  return rsqrtf(squares / width + static_cast<float>(options.eps));
+}
+
+// g · x·rstd for N neighboring elements. kLlama rounds x·rstd to T before the weight, as
+// transformers does; the product of two bf16 is then rounded once, by either instruction.
+template <typename T, int N>
+__device__ __forceinline__ Packed<T, N> Scaled(const Packed<T, N>& x, const Packed<T, N>& w,
+                                               float rstd, NormForm form) {
+  float v[N], weight[N];
+  Widen(x, v);
+#pragma unroll
+  for (int i = 0; i < N; ++i) v[i] *= rstd;
+  if (form == NormForm::kGemma) {
+    Widen(w, weight);
+#pragma unroll
+    for (int i = 0; i < N; ++i) v[i] *= 1.0f + weight[i];
+    return Rounded<T>(v);
   }
-  if (lane < 4) {
-    scratch[warp][2 * lane] = sums[0];
-    scratch[warp][2 * lane + 1] = sums[1];
+  Packed<T, N> y = Rounded<T>(v);
+  if constexpr (std::is_same_v<T, bf16> && N % 2 == 0) {
+#pragma unroll
+    for (int i = 0; i < N / 2; ++i) y.pair[i] = MultiplyPairs(y.pair[i], w.pair[i]);
+    return y;
   }
-  __syncthreads();
-  sums[0] = sums[1] = 0;
-  for (int other = 0; other < warps; ++other) {
-    sums[0] += scratch[other][2 * (lane % 4)];
-    sums[1] += scratch[other][2 * (lane % 4) + 1];
-  }
+  Widen(y, v);
+  Widen(w, weight);
+#pragma unroll
+  for (int i = 0; i < N; ++i) v[i] *= weight[i];
+  return Rounded<T>(v);
 }
 
 }  // namespace lockstep::kernels::device

@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <type_traits>
 
 namespace lockstep::kernels::device {
 
@@ -36,22 +37,83 @@ struct alignas(sizeof(T) * N) Vec {
   T v[N];
 };
 
+// The same for arithmetic: as they are in memory, in as few registers. x[i] is element i as a
+// float.
+template <typename T, int N>
+struct alignas(sizeof(T) * N) Packed {
+  T v[N];
+  __device__ __forceinline__ float operator[](int i) const { return ToFloat(v[i]); }
+};
+// Pairs share a register, the first in the lower half. The upper half of an fp32 is a bf16.
+template <int N>
+requires(N % 2 == 0) struct alignas(2 * N) Packed<bf16, N> {
+  uint32_t pair[N / 2];
+  __device__ __forceinline__ float operator[](int i) const {
+    return __uint_as_float(i % 2 == 0 ? pair[i / 2] << 16 : pair[i / 2] & 0xFFFF0000u);
+  }
+};
+
+// On pairs: products, each rounded once; the larger ones, where a NaN counts as nothing.
+__device__ __forceinline__ uint32_t MultiplyPairs(uint32_t a, uint32_t b) {
+  uint32_t to;
+  asm("{ .reg .b32 minus_zero; mov.b32 minus_zero, 0x80008000; "
+      "fma.rn.bf16x2 %0, %1, %2, minus_zero; }"
+      : "=r"(to)
+      : "r"(a), "r"(b));
+  return to;
+}
+__device__ __forceinline__ uint32_t LargerPair(uint32_t a, uint32_t b) {
+  uint32_t to;
+  asm("max.bf16x2 %0, %1, %2;" : "=r"(to) : "r"(a), "r"(b));
+  return to;
+}
+
+// Two floats, rounded to bf16 by one instruction, in a register.
+__device__ __forceinline__ uint32_t RoundPair(float low, float high) {
+  const __nv_bfloat162 two = __floats2bfloat162_rn(low, high);
+  return *reinterpret_cast<const uint32_t*>(&two);
+}
+
 template <typename T>
 inline constexpr int kVec = 16 / sizeof(T);
 
 template <typename T, int N>
-__device__ __forceinline__ void Load(const T* from, float (&to)[N]) {
-  const Vec<T, N> x = *reinterpret_cast<const Vec<T, N>*>(from);
+__device__ __forceinline__ Packed<T, N> LoadPacked(const T* from) {
+  return *reinterpret_cast<const Packed<T, N>*>(from);
+}
+
+template <typename T, int N>
+__device__ __forceinline__ void StorePacked(T* to, const Packed<T, N>& x) {
+  *reinterpret_cast<Packed<T, N>*>(to) = x;
+}
+
+template <typename T, int N>
+__device__ __forceinline__ void Widen(const Packed<T, N>& x, float (&to)[N]) {
 #pragma unroll
-  for (int i = 0; i < N; ++i) to[i] = ToFloat(x.v[i]);
+  for (int i = 0; i < N; ++i) to[i] = x[i];
+}
+
+template <typename T, int N>
+__device__ __forceinline__ Packed<T, N> Rounded(const float (&x)[N]) {
+  Packed<T, N> to;
+  if constexpr (std::is_same_v<T, bf16> && N % 2 == 0) {
+#pragma unroll
+    for (int i = 0; i < N; i += 2) to.pair[i / 2] = RoundPair(x[i], x[i + 1]);
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; ++i) to.v[i] = FromFloat<T>(x[i]);
+  }
+  return to;
+}
+
+template <typename T, int N>
+__device__ __forceinline__ void Load(const T* from, float (&to)[N]) {
+  Widen(LoadPacked<T, N>(from), to);
 }
 
 template <typename T, int N>
 __device__ __forceinline__ void Store(T* to, const float (&from)[N]) {
-  Vec<T, N> x;
-#pragma unroll
-  for (int i = 0; i < N; ++i) x.v[i] = FromFloat<T>(from[i]);
-  *reinterpret_cast<Vec<T, N>*>(to) = x;
+  StorePacked(to, Rounded<T>(from));
 }
 
 }  // namespace lockstep::kernels::device
