@@ -8,7 +8,16 @@ TEST(CrossEntropyCudaTest, MatchesTheCpu) {
   SKIP_WITHOUT_GPU();
   for (const auto& [dtype, tolerance] : kCudaTypes) {
     for (const double softcap : {0.0, 5.0}) {
-      for (const auto& [rows, vocab] : {std::pair<int64_t, int64_t>{1, 2}, {7, 320}, {40, 50001}}) {
+      // Rows in the registers of one block, of several (16384 f32 or 32768 bf16 each), of more than
+      // a cluster has; and rows that are not aligned.
+      for (const auto& [rows, vocab] : {std::pair<int64_t, int64_t>{1, 2},
+                                        {7, 320},
+                                        {40, 50001},
+                                        {3, 32768},
+                                        {2, 32776},
+                                        {5, 128256},
+                                        {2, 262144},
+                                        {2, 262152}}) {
         const CrossEntropyOptions options = {softcap, 0.25, true};
         const Tensor logits = Random(dtype, {rows, vocab}, 1, 4);
         std::vector<double> wanted;
@@ -24,6 +33,22 @@ TEST(CrossEntropyCudaTest, MatchesTheCpu) {
         ExpectMatches(got, want, tolerance * 4);
       }
     }
+  }
+}
+
+TEST(CrossEntropyCudaTest, LogitsMayBeFarFromZero) {
+  SKIP_WITHOUT_GPU();
+  for (const int64_t vocab : {5, 320, 32776}) {
+    std::vector<double> values = ToVector(Random(DType::kF32, {2 * vocab}, 1));
+    for (int64_t i = 0; i < 2 * vocab; ++i) values[i] += i < vocab ? -300 : 300;
+    const Tensor want = FromVector(DType::kF32, {2, vocab}, values), got = ToGpu(want);
+    const Tensor targets = FromVector(DType::kI32, {2}, {1, 2});
+    const Tensor nll = Tensor::Empty(*CpuContext().allocator, DType::kF64, {2});
+    const GpuGuarded gpu_nll(DType::kF64, {2});
+    CrossEntropy(CpuContext().stream, want, targets, nll, {.gradient = true});
+    CrossEntropy(GpuContext()->stream, got, ToGpu(targets), gpu_nll, {.gradient = true});
+    ExpectMatches(gpu_nll.tensor(), nll, 1e-5);
+    ExpectMatches(got, want, 1e-4);
   }
 }
 

@@ -1,4 +1,5 @@
 #include "tensor/kernels/device/launch.cuh"
+#include "tensor/kernels/device/sigmoid.cuh"
 #include "tensor/kernels/softcap.h"
 
 namespace lockstep::kernels::cuda {
@@ -6,10 +7,16 @@ namespace {
 
 using namespace device;  // NOLINT(build/namespaces)
 
-template <typename T>
+// One thread N elements.
+template <typename T, int N>
 __global__ void SoftcapKernel(const T* x, float cap, T* y, int64_t n) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i < n) y[i] = FromFloat<T>(cap * tanhf(ToFloat(x[i]) / cap));
+  const int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * N;
+  if (i >= n) return;
+  float v[N];
+  Load(x + i, v);
+#pragma unroll
+  for (int j = 0; j < N; ++j) v[j] = cap * Tanh(v[j] / cap);
+  Store(y + i, v);
 }
 
 }  // namespace
@@ -18,9 +25,12 @@ void Softcap(const Stream& stream, const View& x, double cap, const View& y) {
   if (y.numel() == 0) return;
   DispatchType("softcap", y, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
-    SoftcapKernel<T><<<Blocks(y.numel(), 256), 256, 0, Handle(stream)>>>(
-        x.as<T>(), static_cast<float>(cap), y.as<T>(), y.numel());
-    LOCKSTEP_CHECK_LAUNCH();
+    const int64_t n = y.numel();
+    DispatchVectors<T>(Vectorizable(x, n, 0) && Vectorizable(y, n, 0), [&](auto vector) {
+      SoftcapKernel<T, vector()><<<Blocks(n, 256 * vector()), 256, 0, Handle(stream)>>>(
+          x.as<T>(), static_cast<float>(cap), y.as<T>(), n);
+      LOCKSTEP_CHECK_LAUNCH();
+    });
   });
 }
 
