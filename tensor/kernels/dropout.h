@@ -32,11 +32,11 @@ LOCKSTEP_HOST_DEVICE constexpr uint32_t DropoutThreshold(double p) {
 
 // The words of channels 4·quad … 4·quad + 3 of a token.
 LOCKSTEP_HOST_DEVICE constexpr PhiloxBlock DropoutWords(int64_t token_key, int64_t quad,
-                                                        uint64_t key) {
+                                                        const PhiloxKeys& keys) {
   const uint64_t token = static_cast<uint64_t>(token_key);
   return Philox({{static_cast<uint32_t>(token), static_cast<uint32_t>(token >> 32),
                   static_cast<uint32_t>(quad), 0}},
-                key);
+                keys);
 }
 
 namespace cpu {

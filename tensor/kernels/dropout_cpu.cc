@@ -15,10 +15,11 @@ void DropoutRow(const T* x, int64_t channels, int64_t token_key, T* y,
                 const DropoutOptions& options) {
   const uint32_t threshold = DropoutThreshold(options.p);
   const T scale = static_cast<T>(1 / (1 - options.p));
+  const PhiloxKeys keys = ExpandPhiloxKey(options.key);
   for (int64_t c0 = 0; c0 < channels; c0 += 4 * kQuads) {
     T factor[4 * kQuads];
     for (int64_t quad = 0; quad < kQuads; ++quad) {
-      const PhiloxBlock words = DropoutWords(token_key, c0 / 4 + quad, options.key);
+      const PhiloxBlock words = DropoutWords(token_key, c0 / 4 + quad, keys);
       for (int i = 0; i < 4; ++i) {
         factor[4 * quad + i] = words.word[i] < threshold ? T{0} : scale;
       }

@@ -7,7 +7,7 @@ namespace {
 TEST(DropoutCudaTest, DropsWhatTheCpuDrops) {
   SKIP_WITHOUT_GPU();
   for (const auto& [dtype, tolerance] : kCudaTypes) {
-    for (const int64_t width : {1, 6, 576}) {
+    for (const int64_t width : {1, 6, 576, 2056}) {
       for (const bool accumulate : {false, true}) {
         const DropoutOptions options = {0.3, 0x123456789ABCDEFull, accumulate};
         const Tensor x = Random(dtype, {50, width}, 1), y = Random(dtype, {50, width}, 2);
