@@ -23,31 +23,48 @@ __global__ void RopeTableKernel(const int32_t* __restrict__ positions,
   table[2 * i + 1] = attention_factor * static_cast<float>(sine);
 }
 
-// One thread N pairs of one head: reads and writes 2·N elements, and 2·N of the table (which the
-// heads of a token share through the cache).
+constexpr int kHeadsEach = 2;
+
+// One thread N pairs of kHeadsEach neighboring heads, which share the table's 2·N cosines and
+// sines.
 template <typename T, int N>
-__global__ void RopeKernel(T* x, int64_t token_stride, int64_t head_stride, int64_t heads,
-                           int64_t tokens, int64_t pairs, const float* __restrict__ table,
-                           float direction) {
-  const int64_t groups = pairs / N;
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= tokens * heads * groups) return;
-  const int64_t group = i % groups, head = i / groups % heads, token = i / groups / heads;
-  T* low = x + token * token_stride + head * head_stride + group * N;
-  T* high = low + pairs;
-  float a[N], b[N];
-  Load(low, a);
-  Load(high, b);
-  const float* angles = table + (token * pairs + group * N) * 2;
+__global__ void __launch_bounds__(256)
+    RopeKernel(T* x, int64_t token_stride, int64_t head_stride, unsigned heads, unsigned threads,
+               unsigned pairs, const float* __restrict__ table, float direction) {
+  const unsigned i = blockIdx.x * 256 + threadIdx.x;
+  if (i >= threads) return;
+  const unsigned groups = pairs / N, some_heads = (heads + kHeadsEach - 1) / kHeadsEach;
+  const unsigned group = i % groups, head = i / groups % some_heads * kHeadsEach;
+  const int64_t token = i / groups / some_heads;
+  T* const first = x + token * token_stride + head * head_stride + group * N;
+  const auto low = [&](int h) { return first + h * head_stride; };
+  Packed<T, N> a[kHeadsEach], b[kHeadsEach];
 #pragma unroll
-  for (int j = 0; j < N; ++j) {
-    const float cosine = angles[2 * j], sine = direction * angles[2 * j + 1];
-    const float first = cosine * a[j] - sine * b[j];
-    b[j] = cosine * b[j] + sine * a[j];
-    a[j] = first;
+  for (int h = 0; h < kHeadsEach; ++h) {
+    if (head + h >= heads) continue;
+    a[h] = LoadPacked<T, N>(low(h));
+    b[h] = LoadPacked<T, N>(low(h) + pairs);
   }
-  Store(low, a);
-  Store(high, b);
+  constexpr int kRead = N % 2 == 0 ? 4 : 2;  // floats of the table at a time
+  float angles[2 * N / kRead][kRead];
+#pragma unroll
+  for (int j = 0; j < 2 * N / kRead; ++j) {
+    Load(table + (token * pairs + group * N) * 2 + j * kRead, angles[j]);
+  }
+#pragma unroll
+  for (int h = 0; h < kHeadsEach; ++h) {
+    if (head + h >= heads) continue;
+    float to_low[N], to_high[N];
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+      const float cosine = angles[2 * j / kRead][2 * j % kRead];
+      const float sine = direction * angles[2 * j / kRead][2 * j % kRead + 1];
+      to_low[j] = cosine * a[h][j] - sine * b[h][j];
+      to_high[j] = cosine * b[h][j] + sine * a[h][j];
+    }
+    StorePacked(low(h), Rounded<T>(to_low));
+    StorePacked(low(h) + pairs, Rounded<T>(to_high));
+  }
 }
 
 }  // namespace
@@ -68,17 +85,15 @@ void Rope(const Stream& stream, const View& x, const View& table, int direction)
   if (tokens * heads * pairs == 0) return;
   DispatchType("rope", x, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
-    const auto launch = [&](auto n) {
-      RopeKernel<T, n()><<<Blocks(tokens * heads * pairs / n(), 256), 256, 0, Handle(stream)>>>(
-          x.as<T>(), x.stride[0], x.stride[1], heads, tokens, pairs, table.as<float>(),
+    const bool vectors = Vectorizable(x, pairs, x.stride[0]) && Vectorizable(x, pairs, x.stride[1]);
+    DispatchVectors<T>(vectors, [&](auto n) {
+      const int64_t threads = tokens * Blocks(heads, kHeadsEach) * (pairs / n());
+      RopeKernel<T, n()><<<Blocks(threads, 256), 256, 0, Handle(stream)>>>(
+          x.as<T>(), x.stride[0], x.stride[1], static_cast<unsigned>(heads),
+          static_cast<unsigned>(threads), static_cast<unsigned>(pairs), table.as<float>(),
           static_cast<float>(direction));
       LOCKSTEP_CHECK_LAUNCH();
-    };
-    if (Vectorizable(x, pairs, x.stride[0]) && Vectorizable(x, pairs, x.stride[1])) {
-      launch(std::integral_constant<int, kVec<T>>());
-    } else {
-      launch(std::integral_constant<int, 1>());
-    }
+    });
   });
 }
 

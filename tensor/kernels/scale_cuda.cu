@@ -31,16 +31,14 @@ void Scale(const Stream& stream, const View& x, const View& factor, bool accumul
     DispatchType("scale", y, [&](auto* to) {
       using T = std::remove_pointer_t<decltype(from)>;
       using Y = std::remove_pointer_t<decltype(to)>;
-      const auto launch = [&](auto vector) {
+      // 16 bytes of the wider type.
+      using Wider = std::conditional_t<(sizeof(T) > sizeof(Y)), T, Y>;
+      const bool vectors = n % kVec<Wider> == 0 && Vectorizable(x, 8, 0) && Vectorizable(y, 8, 0);
+      DispatchVectors<Wider>(vectors, [&](auto vector) {
         ScaleKernel<T, Y, vector()><<<Blocks(n, 256 * vector()), 256, 0, Handle(stream)>>>(
             x.as<T>(), factor.as<double>(), accumulate, y.as<Y>(), n);
         LOCKSTEP_CHECK_LAUNCH();
-      };
-      if (n % 4 == 0 && Vectorizable(x, 8, 0) && Vectorizable(y, 8, 0)) {
-        launch(std::integral_constant<int, 4>());
-      } else {
-        launch(std::integral_constant<int, 1>());
-      }
+      });
     });
   });
 }
