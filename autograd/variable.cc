@@ -39,9 +39,7 @@ bool Variable::needs_grad() const {
 
 bool Variable::is_leaf() const { return defined() && node_->kind == Node::Kind::kLeaf; }
 
-bool Variable::is_activation() const {
-  return defined() && node_->kind == Node::Kind::kActivation;
-}
+bool Variable::is_activation() const { return defined() && node_->kind == Node::Kind::kActivation; }
 
 const std::string& Variable::name() const { return node_->name; }
 
