@@ -138,7 +138,6 @@ void LoraLinear::Backward(const Context& context, const Input& x, const Tensor& 
                           const Targets& targets) const {
   const LeafTarget& dw = targets.weights[0];
   const LeafTarget& dbias = targets.weights[1];
-  if (targets.dx.defined()) Gemm(context.stream, dy, w_, targets.dx.Mutable("linear_lora"));
   if (dw.grad.defined()) {
     Gemm(context.stream, Transposed(dy), x.x, dw.grad, {.beta = BetaOf(dw)});
   }
@@ -149,10 +148,7 @@ void LoraLinear::Backward(const Context& context, const Input& x, const Tensor& 
   const Tensor g =
       targets.dh.defined() ? targets.dh : BackwardOfShares(context, h, dy, targets, wants_g);
   if (trains_a_) BackwardOfA(context, g, x, token_keys, targets);
-  if (!targets.dx.defined()) return;
-  for (const Group& group : Groups()) {
-    BackwardOfX(context, group, Columns(g, group.column, group.a.shape[0]), token_keys, targets);
-  }
+  if (targets.dx.defined()) BackwardOfX(context, g, token_keys, dy, targets.dx);
 }
 
 Tensor LoraLinear::BackwardOfShares(const Context& context, const View& h, const Tensor& dy,
@@ -288,17 +284,26 @@ void LoraLinear::BackwardOfGroup(const Context& context, const Group& group, con
   }
 }
 
-// dx += dropout_i(g_i A_i).
-void LoraLinear::BackwardOfX(const Context& context, const Group& group, const View& g,
-                             const Tensor& token_keys, const Targets& targets) const {
-  if (p_ == 0) {
-    Gemm(context.stream, g, group.a, targets.dx.Mutable("linear_lora"), {.beta = 1});
-    return;
+// dx = Σ_i dropout_i(g_i A_i) + dy W. The wide product comes last: that it adds to what is there
+// costs less than another pass over dx.
+void LoraLinear::BackwardOfX(const Context& context, const View& g, const Tensor& token_keys,
+                             const View& dy, const Tensor& dx) const {
+  const View to = dx.Mutable("linear_lora");
+  bool begun = false;
+  for (const Group& group : Groups()) {
+    Tensor other;  // what is dropped from before it joins the others
+    if (begun && p_ > 0)
+      other = Tensor::Empty(*context.allocator, dy.dtype, {dx.dim(0), dx.dim(1)});
+    const View share = other.defined() ? other.Mutable("linear_lora") : to;
+    Gemm(context.stream, Columns(g, group.column, group.a.shape[0]), group.a, share,
+         {.beta = begun && p_ == 0 ? 1.0 : 0.0});
+    if (p_ > 0) {
+      kernels::Dropout(context.stream, share, token_keys, to,
+                       {.p = p_, .key = adapters_[group.begin].dropout_key, .accumulate = begun});
+    }
+    begun = true;
   }
-  const Tensor before = Tensor::Empty(*context.allocator, g.dtype, {g.shape[0], group.a.shape[1]});
-  Gemm(context.stream, g, group.a, before.Mutable("linear_lora"));
-  kernels::Dropout(context.stream, before, token_keys, targets.dx.Mutable("linear_lora"),
-                   {.p = p_, .key = adapters_[group.begin].dropout_key, .accumulate = true});
+  Gemm(context.stream, dy, w_, to, {.beta = begun ? 1.0 : 0.0});
 }
 
 }  // namespace lockstep::autograd

@@ -110,8 +110,8 @@ class LoraLinear {
   std::optional<View> JoinedTarget(const Group& group, const Targets& targets) const;
   void BackwardOfGroup(const Context& context, const Group& group, const View& g, const View& x,
                        const Targets& targets) const;
-  void BackwardOfX(const Context& context, const Group& group, const View& g,
-                   const Tensor& token_keys, const Targets& targets) const;
+  void BackwardOfX(const Context& context, const View& g, const Tensor& token_keys, const View& dy,
+                   const Tensor& dx) const;
 
   View w_, bias_;
   std::vector<Adapter> adapters_;
