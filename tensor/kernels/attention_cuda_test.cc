@@ -66,6 +66,7 @@ std::vector<Case> Cases() {
           {"window", {0, 150, 200}, 200, 4, 2, 64, {0.125, 0, 16}},
           {"soft cap and window", {0, 150, 200}, 200, 4, 2, 64, {0.125, 5.0, 40}},
           {"several length classes", {0, 600, 700, 712, 740}, 768, 8, 2, 128, {0.0883883, 0, 0}},
+          {"equal ones behind a shorter one", {0, 100, 1124, 2148}, 2176, 4, 2, 64, {0.125, 0, 0}},
           {"small heads", {0, 30, 90}, 90, 8, 4, 8, {0.35, 0, 0}},
           {"large heads", {0, 30, 90}, 90, 2, 1, 256, {0.0625, 0, 0}}};
 }
@@ -97,6 +98,31 @@ TEST(AttentionCudaTest, MatchesTheCpu) {
       compact.options.compact = true;
       const Result small = Compute(*GpuContext(), compact, gpu_qkv, gpu_dout, gpu_starts);
       EXPECT_EQ(ToVector(ToCpu(small.dqkv)), ToVector(ToCpu(got.dqkv)));
+    }
+  }
+}
+
+// Documents that fill their call take another graph than those of different lengths.
+TEST(AttentionCudaTest, BitsDoNotDependOnTheNeighborsLength) {
+  SKIP_WITHOUT_GPU();
+  constexpr int64_t kRows = 2048, kLength = 1024;
+  for (const auto& [heads, kv_heads, dim] : {std::tuple{8, 2, 128}, {8, 2, 64}, {4, 4, 64}}) {
+    for (const bool compact : {false, true}) {
+      SCOPED_TRACE(std::to_string(heads) + " heads of " + std::to_string(dim) +
+                   (compact ? ", compact" : ""));
+      const Tensor qkv = ToGpu(Random(DType::kBF16, {kRows, (heads + 2 * kv_heads) * dim}, 1));
+      const Tensor dout = ToGpu(Random(DType::kBF16, {kRows, heads * dim}, 2));
+      const auto first = [&](const std::vector<int32_t>& starts) {
+        const Case c = {"", starts, kRows, heads, kv_heads, dim, {0.125, 0, 0, compact}};
+        const std::vector<double> values(starts.begin(), starts.end());
+        const Tensor cu_seqlens = ToGpu(FromVector(DType::kI32, {std::ssize(values)}, values));
+        return Compute(*GpuContext(), c, qkv, dout, cu_seqlens);
+      };
+      const Result equal = first({0, 1024, 2048}), uneven = first({0, 1024, 1924});
+      const auto rows = [&](const Tensor& x) { return ToVector(ToCpu(x).Slice(0, 0, kLength)); };
+      EXPECT_EQ(rows(equal.out), rows(uneven.out));
+      EXPECT_EQ(rows(equal.lse), rows(uneven.lse));
+      EXPECT_EQ(rows(equal.dqkv), rows(uneven.dqkv));
     }
   }
 }

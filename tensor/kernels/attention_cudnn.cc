@@ -34,12 +34,21 @@ struct Launch {
   AttentionCall call;
   int64_t head, heads, kv_head, kv_heads;
   bool backward;
+  bool ragged;  // documents shorter than call.longest, or none, among call.count
   // One query head of several that share a key head: its dk and dv are added to theirs.
   bool singly;
   // k and v are copied to rows of their own, and dk and dv from there: cuDNN's backward takes the
   // row stride of k as the width of the fp32 sums that it wants for every query head.
   bool dense;
 };
+
+bool IsRagged(const AttentionCall& call, const int32_t* starts) {
+  bool ragged = call.last - call.first != call.count;
+  for (int64_t d = call.first; d < call.last; ++d) {
+    ragged = ragged || starts[d + 1] - starts[d] != call.longest;
+  }
+  return ragged;
+}
 
 // All launches of a pack, in order.
 std::vector<Launch> PlanLaunches(bool backward, const AttentionShape& shape,
@@ -51,10 +60,10 @@ std::vector<Launch> PlanLaunches(bool backward, const AttentionShape& shape,
   std::vector<Launch> launches;
   for (const AttentionCall& call : PlanAttentionCalls(documents.starts_q, documents.size, all)) {
     const int64_t heads = backward ? call.heads : shape.heads;
-    const bool singly = heads < group;
+    const bool singly = heads < group, ragged = IsRagged(call, documents.starts_q);
     for (int64_t head = 0; head < shape.heads; head += heads) {
       launches.push_back({call, head, heads, head / group, std::max<int64_t>(1, heads / group),
-                          backward, singly, backward && (singly || options.compact)});
+                          backward, ragged, singly, backward && (singly || options.compact)});
     }
   }
   return launches;
@@ -68,21 +77,23 @@ StartStrides StridesOf(const Launch& launch, const AttentionShape& shape, int64_
 
 GraphKey KeyOf(const Launch& launch, const AttentionShape& shape, const StartStrides& strides,
                const AttentionOptions& options) {
-  return {launch.backward, launch.call.count, launch.call.longest, RoundRows(shape.tokens_q),
-          launch.heads,    launch.kv_heads,   shape.head_dim,      strides.row[0],
-          strides.row[1],  strides.row[2],    strides.row[3],      options.window,
-          options.scale};
+  const int64_t rows = launch.ragged ? RoundRows(shape.tokens_q) : 0;
+  return {launch.backward, launch.ragged,   launch.call.count, launch.call.longest, rows,
+          launch.heads,    launch.kv_heads, shape.head_dim,    strides.row[0],      strides.row[1],
+          strides.row[2],  strides.row[3],  options.window,    options.scale};
 }
 
 // What cuDNN 9.19 wants on Hopper, measured: 2 bytes a score, keys rounded up to a tile; and where
-// query heads share a key head, dk and dv of each query head of the group in fp32.
+// query heads share a key head, dk and dv of each query head: in bf16, or where documents are
+// ragged room for fp32 at the stride of k for each query head of the group.
 int64_t KnownGraphWorkspace(const GraphKey& key) {
   if (!key.backward) return int64_t{1} << 20;
   const int64_t group = key.heads / key.kv_heads;
   const int64_t keys = (key.longest + 127) / 128 * 128;
   const int64_t scores = key.count * key.longest * keys * key.heads * 2;
-  const int64_t row = (group > 1 ? 2 * group * key.kv_row : 0) * int64_t{sizeof(float)};
-  return AlignUp(scores + key.rows * (row + 8 * key.heads) + (int64_t{1} << 20));
+  const int64_t rows = key.ragged ? key.rows : key.count * key.longest;
+  const int64_t row = key.ragged ? 2 * group * key.kv_row * 4 : 2 * key.heads * key.dim * 2;
+  return AlignUp(scores + rows * ((group > 1 ? row : 0) + 8 * key.heads) + (int64_t{1} << 20));
 }
 
 // A launch's workspace: lengths and starts; dense k, v, dk and dv [T, key heads, dim]; the sums of
@@ -143,15 +154,22 @@ Tensors HeadsOf(const Tensors& t, const Launch& launch) {
   return {q(t.q), kv(t.k), kv(t.v), q(t.out), lse, q(t.dout), q(t.dq), kv(t.dk), kv(t.dv)};
 }
 
+// `lengths` with the starts behind them are those of a ragged graph, whose tensors start at row 0;
+// another's start at `first_row`.
 void RunGraph(const Stream& stream, const GraphKey& key, const Tensors& t, int32_t* lengths,
-              void* workspace) {
-  std::unordered_map<int64_t, void*> tensors = {{kQ, t.q.data},     {kK, t.k.data},
-                                                {kV, t.v.data},     {kOut, t.out.data},
-                                                {kLse, t.lse.data}, {kLengths, lengths}};
-  int32_t* starts = lengths + key.count;
-  for (int i = 0; i < kStartTensors; ++i) tensors[kStarts + i] = starts + i * (key.count + 1);
+              int64_t first_row, void* workspace) {
+  const auto at = [&](const View& x) {
+    return key.ragged ? x.data : x.Slice(0, first_row, x.shape[0]).data;
+  };
+  std::unordered_map<int64_t, void*> tensors = {
+      {kQ, at(t.q)}, {kK, at(t.k)}, {kV, at(t.v)}, {kOut, at(t.out)}, {kLse, at(t.lse)}};
   if (key.backward) {
-    tensors.insert({{kDout, t.dout.data}, {kDq, t.dq.data}, {kDk, t.dk.data}, {kDv, t.dv.data}});
+    tensors.insert({{kDout, at(t.dout)}, {kDq, at(t.dq)}, {kDk, at(t.dk)}, {kDv, at(t.dv)}});
+  }
+  if (key.ragged) {
+    tensors[kLengths] = lengths;
+    int32_t* starts = lengths + key.count;
+    for (int i = 0; i < kStartTensors; ++i) tensors[kStarts + i] = starts + i * (key.count + 1);
   }
   ExecuteGraph(stream, key, tensors, workspace);
 }
@@ -169,20 +187,22 @@ void Run(const Stream& stream, const Launch& launch, const AttentionShape& shape
       << " heads of " << key.dim;
   auto* lengths = reinterpret_cast<int32_t*>(memory);
   const AttentionCall& call = launch.call;
-  DocumentStarts(stream, documents.cu_seqlens_q, call.first, call.last, call.count, strides,
-                 lengths, lengths + call.count);
+  if (launch.ragged) {
+    DocumentStarts(stream, documents.cu_seqlens_q, call.first, call.last, call.count, strides,
+                   lengths, lengths + call.count);
+  }
   const Tensors in = HeadsOf(of, launch);
-  if (!launch.dense) return RunGraph(stream, key, in, lengths, memory + layout.own);
+  const int64_t begin = documents.starts_q[call.first], end = documents.starts_q[call.last];
+  if (!launch.dense) return RunGraph(stream, key, in, lengths, begin, memory + layout.own);
 
   Tensors t = in;
   View* const dense[] = {&t.k, &t.v, &t.dk, &t.dv};
   for (int i = 0; i < 4; ++i) {
     *dense[i] = Dense(memory + layout.dense + i * layout.dense_bytes, *dense[i]);
   }
-  const int64_t begin = documents.starts_q[call.first], end = documents.starts_q[call.last];
   CopyRows(stream, in.k, t.k, begin, end);
   CopyRows(stream, in.v, t.v, begin, end);
-  RunGraph(stream, key, t, lengths, memory + layout.own);
+  RunGraph(stream, key, t, lengths, begin, memory + layout.own);
   if (launch.singly) {
     const int64_t group = shape.heads / shape.kv_heads, place = launch.head % group;
     AddHead(stream, {begin, end}, {t.dk.data, t.dv.data, shape.head_dim},

@@ -35,18 +35,9 @@ class Builder {
     graph_->set_io_data_type(fe::DataType_t::BFLOAT16)
         .set_intermediate_data_type(fe::DataType_t::FLOAT)
         .set_compute_data_type(fe::DataType_t::FLOAT);
-    lengths_ = graph_->tensor(Tensor_attributes()
-                                  .set_uid(kLengths)
-                                  .set_dim({key.count, 1, 1, 1})
-                                  .set_stride({1, 1, 1, 1})
-                                  .set_data_type(fe::DataType_t::INT32));
-    for (int t = 0; t < kStartTensors; ++t) {
-      starts_[t] = graph_->tensor(Tensor_attributes()
-                                      .set_uid(kStarts + t)
-                                      .set_dim({key.count + 1, 1, 1, 1})
-                                      .set_stride({1, 1, 1, 1})
-                                      .set_data_type(fe::DataType_t::INT32));
-    }
+    if (!key.ragged) return;
+    lengths_ = Integers(kLengths, key.count);
+    for (int t = 0; t < kStartTensors; ++t) starts_[t] = Integers(kStarts + t, key.count + 1);
   }
 
   Plan BuildForward(cudnnHandle_t handle) {
@@ -70,9 +61,8 @@ class Builder {
     const TensorPtr lse = graph_->tensor(lse_attributes);
     auto options = fe::graph::SDPA_backward_attributes()
                        .set_attn_scale(static_cast<float>(key_.scale))
-                       .set_deterministic_algorithm(true)
-                       .set_max_total_seq_len_q(key_.rows)
-                       .set_max_total_seq_len_kv(key_.rows);
+                       .set_deterministic_algorithm(true);
+    if (key_.ragged) options.set_max_total_seq_len_q(key_.rows).set_max_total_seq_len_kv(key_.rows);
     Mask(options);
     auto [dq, dk, dv] = graph_->sdpa_backward(q, k, v, out, dout, lse, options);
     dq->set_output(true);
@@ -85,12 +75,19 @@ class Builder {
   }
 
  private:
+  TensorPtr Integers(int64_t uid, int64_t count) {
+    return graph_->tensor(Tensor_attributes()
+                              .set_uid(uid)
+                              .set_dim({count, 1, 1, 1})
+                              .set_stride({1, 1, 1, 1})
+                              .set_data_type(fe::DataType_t::INT32));
+  }
+
   template <typename Options>
   void Mask(Options& options) {
-    options.set_padding_mask(true)
-        .set_seq_len_q(lengths_)
-        .set_seq_len_kv(lengths_)
-        .set_diagonal_alignment(fe::DiagonalAlignment_t::TOP_LEFT)
+    if (key_.ragged)
+      options.set_padding_mask(true).set_seq_len_q(lengths_).set_seq_len_kv(lengths_);
+    options.set_diagonal_alignment(fe::DiagonalAlignment_t::TOP_LEFT)
         .set_diagonal_band_right_bound(0);
     if (key_.window > 0) options.set_diagonal_band_left_bound(static_cast<int>(key_.window));
   }
@@ -103,18 +100,16 @@ class Builder {
     tensor.set_uid(uid)
         .set_dim({key_.count, kv ? key_.kv_heads : key_.heads, key_.longest, key_.dim})
         .set_stride({row * key_.longest, key_.dim, row, 1})
-        .set_data_type(fe::DataType_t::BFLOAT16)
-        .set_ragged_offset(starts_[out  ? 2
-                                   : kv ? 1
-                                        : 0]);
+        .set_data_type(fe::DataType_t::BFLOAT16);
+    if (key_.ragged) tensor.set_ragged_offset(starts_[out ? 2 : kv ? 1 : 0]);
   }
 
   void ShapeLse(Tensor_attributes& tensor) {
     tensor.set_uid(kLse)
         .set_dim({key_.count, key_.heads, key_.longest, 1})
         .set_stride({key_.lse_row * key_.longest, 1, key_.lse_row, 1})
-        .set_data_type(fe::DataType_t::FLOAT)
-        .set_ragged_offset(starts_[3]);
+        .set_data_type(fe::DataType_t::FLOAT);
+    if (key_.ragged) tensor.set_ragged_offset(starts_[3]);
   }
 
   TensorPtr Input(Uid uid) {

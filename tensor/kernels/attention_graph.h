@@ -1,8 +1,9 @@
 // One fused attention kernel of cuDNN, forward or deterministic backward, as a graph that is built
 // on first use and kept. For attention_cudnn.cc alone.
 //
-// Tensors are [count, heads, longest, dim] in bf16, the rows of documents end to end: document d
-// starts at its ragged offset in each tensor (attention_starts.h).
+// Tensors are [count, heads, longest, dim] in bf16, the rows of documents end to end. Ragged:
+// document d starts at its ragged offset in each tensor (attention_starts.h). Otherwise every
+// document has `longest` rows, which is faster and gives the same bits.
 #pragma once
 
 #include <cstdint>
@@ -16,17 +17,19 @@ namespace lockstep::kernels::cuda::cudnn {
 // What a graph depends on. Rows are in elements: the distance between rows of q and dq; of k, v, dk
 // and dv; of out and dout; of lse.
 struct GraphKey {
-  bool backward;
+  bool backward, ragged;
+  // `rows`: of the whole pack, at least; what ragged buffers are made for, 0 for others.
   int64_t count, longest, rows, heads, kv_heads, dim, q_row, kv_row, out_row, lse_row, window;
   double scale;
   auto Tie() const {
-    return std::tie(backward, count, longest, rows, heads, kv_heads, dim, q_row, kv_row, out_row,
-                    lse_row, window, scale);
+    return std::tie(backward, ragged, count, longest, rows, heads, kv_heads, dim, q_row, kv_row,
+                    out_row, lse_row, window, scale);
   }
   friend bool operator<(const GraphKey& a, const GraphKey& b) { return a.Tie() < b.Tie(); }
 };
 
-// Names of a graph's tensors. kStarts and those behind it: one for each kind of row.
+// Names of a graph's tensors. kLengths, kStarts and those behind it, one for each kind of row, are
+// of ragged graphs alone.
 enum Uid : int64_t { kQ = 1, kK, kV, kOut, kLse, kDout, kDq, kDk, kDv, kLengths, kStarts };
 
 // Bytes of workspace that cuDNN wants.
