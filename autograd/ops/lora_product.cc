@@ -292,8 +292,9 @@ void LoraLinear::BackwardOfX(const Context& context, const View& g, const Tensor
   bool begun = false;
   for (const Group& group : Groups()) {
     Tensor other;  // what is dropped from before it joins the others
-    if (begun && p_ > 0)
+    if (begun && p_ > 0) {
       other = Tensor::Empty(*context.allocator, dy.dtype, {dx.dim(0), dx.dim(1)});
+    }
     const View share = other.defined() ? other.Mutable("linear_lora") : to;
     Gemm(context.stream, Columns(g, group.column, group.a.shape[0]), group.a, share,
          {.beta = begun && p_ == 0 ? 1.0 : 0.0});
