@@ -49,6 +49,7 @@ struct TrainingData {
     return documents.validation ? *documents.validation : *documents.train;
   }
 };
+
 // The default of --tokens_per_pack is at most this. On a GPU a step of up to 98,304 tokens stays 8
 // packs, where 16 of half the size would cost 1 to 2 % (docs/performance.md). Memory has no say.
 inline constexpr int64_t kCpuPackTokens = 8192, kGpuPackTokens = 12288;
