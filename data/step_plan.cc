@@ -141,8 +141,7 @@ std::string StepPlan::Hash() const {
                  std::to_string(options_.tokens_per_pack) + "," + std::to_string(options_.seed));
 }
 
-int64_t DefaultTokensPerPack(absl::Span<const Piece> pieces, int64_t global_batch_size,
-                             int64_t limit) {
+int64_t DefaultTokensPerPack(absl::Span<const Piece> pieces, int64_t global_batch_size) {
   int64_t longest = 1;
   std::vector<int64_t> lengths;
   for (const Piece& piece : pieces) lengths.push_back(piece.length());
@@ -152,7 +151,7 @@ int64_t DefaultTokensPerPack(absl::Span<const Piece> pieces, int64_t global_batc
   const int64_t most = std::accumulate(lengths.begin(), lengths.begin() + batch, int64_t{0});
   // One longest piece above an eighth: dealing longest first never needs more in 8 packs.
   const int64_t wanted = std::max(CeilDiv(most, 8) + longest, 2 * kMinTokensPerPack);
-  const int64_t tokens = std::max(longest, std::min(wanted, limit));
+  const int64_t tokens = std::max(longest, std::min<int64_t>(wanted, 8192));
   return CeilDiv(tokens, 64) * 64;
 }
 

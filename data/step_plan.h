@@ -73,9 +73,8 @@ class StepPlan {
 };
 
 // The default of --tokens_per_pack: what the largest step needs in 8 packs, at least the longest
-// piece, at most `limit` (or the longest piece if that is longer), a multiple of 64.
-int64_t DefaultTokensPerPack(absl::Span<const Piece> pieces, int64_t global_batch_size,
-                             int64_t limit);
+// piece, at most 8192 (or the longest piece if that is longer), a multiple of 64.
+int64_t DefaultTokensPerPack(absl::Span<const Piece> pieces, int64_t global_batch_size);
 
 // The smallest --global_batch_size with which 8 ranks have a pack of kMinTokensPerPack each.
 int64_t BatchSizeForEightPacks(absl::Span<const Piece> pieces);

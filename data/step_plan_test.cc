@@ -95,14 +95,13 @@ TEST(StepPlanTest, PacksOfAStepCostTheSame) {
 
 TEST(StepPlanTest, DefaultTokensPerPackCoversTheLongestPieceAndTheLargestStep) {
   const std::vector<Piece> pieces = RandomPieces(300, 900, 4);
-  const int64_t tokens_per_pack = DefaultTokensPerPack(pieces, 64, 8192);
+  const int64_t tokens_per_pack = DefaultTokensPerPack(pieces, 64);
   EXPECT_EQ(tokens_per_pack % 64, 0);
   EXPECT_LE(tokens_per_pack, 8192);
-  EXPECT_EQ(DefaultTokensPerPack(pieces, 64, 3000), 3008) << "the limit, in units of 64";
   const StepPlan plan(pieces, {.global_batch_size = 64, .tokens_per_pack = tokens_per_pack});
   EXPECT_LE(plan.Summarize().max_packs, 8);
   const std::vector<Piece> one = {{0, 0, 20000, 5}};
-  EXPECT_EQ(DefaultTokensPerPack(one, 16, 8192), 20032);
+  EXPECT_EQ(DefaultTokensPerPack(one, 16), 20032);
   EXPECT_EQ(BatchSizeForEightPacks(std::vector<Piece>(10, Piece{0, 0, 128, 1})), 64);
 }
 

@@ -25,8 +25,7 @@ class MemoryPlanTest : public ::testing::Test {
     auto documents =
         LoadDocuments(options_.data, config_, [](absl::string_view, int64_t, int64_t) {});
     ASSERT_TRUE(documents.ok()) << documents.status();
-    data_ =
-        *PlanTraining(*std::move(documents), options_.data, config_, /*seed=*/42, kCpuPackTokens);
+    data_ = *PlanTraining(*std::move(documents), options_.data, config_, /*seed=*/42);
     planner_ = *MemoryPlanner::Create(options_, *data_, data_->plan->steps_per_epoch());
   }
 

@@ -54,7 +54,7 @@ DEFINE_int64(global_batch_size, 16,
 DEFINE_string(
     tokens_per_pack, "",
     "Most tokens that go through the model at once. Default: from data and options, at most "
-    "8192 on a CPU and 12288 on a GPU.");
+    "8192.");
 DEFINE_string(chat_template, "", "A .jinja file, or chatml. Default: the model's.");
 DEFINE_string(chat_template_kwargs, "", "Variables for the chat template, a JSON object.");
 DEFINE_string(template_date, "",

@@ -65,8 +65,7 @@ absl::StatusOr<Prepared> Prepare(
     data_options.tokens_per_pack = prepared.start.state.tokens_per_pack;
   }
   ASSIGN_OR_RETURN(prepared.data,
-                   PlanTraining(std::move(documents), data_options, prepared.config, options.seed,
-                                options.device == "cuda" ? kGpuPackTokens : kCpuPackTokens));
+                   PlanTraining(std::move(documents), data_options, prepared.config, options.seed));
   return prepared;
 }
 

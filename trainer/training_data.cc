@@ -102,7 +102,7 @@ data::DoctorInput DoctorInputOf(const Documents& documents, const DataOptions& o
 absl::StatusOr<std::unique_ptr<TrainingData>> PlanTraining(Documents documents,
                                                            const DataOptions& options,
                                                            const nn::ModelConfig& model,
-                                                           uint64_t seed, int64_t pack_limit) {
+                                                           uint64_t seed) {
   auto data = std::make_unique<TrainingData>();
   data->documents = std::move(documents);
   const data::DoctorInput doctor = DoctorInputOf(data->documents, options, model);
@@ -122,7 +122,7 @@ absl::StatusOr<std::unique_ptr<TrainingData>> PlanTraining(Documents documents,
   data->plan_options.global_batch_size = options.global_batch_size;
   data->plan_options.seed = seed;
   data->plan_options.tokens_per_pack = options.tokens_per_pack.value_or(
-      data::DefaultTokensPerPack(pieces, options.global_batch_size, pack_limit));
+      data::DefaultTokensPerPack(pieces, options.global_batch_size));
   const int64_t longest = std::max(Sum(pieces).longest, Sum(data->validation.pieces).longest);
   if (data->plan_options.tokens_per_pack < longest) {
     if (options.tokens_per_pack) {

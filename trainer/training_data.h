@@ -50,17 +50,12 @@ struct TrainingData {
   }
 };
 
-// The default of --tokens_per_pack is at most this. On a GPU a step of up to 98,304 tokens stays 8
-// packs, where 16 of half the size would cost 1 to 2 % (docs/performance.md). Memory has no say.
-inline constexpr int64_t kCpuPackTokens = 8192, kGpuPackTokens = 12288;
-
-// `options.tokens_per_pack` is what the flag or the checkpoint says, else it comes from the data
-// and is at most `pack_limit` or the longest document. Not movable from where it is: the plan
-// points into it. What the doctor calls an error is one.
+// `options.tokens_per_pack` is what the flag or the checkpoint says. Not movable from where it is:
+// the plan points into it. What the doctor calls an error is one.
 absl::StatusOr<std::unique_ptr<TrainingData>> PlanTraining(Documents documents,
                                                            const DataOptions& options,
                                                            const nn::ModelConfig& model,
-                                                           uint64_t seed, int64_t pack_limit);
+                                                           uint64_t seed);
 
 // What a person wants to know of the data before training: label, value.
 std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& data);

@@ -45,7 +45,7 @@ void PrintTable(const std::vector<data::Piece>& pieces) {
   for (const int64_t batch : {16, 32, 64, 128, 256, 512, 1024, 2048}) {
     data::PlanOptions options;
     options.global_batch_size = batch;
-    options.tokens_per_pack = data::DefaultTokensPerPack(pieces, batch, kGpuPackTokens);
+    options.tokens_per_pack = data::DefaultTokensPerPack(pieces, batch);
     const data::StepPlan plan(pieces, options);
     const data::StepPlan::Summary summary = plan.Summarize();
     std::printf("| %ld | %ld to %ld |", long{batch}, long{summary.min_packs},
@@ -72,8 +72,7 @@ void TimePlanning(int64_t documents) {
   }
   data::PlanOptions options;
   const double plan_s = SecondsOf([&] {
-    options.tokens_per_pack =
-        data::DefaultTokensPerPack(pieces, options.global_batch_size, kGpuPackTokens);
+    options.tokens_per_pack = data::DefaultTokensPerPack(pieces, options.global_batch_size);
     data::StepPlan(pieces, options).Hash();
   });
   const data::StepPlan plan(pieces, options);
