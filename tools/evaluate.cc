@@ -106,7 +106,7 @@ absl::Status Run(const std::vector<std::string>& arguments) {
   }
   ASSIGN_OR_RETURN(const data::Selection selection, data::SelectPieces(*documents.train, length));
   const int64_t tokens_per_pack = options.tokens_per_pack.value_or(
-      data::DefaultTokensPerPack(selection.pieces, options.global_batch_size, kCpuPackTokens));
+      data::DefaultTokensPerPack(selection.pieces, options.global_batch_size));
   if (selection.num_truncated > 0) {
     absl::FPrintF(stderr, "warning: %d documents are cut to %d tokens\n", selection.num_truncated,
                   length.max_seq_length);
