@@ -20,6 +20,7 @@
 #include "base/status.h"
 #include "dist/peer_test.h"
 #include "dist/timed_waits.h"
+#include "tensor/cuda_check.h"
 
 namespace lockstep::dist {
 namespace {

@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/status.h"
+#include "tensor/cuda_check.h"
 
 namespace lockstep::dist {
 namespace {
@@ -27,12 +28,6 @@ using Clock = std::chrono::steady_clock;
 constexpr size_t kWords = 1 << 15;  // 256 KiB
 constexpr char kWrong[] = "wrong";  // what a rank says about a pair
 constexpr char kNone[] = "none";
-
-#define CUDA_CHECK(call)                                                                   \
-  do {                                                                                     \
-    const cudaError_t error = (call);                                                      \
-    CHECK(error == cudaSuccess) << "[peer test] " #call ": " << cudaGetErrorString(error); \
-  } while (false)
 
 uint64_t Pattern(int rank, size_t i) {
   return MixKeys(static_cast<uint64_t>(rank) + 1, static_cast<uint64_t>(i));

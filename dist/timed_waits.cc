@@ -1,5 +1,7 @@
 #include "dist/timed_waits.h"
 
+#include "tensor/cuda_check.h"
+
 namespace lockstep::dist {
 
 TimedWaits::~TimedWaits() {

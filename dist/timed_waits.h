@@ -6,14 +6,6 @@
 #include <deque>
 #include <vector>
 
-#include "base/check.h"
-
-#define CUDA_CHECK(call)                                                              \
-  do {                                                                                \
-    const cudaError_t error = (call);                                                 \
-    CHECK(error == cudaSuccess) << "[nccl] " #call ": " << cudaGetErrorString(error); \
-  } while (false)
-
 namespace lockstep::dist {
 
 // For one thread.

@@ -12,16 +12,11 @@
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "tensor/arena.h"
+#include "tensor/cuda_check.h"
 #include "tensor/fill_pieces.h"
 
 namespace lockstep::cuda {
 namespace {
-
-#define CUDA_CHECK(call)                                                              \
-  do {                                                                                \
-    const cudaError_t error = (call);                                                 \
-    CHECK(error == cudaSuccess) << "[cuda] " #call ": " << cudaGetErrorString(error); \
-  } while (false)
 
 // What is asked of the driver at once when nothing was reserved.
 constexpr size_t kSegmentBytes = size_t{256} << 20;
