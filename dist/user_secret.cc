@@ -9,15 +9,11 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "dist/launchers.h"
 #include "dist/store.h"
 
 namespace lockstep::dist {
 namespace {
-
-std::string Text(const Environment& environment, const std::string& name) {
-  const auto found = environment.find(name);
-  return found == environment.end() ? "" : found->second;
-}
 
 // Our folder in the one that `variable` names, else in `otherwise` of the home folder.
 std::string FolderOf(const Environment& environment, const std::string& variable,
