@@ -23,8 +23,7 @@ using nn::Checkpointing;
 
 // On a GPU, beside our own memory: workspaces of the libraries, kernels as they are loaded.
 constexpr int64_t kLibraryBytes = int64_t{1} << 30;
-// Steps that are looked at one by one, in some 0.3 s; of a longer run's packs only the limit is
-// known.
+// Steps that are looked at one by one; of a longer run's packs only the limit is known.
 constexpr int64_t kMaxSteps = 20'000;
 constexpr int64_t kTokenUnit = 64;
 constexpr int64_t kMostTokens = int64_t{1} << 19;  // of a pack, in the search for the largest
