@@ -336,16 +336,10 @@ absl::Status CheckBaseTables(const std::string& directory,
                        entry == nullptr ? "" : ShapeText(entry->tensor->shape)),
           "the vocabulary was resized before training: resize the base model too, and save it");
     }
-    const DType dtype = DTypeOfStored(stored.dtype).value_or(DType::kF32);
-    constexpr int64_t kChunk = int64_t{1} << 20;
-    std::vector<char> ours(kChunk * SizeOf(dtype)), theirs(ours.size());
-    for (int64_t begin = 0; begin < stored.numel(); begin += kChunk) {
-      const int64_t end = std::min(begin + kChunk, stored.numel());
-      RETURN_IF_ERROR(entry->file->Read(*entry->tensor, begin, end, dtype, ours.data()));
-      RETURN_IF_ERROR(file->Read(stored, begin, end, dtype, theirs.data()));
-      if (std::equal(ours.begin(), ours.begin() + (end - begin) * SizeOf(dtype), theirs.begin())) {
-        continue;
-      }
+    ASSIGN_OR_RETURN(const bool equal,
+                     HaveEqualValues(*entry->file, *entry->tensor, *file, stored,
+                                     DTypeOfStored(stored.dtype).value_or(DType::kF32)));
+    if (!equal) {
       return UserError(file->path(), absl::StrCat(stored.name, ": differs from the base model's"),
                        "the adapter was trained on other weights: name that model");
     }

@@ -142,6 +142,22 @@ absl::Status ReadParallel(const SafetensorsFile& file, const StoredTensor& tenso
   return absl::OkStatus();
 }
 
+absl::StatusOr<bool> HaveEqualValues(const SafetensorsFile& file_a, const StoredTensor& a,
+                                     const SafetensorsFile& file_b, const StoredTensor& b,
+                                     DType dtype) {
+  if (a.shape != b.shape) return false;
+  std::vector<char> ours(kChunk * SizeOf(dtype)), theirs(ours.size());
+  for (int64_t begin = 0; begin < a.numel(); begin += kChunk) {
+    const int64_t end = std::min(begin + kChunk, a.numel());
+    RETURN_IF_ERROR(file_a.Read(a, begin, end, dtype, ours.data()));
+    RETURN_IF_ERROR(file_b.Read(b, begin, end, dtype, theirs.data()));
+    if (!std::equal(ours.begin(), ours.begin() + (end - begin) * SizeOf(dtype), theirs.begin())) {
+      return false;
+    }
+  }
+  return true;
+}
+
 bool HasWeights(const std::string& directory) {
   return FileExists(JoinPath(directory, kIndex)) || FileExists(JoinPath(directory, kSingle));
 }
@@ -196,7 +212,7 @@ absl::Status WeightFiles::Check(const std::vector<WeightSpec>& specs, const Mode
                                        foreign[0], " …"));
   }
   if (missing.empty() && surplus.empty() && misshapen.empty() && unreadable.empty()) {
-    return absl::OkStatus();
+    return CheckTiedHead(config);
   }
   return UserError(
       directory_,
@@ -204,6 +220,24 @@ absl::Status WeightFiles::Check(const std::vector<WeightSpec>& specs, const Mode
                    Listing("missing", missing), Listing("misshapen", misshapen),
                    Listing("surplus", surplus), Listing("want F32, F16 or BF16", unreadable)),
       LikelyCause(missing, surplus, misshapen, unreadable));
+}
+
+// transformers 4 passed over a head that the config ties away, 5 takes it where it differs.
+absl::Status WeightFiles::CheckTiedHead(const ModelConfig& config) const {
+  const ModelModules modules = ModulesOf(config);
+  const Entry* head = Find(modules.head.path + ".weight");
+  if (!config.tie_word_embeddings || head == nullptr) return absl::OkStatus();
+  const Entry& embedding = *Find(modules.embedding + ".weight");
+  ASSIGN_OR_RETURN(const bool equal,
+                   HaveEqualValues(*embedding.file, *embedding.tensor, *head->file, *head->tensor,
+                                   DTypeOfStored(head->tensor->dtype).value_or(DType::kF32)));
+  if (equal) return absl::OkStatus();
+  return UserError(head->file->path(),
+                   absl::StrCat(head->tensor->name, ": want the values of ", embedding.tensor->name,
+                                ", because config.json says \"tie_word_embeddings\": true; got "
+                                "others"),
+                   "\"tie_word_embeddings\": false in config.json takes both tables; a model that "
+                   "is really tied has no such tensor");
 }
 
 const WeightFiles::Entry* WeightFiles::Find(const std::string& name) const {

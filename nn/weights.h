@@ -20,6 +20,11 @@ namespace lockstep::nn {
 absl::Status ReadParallel(const SafetensorsFile& file, const StoredTensor& tensor, int64_t begin,
                           int64_t end, DType dtype, void* out);
 
+// Whether two tensors of one shape have equal bytes once they are of type `dtype`.
+absl::StatusOr<bool> HaveEqualValues(const SafetensorsFile& file_a, const StoredTensor& a,
+                                     const SafetensorsFile& file_b, const StoredTensor& b,
+                                     DType dtype);
+
 // Whether the folder holds such files, complete or not.
 bool HasWeights(const std::string& directory);
 
@@ -36,7 +41,8 @@ class WeightFiles {
 
   // All of `specs` are there in their shapes, in a dtype that can be read, and nothing else is but
   // what is known to be without influence (then named in `left_alone`). The error lists everything
-  // that is missing, surplus or misshapen, the likeliest cause first.
+  // that is missing, surplus or misshapen, the likeliest cause first. A tied head may have a tensor
+  // of its own if its values are the embedding's.
   absl::Status Check(const std::vector<WeightSpec>& specs, const ModelConfig& config,
                      std::vector<std::string>* left_alone) const;
 
@@ -49,6 +55,8 @@ class WeightFiles {
                     const Tensor& destination) const;
 
  private:
+  absl::Status CheckTiedHead(const ModelConfig& config) const;
+
   std::string directory_;
   absl::btree_map<std::string, Entry> entries_;
 };
