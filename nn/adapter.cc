@@ -179,6 +179,13 @@ nlohmann::json NumberJson(double value) {
   return value;
 }
 
+// In the pattern's order, not sorted: the first key that matches wins.
+template <typename Value>
+void AddPattern(const char* name, const std::vector<std::pair<std::string, Value>>& pattern,
+                nlohmann::ordered_json& object) {
+  for (const auto& [key, value] : pattern) object[name][key] = NumberJson(value);
+}
+
 }  // namespace
 
 absl::StatusOr<LoraConfig> ReadAdapterConfig(const std::string& directory,
@@ -247,10 +254,6 @@ std::string FormatAdapterConfig(const LoraConfig& config, const std::string& bas
                            {"revision", nullptr},
                            {"target_modules", SelectorJson(config.target_modules, linear_modules)},
                            {"task_type", "CAUSAL_LM"}};
-  for (const auto& [key, rank] : config.rank_pattern) object["rank_pattern"][key] = rank;
-  for (const auto& [key, alpha] : config.alpha_pattern) {
-    object["alpha_pattern"][key] = NumberJson(alpha);
-  }
   if (config.init == LoraInit::kGaussian || config.init == LoraInit::kPissa) {
     object["init_lora_weights"] = ToString(config.init);
   } else {
@@ -268,7 +271,10 @@ std::string FormatAdapterConfig(const LoraConfig& config, const std::string& bas
   if (config.use_rslora) object["use_rslora"] = true;
   if (config.use_dora) object["use_dora"] = true;
   if (config.ensure_weight_tying) object["ensure_weight_tying"] = true;
-  return FormatJson(object);
+  nlohmann::ordered_json ordered = object;
+  AddPattern("rank_pattern", config.rank_pattern, ordered);
+  AddPattern("alpha_pattern", config.alpha_pattern, ordered);
+  return FormatJson(ordered);
 }
 
 absl::Status LoadAdapter(const Context& context, const std::string& directory,

@@ -133,6 +133,15 @@ TEST(AdapterConfig, PatternsKeepTheirOrder) {
   EXPECT_THAT(config->rank_pattern,
               ElementsAre(::testing::Pair("z.*", 3), ::testing::Pair("a", 5)));
   EXPECT_EQ(*config->target_modules.regex, ".*q_proj");
+  LoraConfig lora = *config;
+  lora.alpha_pattern = {{"q_proj", 8}, {"layers.0.*", 2.5}};
+  ASSERT_TRUE(WriteFileAtomically(folder + "/adapter_config.json",
+                                  FormatAdapterConfig(lora, "org/base", {}))
+                  .ok());
+  const auto back = ReadAdapterConfig(folder, &warnings);
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->rank_pattern, lora.rank_pattern);
+  EXPECT_EQ(back->alpha_pattern, lora.alpha_pattern);
 }
 
 TEST(Adapter, OfAnotherModelIsRefused) {

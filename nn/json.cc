@@ -49,7 +49,7 @@ absl::StatusOr<nlohmann::json> ParseJsonObject(absl::string_view text, absl::str
   }
 }
 
-std::string FormatJson(const nlohmann::json& object) {
+std::string FormatJson(const nlohmann::ordered_json& object) {
   using nlohmann::json;
   return object.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }

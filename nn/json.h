@@ -14,7 +14,8 @@ namespace lockstep::nn {
 // safe.
 absl::StatusOr<nlohmann::json> ParseJsonObject(absl::string_view text, absl::string_view where);
 
-// As PEFT and transformers write: two blanks, keys sorted, UTF-8, a newline at the end.
-std::string FormatJson(const nlohmann::json& object);
+// As PEFT and transformers write: two blanks, UTF-8, a newline at the end; keys in their order
+// (those of a nlohmann::json are sorted).
+std::string FormatJson(const nlohmann::ordered_json& object);
 
 }  // namespace lockstep::nn
