@@ -41,6 +41,19 @@ void ReadTokenIds(ConfigReader& reader, ModelConfig& config) {
 
 }  // namespace
 
+int64_t ModelConfig::longest_document() const {
+  using Kind = RopeConfig::Kind;
+  const RopeConfig& rope = ropes[0];
+  double reach = 0;
+  if (rope.kind == Kind::kDynamic) {
+    reach = rope.factor * static_cast<double>(max_position_embeddings);
+  } else if (rope.kind == Kind::kYarn) {
+    reach = rope.factor * static_cast<double>(rope.original_max_position_embeddings);
+  }
+  constexpr double kMost = 1e15;  // holds in 64 bits
+  return std::max(max_position_embeddings, static_cast<int64_t>(std::min(reach, kMost)));
+}
+
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, absl::string_view where) {
   ASSIGN_OR_RETURN(const nlohmann::json object, ParseJsonObject(text, where));
   ConfigReader reader(where, object);

@@ -79,6 +79,9 @@ struct ModelConfig {
   std::vector<std::string> warnings;  // fields that were seen, change nothing here, and are unusual
 
   int64_t num_layers() const { return static_cast<int64_t>(layers.size()); }
+  // Tokens of the longest document that the model is made for: max_position_embeddings, or what
+  // RoPE reaches beyond it (dynamic, yarn).
+  int64_t longest_document() const;
 };
 
 // Reads `directory`/config.json and, if it is there, generation_config.json. All problems of a file

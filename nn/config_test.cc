@@ -55,6 +55,23 @@ TEST(Config, PadTokenId) {
   EXPECT_EQ(Parse(llama).pad_token_id, 7);
 }
 
+// The scalings that act on documents longer than max_position_embeddings must get to see some.
+TEST(Config, LongestDocument) {
+  nlohmann::json config = Base("llama");
+  EXPECT_EQ(Parse(config).longest_document(), 512);
+  config["rope_scaling"] = {{"rope_type", "dynamic"}, {"factor", 2.5}};
+  EXPECT_EQ(Parse(config).longest_document(), 1280);
+  config["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 4.0}};
+  EXPECT_EQ(Parse(config).longest_document(), 512);
+  config["rope_scaling"] = {
+      {"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 512}};
+  EXPECT_EQ(Parse(config).longest_document(), 2048);
+  config["rope_scaling"]["original_max_position_embeddings"] = 64;
+  EXPECT_EQ(Parse(config).longest_document(), 512);
+  config["rope_scaling"]["factor"] = 1e300;
+  EXPECT_GT(Parse(config).longest_document(), 512);
+}
+
 TEST(Config, BothRopeSpellingsMeanTheSame) {
   nlohmann::json older = Base("llama"), newer = Base("llama");
   nlohmann::json scaling = {{"factor", 8.0},

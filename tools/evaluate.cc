@@ -101,9 +101,7 @@ absl::Status Run(const std::vector<std::string>& arguments) {
   const auto quiet = [](absl::string_view, int64_t, int64_t) {};
   ASSIGN_OR_RETURN(const Documents documents, LoadDocuments(options, config, quiet));
   data::LengthPolicy length = options.length;
-  if (config.max_position_embeddings > 0) {
-    length.max_seq_length = std::min(length.max_seq_length, config.max_position_embeddings);
-  }
+  length.max_seq_length = std::min(length.max_seq_length, config.longest_document());
   ASSIGN_OR_RETURN(const data::Selection selection, data::SelectPieces(*documents.train, length));
   const int64_t tokens_per_pack = options.tokens_per_pack.value_or(
       data::DefaultTokensPerPack(selection.pieces, options.global_batch_size));

@@ -75,10 +75,7 @@ data::DoctorInput DoctorInputOf(const Documents& documents, const DataOptions& o
   input.dataset = documents.train.get();
   input.validation = documents.validation.get();
   input.length = options.length;
-  if (model.max_position_embeddings > 0) {
-    input.length.max_seq_length =
-        std::min(input.length.max_seq_length, model.max_position_embeddings);
-  }
+  input.length.max_seq_length = std::min(input.length.max_seq_length, model.longest_document());
   input.vocab_size = model.vocab_size;
   input.may_skip = options.skip_bad_documents;
   const auto id_of = [&](const std::optional<std::string>& token) -> std::optional<int32_t> {
