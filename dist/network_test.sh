@@ -17,11 +17,11 @@ start() {
   pids[host]=$!
 }
 
-# finish CODE0 CODE1: both parents' exit codes, within 30 s.
+# finish CODE0 CODE1: both parents' exit codes, within 60 s.
 finish() {
   local host code
   for host in 0 1; do
-    timeout 30 tail --pid="${pids[host]}" -f /dev/null || kill -9 "${pids[host]}"
+    timeout 60 tail --pid="${pids[host]}" -f /dev/null || kill -9 "${pids[host]}"
     wait "${pids[host]}"
     code=$?
     expect "exit code $code of host $host, want ${*:host+1:1}" test "$code" = "${*:host+1:1}"
@@ -106,11 +106,12 @@ if [ ! -e /dev/net/tun ]; then
   skip "this kernel has no TAP interfaces"
 else
   expect "the link" lossy_link "$link" 10 2
-  start 0 master_addr=10.78.0.1; start 1 master_addr=10.78.0.1; finish 0 0
+  start 0 master_addr=10.78.0.1 stall=20; start 1 master_addr=10.78.0.1 stall=20; finish 0 0
   expect "equal sums" test "$(cat "$work/result")" = "$want"
   begin "it goes dead"
   clean
-  start 0 master_addr=10.78.0.1 steps=1000000; start 1 master_addr=10.78.0.1 steps=1000000
+  start 0 master_addr=10.78.0.1 stall=8 steps=1000000
+  start 1 master_addr=10.78.0.1 stall=8 steps=1000000
   while [ ! -e "$work/ready-3" ]; do sleep 0.1; done
   kill -STOP "$link_pid"
   finish 3 3

@@ -299,11 +299,12 @@ class Watch {
   double last_store_ = 0;
 };
 
-// Node 0 serves the store, so it ends last.
-void WaitForTheOtherParents(const LaunchEnv& env, StoreClient& store) {
+// Node 0 serves the store, so it ends last. After a loss another node may be gone.
+void WaitForTheOtherParents(const LaunchEnv& env, const Verdict& verdict, StoreClient& store) {
   if (env.num_nodes == 1) return;
   auto ended = store.Add(kParentsEnded, 1);
-  const auto deadline = Clock::now() + std::chrono::seconds(5);
+  const auto deadline =
+      Clock::now() + std::chrono::seconds(verdict.exit_code == kExitDone ? 30 : 5);
   while (env.node == 0 && ended.ok() && *ended < env.num_nodes && Clock::now() < deadline) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     ended = store.Add(kParentsEnded, 0);
@@ -333,7 +334,7 @@ absl::StatusOr<Verdict> Attempt(LaunchEnv env, const SuperviseOptions& options,
   Watch watch(env, options, *store, signals);
   Verdict verdict = watch.Run(argv, environment);
   *asked_to_stop = watch.asked_to_stop();
-  WaitForTheOtherParents(env, *store);
+  WaitForTheOtherParents(env, verdict, *store);
   return verdict;
 }
 

@@ -133,11 +133,12 @@ class RankWorld final : public World {
   void Leave() override {
     communicator_->Wait(communicator_->Barrier(Stream(), "at the end"), Stream());
     leaving_ = true;
-    // From here on nobody depends on anybody; the store may already be gone.
     (void)store_->Set(absl::StrCat(kLeftPrefix, rank()), "1");
     heartbeat_->Report({kLeftPhase});
     heartbeat_->Stop();
-    if (server_ != nullptr) WaitForTheOthersToLeave();
+    // What this rank has sent may still be on its way, and would be lost with its connections. The
+    // store's errors do not matter: it ends when all are through.
+    (void)PassGate("through", kLeavePatience);
   }
 
  private:
@@ -171,9 +172,7 @@ class RankWorld final : public World {
         std::make_unique<Heartbeat>([this](const Beat& beat) { Publish(beat); }, kBeatSeconds);
     heartbeat_->Report({"join"});
 
-    ASSIGN_OR_RETURN(const int64_t present, store_->Add("present", 1));
-    if (present == size()) RETURN_IF_ERROR(store_->Set("present/all", "1"));
-    const absl::Status all = store_->Wait("present/all", join_timeout_).status();
+    const absl::Status all = PassGate("present", join_timeout_);
     RETURN_IF_ERROR(CheckWorldSizes());
     if (absl::IsDeadlineExceeded(all)) return AbsentRanks();
     RETURN_IF_ERROR(all);
@@ -305,14 +304,12 @@ class RankWorld final : public World {
     EndLost(report);
   }
 
-  void WaitForTheOthersToLeave() {
-    const auto deadline = std::chrono::steady_clock::now() + kLeavePatience;
-    for (int r = 0; r < size(); ++r) {
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-          deadline - std::chrono::steady_clock::now());
-      if (left.count() <= 0) return;
-      (void)store_->Wait(absl::StrCat(kLeftPrefix, r), left);
-    }
+  // Done when every rank has reached it.
+  absl::Status PassGate(const std::string& name, std::chrono::milliseconds timeout) {
+    const std::string open = absl::StrCat(name, "/all");
+    ASSIGN_OR_RETURN(const int64_t arrived, store_->Add(name, 1));
+    if (arrived == size()) RETURN_IF_ERROR(store_->Set(open, "1"));
+    return store_->Wait(open, timeout).status();
   }
 
   LaunchEnv env_;
