@@ -5,15 +5,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "base/progress.h"
 #include "base/status.h"
 
 namespace lockstep {
 namespace {
+
+constexpr size_t kPieceBytes = size_t{64} << 20;
 
 absl::Status WriteAll(int fd, absl::string_view content, absl::string_view path) {
   while (!content.empty()) {
@@ -78,7 +82,20 @@ AtomicFile::~AtomicFile() {
   unlink(temporary_.c_str());
 }
 
-absl::Status AtomicFile::Append(absl::string_view bytes) { return WriteAll(fd_, bytes, path_); }
+absl::Status AtomicFile::Append(absl::string_view bytes) {
+  for (; !bytes.empty(); bytes.remove_prefix(std::min(kPieceBytes, bytes.size()))) {
+    const absl::string_view piece = bytes.substr(0, kPieceBytes);
+    RETURN_IF_ERROR(WriteAll(fd_, piece, path_));
+    MarkProgress();
+    unsynced_ += piece.size();
+    if (unsynced_ < kPieceBytes) continue;
+    // The disk takes this piece while the next one is made, and Commit finds little left to wait
+    // for. Where the file's system cannot do that, Commit does it all.
+    (void)sync_file_range(fd_, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE);
+    unsynced_ = 0;
+  }
+  return absl::OkStatus();
+}
 
 absl::Status AtomicFile::Commit() {
   // mkostemp makes 0600.

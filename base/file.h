@@ -32,14 +32,15 @@ class AtomicFile {
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
 
-  absl::Status Append(absl::string_view bytes);
+  absl::Status Append(absl::string_view bytes);  // in pieces; each marks progress (progress.h)
   absl::Status Commit();
 
  private:
   AtomicFile(std::string path, std::string temporary, int fd)
       : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd) {}
   std::string path_, temporary_;
-  int fd_;  // -1 once committed
+  int fd_;               // -1 once committed
+  size_t unsynced_ = 0;  // bytes that the disk has not been asked to take
 };
 
 // Brings what was written to `path` to the disk.

@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include "absl/strings/str_format.h"
+#include "base/progress.h"
 
 namespace lockstep {
 
@@ -23,6 +24,7 @@ Hasher::~Hasher() { XXH3_freeState(static_cast<XXH3_state_t*>(state_)); }
 
 void Hasher::Update(absl::string_view bytes) {
   XXH3_128bits_update(static_cast<XXH3_state_t*>(state_), bytes.data(), bytes.size());
+  MarkProgress();
 }
 
 std::string Hasher::Hex() const {

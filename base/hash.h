@@ -14,7 +14,7 @@ uint64_t Hash64(absl::string_view bytes, uint64_t seed = 0);
 // 128 bits as 32 hexadecimal digits.
 std::string HashHex(absl::string_view bytes);
 
-// The same over bytes that come in parts.
+// The same over bytes that come in parts; each is a mark of progress (progress.h).
 class Hasher {
  public:
   Hasher();

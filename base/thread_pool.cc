@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/progress.h"
+
 namespace lockstep {
 namespace {
 
@@ -29,7 +31,10 @@ struct Loop {
 
   void Work() {
     inside_a_task = true;
-    for (int64_t i = next.fetch_add(1); i < num_tasks; i = next.fetch_add(1)) task(i);
+    for (int64_t i = next.fetch_add(1); i < num_tasks; i = next.fetch_add(1)) {
+      task(i);
+      MarkProgress();
+    }
     inside_a_task = false;
   }
 };
@@ -134,7 +139,10 @@ int NumThreads() { return ThePool()->size(); }
 
 void ParallelFor(int64_t num_tasks, absl::FunctionRef<void(int64_t)> task) {
   if (num_tasks <= 1 || inside_a_task || NumThreads() == 1) {
-    for (int64_t i = 0; i < num_tasks; ++i) task(i);
+    for (int64_t i = 0; i < num_tasks; ++i) {
+      task(i);
+      MarkProgress();
+    }
     return;
   }
   Loop loop{num_tasks, task};

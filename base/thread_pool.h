@@ -17,7 +17,8 @@ void SetNumThreads(int num_threads);
 int NumThreads();
 
 // Calls task(i) once for each i in [0, num_tasks), in any order, on any thread; returns when all
-// are done. A ParallelFor inside a task runs its tasks in that same thread.
+// are done. A ParallelFor inside a task runs its tasks in that same thread. Each task done is a
+// mark of progress (progress.h).
 void ParallelFor(int64_t num_tasks, absl::FunctionRef<void(int64_t task)> task);
 
 // Calls body(begin, end) over [0, size) cut into chunks of `grain` (the last may be shorter).

@@ -3,6 +3,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/progress.h"
 #include "gtest/gtest.h"
 
 namespace lockstep {
@@ -14,7 +15,9 @@ TEST(ThreadPoolTest, RunsEachTaskOnceForAnyNumberOfThreads) {
     EXPECT_EQ(NumThreads(), threads);
     for (int64_t tasks : {0, 1, 2, 7, 1000}) {
       std::vector<int> count(tasks, 0);
+      const int64_t marks = ProgressMarks();
       ParallelFor(tasks, [&](int64_t i) { ++count[i]; });
+      EXPECT_EQ(ProgressMarks(), marks + tasks);
       EXPECT_EQ(count, std::vector<int>(tasks, 1)) << threads << " threads, " << tasks << " tasks";
     }
   }

@@ -87,6 +87,13 @@ TEST_F(FaultTest, AHangingRankIsAStallThatNamesIt) {
   ExpectNoRanks(3);
 }
 
+TEST_F(FaultTest, ARankThatIsSlowButWorksIsNoStall) {
+  Arguments arguments = Run(3, "busy", 2);
+  arguments["stall"] = "3";
+  Program program(arguments);
+  EXPECT_EQ(program.Wait(), kExitDone) << program.Output();
+}
+
 TEST_F(FaultTest, AUserErrorOfAllRanksIsSaidOnce) {
   Program program(Run(3, "user_error", -1));
   EXPECT_EQ(program.Wait(), kExitUserError);

@@ -17,6 +17,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/progress.h"
 #include "base/status.h"
 #include "dist/gradient_reducer.h"
 #include "dist/supervisor.h"
@@ -119,6 +120,10 @@ class ToyRank {
     if (fault == "kill_once" && attempt != nullptr && std::string(attempt) == "0") raise(SIGKILL);
     if (fault == "stop") raise(SIGSTOP);
     if (fault == "out_of_memory") UseUpMemory();
+    for (int unit = 0; fault == "busy" && unit < 45; ++unit) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      MarkProgress();
+    }
     if (fault == "hang") std::this_thread::sleep_for(std::chrono::hours(1));
     if (fault == "fatal") _exit(kExitFatal);
     if (fault == "crash") raise(SIGABRT);

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "base/progress.h"
 #include "base/status.h"
 #include "dist/store_keys.h"
 
@@ -93,7 +94,7 @@ void Heartbeat::Run() {
   while (true) {
     const bool last = stopping_;
     ++beat.number;
-    beat.changes = changes_;
+    beat.changes = changes_ + ProgressMarks();
     beat.progress = progress_;
     lock.unlock();
     publish_(beat);

@@ -28,7 +28,7 @@ struct Progress {
 struct Beat {
   int rank = 0;
   int64_t number = 0;   // of the beat: stands still when the process is stopped or its host is gone
-  int64_t changes = 0;  // of the progress: stands still when the rank is stuck
+  int64_t changes = 0;  // reports, and marks of progress: stand still when the rank is stuck
   Progress progress;
   Communicator::Position position;
   std::string host;
@@ -45,8 +45,8 @@ std::string Describe(const Beat& beat);
 absl::StatusOr<std::map<int, Beat>> ReadBeats(StoreClient& store);
 
 // Publishes beats from a thread of its own. Report() only stores what it is given, so call it at
-// every pack and at every unit of loading, evaluating and saving: a run in which no rank calls it
-// for stall_timeout, and none completes a collective, has stalled.
+// every pack. A run in which for stall_timeout no rank calls it, none completes a collective, and
+// none marks progress (base/progress.h), has stalled.
 class Heartbeat {
  public:
   // `publish` is called every `interval_seconds` in the heartbeat's thread with the latest beat

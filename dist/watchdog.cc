@@ -41,7 +41,8 @@ std::optional<std::string> Watchdog::Check(const std::map<int, Beat>& beats, dou
     if (seen.beat.progress.phase == kLeftPhase) continue;
     active = true;
     silent = silent || now - seen.beat_time > stall_timeout_seconds_;
-    progress = progress || now - seen.progress_time <= stall_timeout_seconds_;
+    progress = progress || seen.beat.progress.phase == kJoinPhase ||
+               now - seen.progress_time <= stall_timeout_seconds_;
   }
   if (active && (silent || !progress)) return Report(now);
   return std::nullopt;

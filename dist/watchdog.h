@@ -10,7 +10,8 @@
 
 namespace lockstep::dist {
 
-// The phase of a rank that has left the run in order.
+// The phases of a rank that is joining the run, and of one that has left it in order.
+inline constexpr char kJoinPhase[] = "join";
 inline constexpr char kLeftPhase[] = "left";
 
 class Watchdog {
@@ -22,7 +23,8 @@ class Watchdog {
   // jump. Returns the report, many lines, once
   //   * a rank's heartbeat has stood still for the timeout (the process is stopped, or its host is
   //     gone), or
-  //   * all ranks have joined and none has made progress for the timeout.
+  //   * all ranks have joined and none has made progress for the timeout. Joining has time limits
+  //     of its own.
   // Ranks that have left are out of it.
   std::optional<std::string> Check(const std::map<int, Beat>& beats, double now);
 

@@ -83,6 +83,8 @@ TEST_F(WatchdogTest, AllAtTheSameCollectiveAccusesNobody) {
 TEST_F(WatchdogTest, RanksThatHaveNotJoinedOrHaveLeftAreNotJudged) {
   beats_.erase(2);
   for (int i = 0; i < 60; ++i) EXPECT_EQ(Turn(), std::nullopt);
+  beats_[2].progress.phase = kJoinPhase;
+  for (int i = 0; i < 60; ++i) EXPECT_EQ(Turn(), std::nullopt);
   beats_[2] = beats_[1];
   beats_[2].rank = 2;
   Turn();

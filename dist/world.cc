@@ -102,7 +102,9 @@ class RankWorld final : public World {
     if (!env_.has_parent) ListenToSignals();
     RETURN_IF_ERROR(Annotate(JoinStore(), "join: store"));
     RETURN_IF_ERROR(Annotate(MeetRanks(), "join: ranks"));
-    return Annotate(Connect(), "join: communicator");
+    RETURN_IF_ERROR(Annotate(Connect(), "join: communicator"));
+    heartbeat_->Report({"start"});
+    return absl::OkStatus();
   }
 
   int rank() const override { return env_.rank; }
@@ -170,7 +172,7 @@ class RankWorld final : public World {
     RETURN_IF_ERROR(store_->Set(absl::StrCat(kWorldPrefix, size()), absl::StrCat(rank())));
     heartbeat_ =
         std::make_unique<Heartbeat>([this](const Beat& beat) { Publish(beat); }, kBeatSeconds);
-    heartbeat_->Report({"join"});
+    heartbeat_->Report({kJoinPhase});
 
     const absl::Status all = PassGate("present", join_timeout_);
     RETURN_IF_ERROR(CheckWorldSizes());

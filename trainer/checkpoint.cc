@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "base/status.h"
 #include "nn/safetensors.h"
+#include "nn/weights.h"
 
 namespace lockstep {
 namespace {
@@ -46,8 +47,7 @@ absl::Status ForEachTensor(const nn::FlatParameters& parameters, const Body& bod
   return absl::OkStatus();
 }
 
-absl::Status WriteTensors(const std::string& path, const ParameterCopy& copy,
-                          absl::FunctionRef<void()> on_tensor) {
+absl::Status WriteTensors(const std::string& path, const ParameterCopy& copy) {
   nn::SafetensorsWriter writer(path);
   std::map<std::string, absl::string_view> by_name;
   for (const ParameterCopy::StoredPart& part : copy.parts()) {
@@ -57,14 +57,18 @@ absl::Status WriteTensors(const std::string& path, const ParameterCopy& copy,
   RETURN_IF_ERROR(writer.Begin({}));
   for (const nn::StoredTensor& stored : writer.tensors()) {
     RETURN_IF_ERROR(writer.Append(by_name.at(stored.name)));
-    on_tensor();
   }
   return writer.Finish();
 }
 
 absl::StatusOr<std::string> HashFile(const std::string& path) {
+  constexpr size_t kPartBytes = size_t{16} << 20;  // each is a mark of progress
   ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
-  return HashHex(file->view());
+  Hasher hasher;
+  for (size_t at = 0; at < file->size(); at += kPartBytes) {
+    hasher.Update(file->view().substr(at, kPartBytes));
+  }
+  return hasher.Hex();
 }
 
 absl::Status Damaged(const std::string& path, absl::string_view what) {
@@ -86,11 +90,10 @@ absl::Status Remove(const std::string& checkpoint) {
 
 // A checkpoint in the folder `unfinished`, which then gets its name.
 absl::Status WriteInto(const std::string& unfinished, const std::string& final_name,
-                       const CheckpointState& state, const ParameterCopy& copy,
-                       absl::FunctionRef<void()> on_tensor) {
+                       const CheckpointState& state, const ParameterCopy& copy) {
   RETURN_IF_ERROR(MakeDirectories(unfinished));
   const std::string tensors = JoinPath(unfinished, kTensorFile);
-  RETURN_IF_ERROR(WriteTensors(tensors, copy, on_tensor));
+  RETURN_IF_ERROR(WriteTensors(tensors, copy));
   Json json = {{"step", state.step},
                {"tokens_per_pack", state.tokens_per_pack},
                {"identity", state.identity},
@@ -149,7 +152,7 @@ std::vector<ParameterCopy::StoredPart> ParameterCopy::parts() const {
 }
 
 absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
-                             const ParameterCopy& copy, absl::FunctionRef<void()> on_tensor) {
+                             const ParameterCopy& copy) {
   const std::string final_name = JoinPath(folder, CheckpointName(state.step));
   if (FileExists(final_name)) {
     if (ReadCheckpoint(final_name).ok()) return absl::OkStatus();
@@ -157,9 +160,8 @@ absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& s
   }
   const std::string unfinished =
       JoinPath(folder, absl::StrCat(kUnfinished, CheckpointName(state.step), "-", getpid()));
-  const absl::Status status = FileExists(folder)
-                                  ? WriteInto(unfinished, final_name, state, copy, on_tensor)
-                                  : absl::NotFoundError("");
+  const absl::Status status =
+      FileExists(folder) ? WriteInto(unfinished, final_name, state, copy) : absl::NotFoundError("");
   if (status.ok()) return SyncFile(folder);
   // Nothing is left of a checkpoint that could not be finished.
   std::error_code error;
@@ -197,20 +199,21 @@ absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint) {
 absl::Status RestoreParameters(const Context& context, const std::string& checkpoint,
                                nn::FlatParameters* parameters) {
   ASSIGN_OR_RETURN(const auto file, nn::SafetensorsFile::Open(JoinPath(checkpoint, kTensorFile)));
-  return ForEachTensor(
-      *parameters,
-      [&](const std::string& name, const Tensor& part,
-          const nn::ParameterSpec& spec) -> absl::Status {
-        const nn::StoredTensor* stored = file->Find(name);
-        if (stored == nullptr) return Damaged(file->path(), absl::StrCat("no tensor ", name));
-        if (stored->shape != spec.shape) {
-          return Damaged(file->path(), absl::StrCat(name, " has another shape"));
-        }
-        std::vector<char> bytes(part.view().num_bytes());
-        RETURN_IF_ERROR(file->Read(*stored, 0, stored->numel(), part.dtype(), bytes.data()));
-        CopyToDevice(context.stream, bytes.data(), part.Mutable("restore"));
-        return absl::OkStatus();
-      });
+  return ForEachTensor(*parameters,
+                       [&](const std::string& name, const Tensor& part,
+                           const nn::ParameterSpec& spec) -> absl::Status {
+                         const nn::StoredTensor* stored = file->Find(name);
+                         if (stored == nullptr)
+                           return Damaged(file->path(), absl::StrCat("no tensor ", name));
+                         if (stored->shape != spec.shape) {
+                           return Damaged(file->path(), absl::StrCat(name, " has another shape"));
+                         }
+                         std::vector<char> bytes(part.view().num_bytes());
+                         RETURN_IF_ERROR(nn::ReadParallel(*file, *stored, 0, stored->numel(),
+                                                          part.dtype(), bytes.data()));
+                         CopyToDevice(context.stream, bytes.data(), part.Mutable("restore"));
+                         return absl::OkStatus();
+                       });
 }
 
 std::vector<std::string> ListCheckpoints(const std::string& folder) {

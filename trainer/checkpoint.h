@@ -14,7 +14,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -72,9 +71,9 @@ class ParameterCopy {
 };
 
 // Writes folder/step-NNNNNNNN; where it is there already, whole, it is left alone. The
-// copy is complete: values and moments. `on_tensor` is called after each tensor.
+// copy is complete: values and moments.
 absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
-                             const ParameterCopy& copy, absl::FunctionRef<void()> on_tensor);
+                             const ParameterCopy& copy);
 
 // One checkpoint's state, its tensors verified by hash.
 absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint);

@@ -12,7 +12,6 @@
 // oldest. One is written at a time: the next Save waits for it.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <future>
 #include <string>
@@ -61,8 +60,7 @@ class CheckpointSaver {
   const Options options_;
   const Tensor checksum_;  // i64 [1]
   ParameterCopy copy_;
-  std::future<void> copying_;  // the copy has been begun
-  std::atomic<int64_t> tensors_written_{0};
+  std::future<void> copying_;          // the copy has been begun
   std::future<absl::Status> writing_;  // last: its destructor waits for the thread
 };
 

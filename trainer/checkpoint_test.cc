@@ -45,7 +45,7 @@ class CheckpointTest : public ::testing::Test {
     ParameterCopy copy(context_, parameters);
     copy.Begin();
     copy.Wait();
-    return WriteCheckpoint(Folder(), state, copy, [] {});
+    return WriteCheckpoint(Folder(), state, copy);
   }
 
   CpuAllocator allocator_;

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/progress.h"
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "dist/exit_code.h"
@@ -234,7 +235,7 @@ absl::StatusOr<int> RunRank(const TrainOptions& asked, const dist::LaunchEnv& en
   // What is trained on, and from where: the same on every rank, proven.
   world->heartbeat().Report({"load"});
   ASSIGN_OR_RETURN(const Prepared prepared, Prepare(
-                                                options, [](absl::string_view, int64_t, int64_t) {},
+                                                options, [](auto...) { MarkProgress(); },
                                                 [&](const RunIdentity& identity) {
                                                   return AgreeOnStart(*world, options, identity);
                                                 }));

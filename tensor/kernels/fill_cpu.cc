@@ -1,3 +1,6 @@
+#include <algorithm>
+
+#include "base/thread_pool.h"
 #include "tensor/half.h"
 #include "tensor/kernels/dispatch.h"
 #include "tensor/kernels/fill.h"
@@ -7,6 +10,13 @@ namespace {
 
 template <typename T>
 void FillAs(const View& y, T value) {
+  if (y.contiguous()) {
+    constexpr int64_t kGrain = 1 << 18;  // elements
+    T* const data = y.as<T>();
+    return ParallelForRange(y.numel(), kGrain, [&](int64_t begin, int64_t end) {
+      std::fill(data + begin, data + end, value);
+    });
+  }
   int64_t shape[kMaxRank], stride[kMaxRank];  // y with leading dimensions of one element
   for (int i = 0; i < kMaxRank; ++i) {
     const int dim = i - (kMaxRank - y.rank);

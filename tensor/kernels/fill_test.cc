@@ -14,6 +14,13 @@ TEST(FillTest, WritesEveryElementOfEveryType) {
   }
 }
 
+TEST(FillTest, WritesWhatSeveralThreadsShare) {
+  constexpr int64_t kNumel = (1 << 19) + 3;
+  const Guarded y(DType::kI32, {kNumel});
+  Fill(CpuContext().stream, y, 7.0);
+  EXPECT_EQ(ToVector(y), std::vector<double>(kNumel, 7.0));
+}
+
 TEST(FillTest, LeavesWhatLiesBetweenRows) {
   const Tensor x = FromVector(DType::kF32, {2, 3}, {1, 2, 3, 4, 5, 6});
   Fill(CpuContext().stream, x.Slice(1, 1, 2), 0.0);
