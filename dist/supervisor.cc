@@ -44,8 +44,10 @@ constexpr double kGraceSeconds = 1.0;
 constexpr size_t kMaxLastLines = 8;
 constexpr size_t kMaxOthers = 4;
 
+// On a terminal in place of what stands there without an end: rank 0's progress, a ^C.
 void Say(absl::string_view text) {
-  const std::string line = absl::StrCat(text, "\n");
+  const char* const clear = isatty(STDERR_FILENO) == 1 ? "\r\033[K" : "";
+  const std::string line = absl::StrCat(clear, text, "\n");
   std::fwrite(line.data(), 1, line.size(), stderr);
   std::fflush(stderr);
 }

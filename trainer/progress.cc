@@ -1,23 +1,53 @@
 #include "trainer/progress.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "trainer/number.h"
 
 namespace lockstep {
 
-std::string FormatStep(const StepRecord& r, int64_t num_steps, double remaining_s) {
+namespace {
+
+// Of the terminal; without end elsewhere. Asked for each line, as windows change.
+size_t ColumnsOf(std::FILE* out) {
+  winsize window{};
+  const bool known = ioctl(fileno(out), TIOCGWINSZ, &window) == 0 && window.ws_col > 0;
+  return known ? window.ws_col : std::numeric_limits<size_t>::max();
+}
+
+}  // namespace
+
+std::string FormatStep(const StepRecord& r, int64_t num_steps, double remaining_s, size_t columns) {
+  struct Figure {
+    std::string text;
+    int rank;  // 0 stays, the highest goes first
+  };
   const std::string total = absl::StrCat(num_steps);
-  std::string line =
-      absl::StrFormat("step %*d/%s  epoch %.2f  loss %.4f  grad %.3g  lr %.2e  %s tokens/s",
-                      static_cast<int>(total.size()), r.step, total, r.epoch, r.loss, r.grad_norm,
-                      r.learning_rate, HumanCount(r.tokens_per_second));
-  if (remaining_s >= 0) absl::StrAppend(&line, "  ETA ", ClockTime(remaining_s));
-  return line;
+  std::vector<Figure> figures = {
+      {absl::StrFormat("step %*d/%s", static_cast<int>(total.size()), r.step, total), 0},
+      {absl::StrFormat("epoch %.2f", r.epoch), 3},
+      {absl::StrFormat("loss %.4f", r.loss), 0},
+      {absl::StrFormat("grad %.3g", r.grad_norm), 4},
+      {absl::StrFormat("lr %.2e", r.learning_rate), 5},
+      {absl::StrCat(HumanCount(r.tokens_per_second), " tokens/s"), 2}};
+  if (remaining_s >= 0) figures.push_back({absl::StrCat("ETA ", ClockTime(remaining_s)), 1});
+  const auto text = [](std::string* out, const Figure& figure) { out->append(figure.text); };
+  for (int last = 5;; --last) {
+    figures.erase(std::remove_if(figures.begin(), figures.end(),
+                                 [&](const Figure& figure) { return figure.rank > last; }),
+                  figures.end());
+    const std::string line = absl::StrJoin(figures, "  ", text);
+    if (line.size() <= columns || last == 0) return line;
+  }
 }
 
 Progress::Progress(std::FILE* out, int64_t num_steps, int64_t logging_steps)
@@ -35,12 +65,13 @@ void Progress::Step(const StepRecord& record) {
   seconds_per_step_ = seconds_per_step_ == 0 ? record.step_time_s
                                              : 0.9 * seconds_per_step_ + 0.1 * record.step_time_s;
   const double remaining = seconds_per_step_ * static_cast<double>(num_steps_ - record.step);
-  const std::string line = FormatStep(record, num_steps_, remaining);
+  const std::string line = FormatStep(record, num_steps_, remaining, ColumnsOf(out_));
   const bool due =
       logging_steps_ > 0 && (record.step % logging_steps_ == 0 || record.step == num_steps_);
   if (terminal_) {
     std::fprintf(out_, "\r\033[K%s", line.c_str());
     line_open_ = true;
+    if (due) EndLine();
   } else if (due) {
     std::fprintf(out_, "%s\n", line.c_str());
   }

@@ -1,4 +1,5 @@
-// What a person sees of training: one line that renews itself on a terminal, plain lines elsewhere.
+// What a person sees of training: a line every few steps, and on a terminal one that renews itself
+// for the steps between.
 //
 //   step  120/600  epoch 0.40  loss 1.9321  grad 0.41  lr 1.8e-04  12.3k tokens/s  ETA 2:31
 #pragma once
@@ -13,7 +14,8 @@ namespace lockstep {
 
 class Progress {
  public:
-  // Prints to `out`. Every `logging_steps` steps; on a terminal also a line for the time between.
+  // Prints to `out`. Every `logging_steps` steps (0: never); on a terminal also a line for the time
+  // between, no wider than the terminal.
   Progress(std::FILE* out, int64_t num_steps, int64_t logging_steps);
   ~Progress();
 
@@ -34,7 +36,9 @@ class Progress {
   double seconds_per_step_ = 0;  // moving average
 };
 
-// The text of a step's line; `remaining_s` < 0: without ETA.
-std::string FormatStep(const StepRecord& record, int64_t num_steps, double remaining_s);
+// The text of a step's line; `remaining_s` < 0: without ETA. Where it is wider than `columns`,
+// figures are left out, the least wanted first: lr, grad, epoch, tokens/s, ETA.
+std::string FormatStep(const StepRecord& record, int64_t num_steps, double remaining_s,
+                       size_t columns);
 
 }  // namespace lockstep

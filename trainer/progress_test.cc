@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <pty.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -38,31 +39,65 @@ TEST(ProgressTest, PlainLinesEveryLoggingStepsAndAtTheEnd) {
   EXPECT_THAT(text, ::testing::HasSubstr("eval after step 5: loss 1.0000"));
 }
 
-// On a terminal a line renews itself, and what is said stands below the last one.
-TEST(ProgressTest, ATerminalKeepsTheLastLine) {
+// What a terminal of so many columns (0: it does not say) gets from `body`, until "the end".
+template <typename Body>
+std::string OnTerminal(uint16_t columns, int64_t logging_steps, const Body& body) {
   int terminal = -1, other_end = -1;
-  ASSERT_EQ(openpty(&other_end, &terminal, nullptr, nullptr, nullptr), 0);
+  winsize window{};
+  window.ws_col = columns;
+  EXPECT_EQ(openpty(&other_end, &terminal, nullptr, nullptr, &window), 0);
   std::FILE* out = fdopen(terminal, "w");
   {
-    Progress progress(out, 2, 1);
-    progress.Step(Step(1));
-    progress.Step(Step(2));
+    Progress progress(out, 20, logging_steps);
+    body(progress);
     progress.Say("the end");
   }
   std::string seen;
   while (seen.find("the end") == std::string::npos) {  // it may come in pieces
     char text[4096];
     const ssize_t size = read(other_end, text, sizeof(text));
-    ASSERT_GT(size, 0);
+    if (size <= 0) break;
     seen.append(text, size);
   }
-  const size_t last = seen.rfind("step 2/2");
-  ASSERT_NE(last, std::string::npos) << seen;
-  const std::string behind = seen.substr(last);
-  EXPECT_EQ(behind.find('\033'), std::string::npos) << behind;
-  EXPECT_THAT(behind, ::testing::HasSubstr("ETA 0:00\r\nthe end"));
   std::fclose(out);
   close(other_end);
+  return seen;
+}
+
+// On a terminal a line renews itself, and what is said stands below the last one.
+TEST(ProgressTest, ATerminalKeepsTheLastLine) {
+  const std::string seen = OnTerminal(0, 0, [](Progress& progress) {
+    progress.Step(Step(1));
+    progress.Step(Step(2));
+  });
+  const size_t last = seen.rfind("step  2/20");
+  ASSERT_NE(last, std::string::npos) << seen;
+  EXPECT_EQ(seen.substr(0, last).find('\n'), std::string::npos) << seen;
+  const std::string behind = seen.substr(last);
+  EXPECT_EQ(behind.find('\033'), std::string::npos) << behind;
+  EXPECT_THAT(behind, ::testing::HasSubstr("ETA 0:18\r\nthe end"));
+}
+
+TEST(ProgressTest, ATerminalKeepsTheLinesOfLoggingStepsToo) {
+  const std::string seen = OnTerminal(0, 2, [](Progress& progress) {
+    for (int step = 1; step <= 4; ++step) progress.Step(Step(step));
+  });
+  EXPECT_THAT(seen, ::testing::HasSubstr("ETA 0:18\r\n\r\033[Kstep  3/20"));
+  EXPECT_THAT(seen, ::testing::HasSubstr("ETA 0:16\r\nthe end"));
+}
+
+TEST(ProgressTest, ALineIsNoWiderThanItsTerminal) {
+  const std::string seen = OnTerminal(46, 1, [](Progress& progress) { progress.Step(Step(3)); });
+  EXPECT_THAT(seen, ::testing::HasSubstr("\033[Kstep  3/20  loss 2.5000  ETA 0:17\r\n")) << seen;
+}
+
+TEST(ProgressTest, FiguresGoInTheOrderOfTheirWorth) {
+  EXPECT_EQ(FormatStep(Step(3), 20, 60, 90),
+            "step  3/20  epoch 0.00  loss 2.5000  grad 0  lr 0.00e+00  12.3k tokens/s  ETA 1:00");
+  EXPECT_EQ(FormatStep(Step(3), 20, 60, 65),
+            "step  3/20  epoch 0.00  loss 2.5000  12.3k tokens/s  ETA 1:00");
+  EXPECT_EQ(FormatStep(Step(3), 20, 60, 35), "step  3/20  loss 2.5000  ETA 1:00");
+  EXPECT_EQ(FormatStep(Step(3), 20, 60, 5), "step  3/20  loss 2.5000");
 }
 
 }  // namespace
