@@ -249,6 +249,7 @@ TEST_F(DatasetTest, LongDocumentsFollowThePolicy) {
   EXPECT_EQ(truncated.pieces[0].num_supervised, 4u);
   EXPECT_EQ(truncated.num_truncated, 1);
   EXPECT_EQ(truncated.tokens_lost, 4);
+  EXPECT_EQ(truncated.max_seq_length, 5);
   EXPECT_EQ(truncated.num_unsupervised, 1);
   const Selection split = *select(LongDocuments::kSplit);
   ASSERT_EQ(split.pieces.size(), 3u);

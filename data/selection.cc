@@ -57,6 +57,7 @@ absl::StatusOr<Selection> SelectPieces(const Dataset& dataset, const LengthPolic
   const uint32_t limit = static_cast<uint32_t>(policy.max_seq_length);
   Selection selection;
   absl::flat_hash_set<uint64_t> seen;
+  selection.max_seq_length = limit;
   selection.pieces.reserve(documents != nullptr ? documents->size() : dataset.num_documents());
   int64_t refused = -1;  // the first document that is
   dataset.ForEach(documents, [&](int64_t document) {
@@ -77,7 +78,8 @@ absl::StatusOr<Selection> SelectPieces(const Dataset& dataset, const LengthPolic
     return UserError(
         dataset.Position(refused),
         absl::StrCat("want at most ", limit, " tokens, got ", dataset.document(refused).num_tokens),
-        "raise --max_seq_length, or choose --long_documents=truncate, split or drop");
+        "raise --max_seq_length (at most the model's), or choose --long_documents=truncate, split "
+        "or drop");
   }
   if (selection.pieces.empty()) {
     return UserError(

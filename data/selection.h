@@ -23,6 +23,7 @@ struct LengthPolicy {
 struct Selection {
   std::vector<Piece> pieces;  // in document order
   // For the table before training.
+  int64_t max_seq_length = 0;
   int64_t num_documents = 0;  // that were looked at
   int64_t num_truncated = 0, num_split = 0, num_dropped = 0;
   int64_t num_unsupervised = 0;   // pieces that left because nothing in them is supervised

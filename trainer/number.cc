@@ -45,4 +45,8 @@ std::string HumanBytes(double bytes) {
   return absl::StrFormat("%.*f %s", bytes < 10 ? 2 : bytes < 100 ? 1 : 0, bytes, unit);
 }
 
+std::string TableRow(const std::string& name, const std::string& value) {
+  return absl::StrFormat("  %-26s  %s", name, value);
+}
+
 }  // namespace lockstep

@@ -18,4 +18,7 @@ std::string HumanCount(double count);
 // For people: "812 B", "3.1 MiB", "1.4 GiB".
 std::string HumanBytes(double bytes);
 
+// A row of the tables before training: "  name      value", however long the name is.
+std::string TableRow(const std::string& name, const std::string& value);
+
 }  // namespace lockstep

@@ -31,5 +31,10 @@ TEST(HumanTest, TimesCountsAndBytes) {
   EXPECT_EQ(HumanBytes(3.5 * 1024 * 1024), "3.50 MiB");
 }
 
+TEST(HumanTest, ARowKeepsNameAndValueApart) {
+  EXPECT_EQ(TableRow("steps", "463"), "  steps                       463");
+  EXPECT_EQ(TableRow("warning: duplicate_document", "1; …"), "  warning: duplicate_document  1; …");
+}
+
 }  // namespace
 }  // namespace lockstep

@@ -72,7 +72,7 @@ absl::StatusOr<Prepared> Prepare(
 
 void PrintRows(const char* title, const std::vector<std::pair<std::string, std::string>>& rows) {
   std::printf("%s\n", title);
-  for (const auto& [name, value] : rows) std::printf("  %-26s %s\n", name.c_str(), value.c_str());
+  for (const auto& [name, value] : rows) std::printf("%s\n", TableRow(name, value).c_str());
 }
 
 data::ProgressFn TerminalProgress() {

@@ -113,14 +113,15 @@ absl::Status RunOutput::Begin() {
   if (world_.size() > 1) log_->Say(MemberTable(world_.members(), kMaxMembers, world_.env()));
   for (const std::string& warning : model_.warnings()) log_->Say("note: " + warning);
   for (const auto& [name, value] : DataTable(data_)) {
-    log_->Say(absl::StrFormat("  %-26s %s", name, value));
+    log_->Say(TableRow(name, value));
   }
   for (const auto& [name, value] : PlanTable(data_, num_steps_)) {
-    log_->Say(absl::StrFormat("  %-26s %s", name, value));
+    log_->Say(TableRow(name, value));
   }
-  log_->Say(absl::StrFormat("  %-26s %s planned, --gradient_checkpointing=%s", "memory of a rank",
-                            HumanBytes(static_cast<double>(memory_.allocated())),
-                            NameOf(memory_.checkpointing)));
+  log_->Say(
+      TableRow("memory of a rank",
+               absl::StrCat(HumanBytes(static_cast<double>(memory_.allocated())),
+                            " planned, --gradient_checkpointing=", NameOf(memory_.checkpointing))));
   log_->Say(absl::StrFormat(
       "%s on %d %s, output in %s",
       resumes ? absl::StrCat("goes on after step ", start_.state.step) : std::string("starts"),
@@ -191,8 +192,8 @@ absl::Status RunOutput::Finish(Ending ending, int64_t steps_done) {
   if (!speaks()) return absl::OkStatus();
   const auto planned = static_cast<double>(memory_.allocated());
   const auto peak = static_cast<double>(context_.allocator->peak_bytes());
-  log_->Say(absl::StrFormat("memory: at most %s, planned %s (%+.1f %%)", HumanBytes(peak),
-                            HumanBytes(planned), 100 * (planned / peak - 1)));
+  log_->Say(
+      absl::StrFormat("memory: at most %s of %s planned", HumanBytes(peak), HumanBytes(planned)));
   if (ending == Ending::kInterrupted) {
     log_->Say(
         absl::StrFormat("interrupted after step %d; the same command with "

@@ -166,11 +166,11 @@ std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& d
   const auto add_count = [&](const char* label, int64_t count, const std::string& remark) {
     if (count > 0) rows.push_back({label, absl::StrCat(count, remark)});
   };
-  add_count("truncated", train.num_truncated,
-            absl::StrCat(", ", HumanCount(train.tokens_lost), " tokens lost"));
-  add_count("split", train.num_split, " into pieces");
-  add_count("dropped as too long", train.num_dropped,
-            absl::StrCat(", ", HumanCount(train.tokens_lost), " tokens lost"));
+  const std::string limit = absl::StrCat(train.max_seq_length, " tokens");
+  const std::string lost = absl::StrCat(", ", HumanCount(train.tokens_lost), " tokens lost");
+  add_count("truncated", train.num_truncated, absl::StrCat(" to ", limit, lost));
+  add_count("split", train.num_split, absl::StrCat(" into pieces of at most ", limit));
+  add_count("dropped as too long", train.num_dropped, absl::StrCat(" of more than ", limit, lost));
   add_count("left out: nothing to learn", train.num_unsupervised, "");
   add_count("skipped as bad", set.num_skipped(), "");
   for (const data::Finding& finding : data.diagnosis.findings) {
