@@ -124,20 +124,20 @@ bool PrintedHelp() {
   return true;
 }
 
-std::string RunFlags() {
+std::string RunFlags(const std::set<std::string>& without) {
   std::string text;
   ForEachFlag([&](const gflags::CommandLineFlagInfo& info, bool) {
     const bool one_off = info.name == "dry_run" || info.name == "verify" || info.name == "version";
-    if (one_off || info.current_value.empty()) return;
+    if (one_off || info.current_value.empty() || without.count(info.name) > 0) return;
     absl::StrAppend(&text, FlagLine(info.name, info.current_value), "\n");
   });
   return text;
 }
 
-std::map<std::string, std::string> ResultFlags() {
+std::map<std::string, std::string> ResultFlags(const std::set<std::string>& without) {
   std::map<std::string, std::string> values;
   ForEachFlag([&](const gflags::CommandLineFlagInfo& info, bool changes_result) {
-    if (changes_result) values[info.name] = info.current_value;
+    if (changes_result && without.count(info.name) == 0) values[info.name] = info.current_value;
   });
   return values;
 }

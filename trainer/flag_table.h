@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,11 +21,11 @@ std::string HelpText(int width);
 // True if --help was asked for: then it has been printed, as wide as the terminal.
 bool PrintedHelp();
 
-// One --name=value a line of every flag that is set or has a default.
-std::string RunFlags();
+// One --name=value a line of every flag that is set or has a default, without those named.
+std::string RunFlags(const std::set<std::string>& without);
 
-// Name and value of every flag that changes the result.
-std::map<std::string, std::string> ResultFlags();
+// Name and value of every flag that changes the result, without those named.
+std::map<std::string, std::string> ResultFlags(const std::set<std::string>& without);
 
 // Names from other trainers, and what is said about each.
 const std::map<std::string, std::string>& ForeignFlags();

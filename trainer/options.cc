@@ -12,28 +12,12 @@
 #include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/status.h"
-#include "nn/adapter.h"
 #include "nn/config.h"
-#include "nn/modules.h"
-#include "nn/trainable.h"
 #include "tensor/runtime.h"
+#include "trainer/adapter_flags.h"
 #include "trainer/command_line.h"
 #include "trainer/flag_table.h"
 #include "trainer/flag_values.h"
-#include "trainer/variant_flags.h"
-
-DEFINE_string(train, "lora", "lora trains an adapter, full every weight.");
-DEFINE_string(init, "pretrained",
-              "random starts from random weights: config.json and tokenizer.json suffice (with "
-              "--train=full).");
-DEFINE_string(init_adapter, "", "A PEFT adapter's folder to start from; rank and targets are its.");
-DEFINE_int64(lora_r, 16, "Rank of the adapter.");
-DEFINE_double(lora_alpha, 32, "The adapter's output is scaled by alpha / rank.");
-DEFINE_double(lora_dropout, 0, "Share of the adapter's inputs that are dropped in training.");
-DEFINE_string(lora_target_modules, "all-linear",
-              "Layers that get an adapter: all-linear, names separated by commas, or a regular "
-              "expression for the whole path.");
-DEFINE_bool(use_rslora, false, "Scale by alpha / sqrt(rank).");
 
 DEFINE_double(num_train_epochs, 1, "Passes over the documents.");
 DEFINE_string(max_steps, "", "Optimizer steps, instead of epochs; repeats the data where needed.");
@@ -130,75 +114,6 @@ absl::Status ReadExampleFlags() {
   return absl::OkStatus();
 }
 
-// Whether two configurations have adapters at the same layers of the model, in whatever words.
-absl::StatusOr<bool> SameTargets(const std::string& model, const nn::LoraConfig& a,
-                                 const nn::LoraConfig& b) {
-  ASSIGN_OR_RETURN(const nn::ModelConfig config, nn::ReadModelConfig(model));
-  const std::vector<std::string> layers = nn::AdapterPaths(nn::ModulesOf(config));
-  ASSIGN_OR_RETURN(const auto of_a, nn::ResolveTargets(a, layers));
-  ASSIGN_OR_RETURN(const auto of_b, nn::ResolveTargets(b, layers));
-  return std::equal(of_a.begin(), of_a.end(), of_b.begin(),
-                    [](const auto& x, const auto& y) { return x.has_value() == y.has_value(); });
-}
-
-// With --init_adapter the adapter's own options hold; a flag that says something else is an error.
-absl::Status CheckAgainstAdapter(const std::string& model, const std::string& folder) {
-  std::vector<std::string> warnings;
-  ASSIGN_OR_RETURN(const nn::LoraConfig adapter, nn::ReadAdapterConfig(folder, &warnings));
-  const auto check = [&](const char* flag, bool same) {
-    if (same || gflags::GetCommandLineFlagInfoOrDie(flag).is_default) return absl::OkStatus();
-    return UserError(absl::StrCat("--", flag),
-                     absl::StrCat("the adapter in ", folder, " says something else"),
-                     "leave the flag out: --init_adapter brings its own");
-  };
-  RETURN_IF_ERROR(check("lora_r", adapter.r == FLAGS_lora_r));
-  RETURN_IF_ERROR(check("lora_alpha", adapter.alpha == FLAGS_lora_alpha));
-  RETURN_IF_ERROR(check("lora_dropout", adapter.dropout == FLAGS_lora_dropout));
-  RETURN_IF_ERROR(check("use_rslora", adapter.use_rslora == FLAGS_use_rslora));
-  nn::LoraConfig asked = adapter;
-  asked.target_modules = nn::ParseModuleSelector(FLAGS_lora_target_modules);
-  ASSIGN_OR_RETURN(const bool same_targets, SameTargets(model, adapter, asked));
-  return check("lora_target_modules", same_targets);
-}
-
-absl::Status ReadAdapterFlags(TrainOptions* options) {
-  nn::ModelOptions& model = options->model;
-  ASSIGN_OR_RETURN(model.full,
-                   Choice<bool>("train", FLAGS_train, {{"lora", false}, {"full", true}}));
-  ASSIGN_OR_RETURN(model.random_init,
-                   Choice<bool>("init", FLAGS_init, {{"pretrained", false}, {"random", true}}));
-  if (model.random_init && !model.full) {
-    return UserError("--init=random", "an adapter on random weights learns nothing",
-                     "add --train=full");
-  }
-  RETURN_IF_ERROR(CheckRange("lora_r", FLAGS_lora_r, 1, 4096));
-  RETURN_IF_ERROR(CheckRange("lora_alpha", FLAGS_lora_alpha, 0, kInfinity));
-  RETURN_IF_ERROR(CheckRange("lora_dropout", FLAGS_lora_dropout, 0, 0.99));
-  if (!FLAGS_init_adapter.empty()) {
-    if (model.full) {
-      return UserError("--init_adapter", "--train=full trains no adapter", "leave one of them out");
-    }
-    FLAGS_init_adapter = UserPath(FLAGS_init_adapter);
-    model.adapter = FLAGS_init_adapter;
-    RETURN_IF_ERROR(RefuseVariantFlags("--init_adapter brings its own"));
-  }
-  if (model.full) RETURN_IF_ERROR(RefuseVariantFlags("--train=full trains no adapter"));
-  if (!model.full) {
-    nn::LoraConfig lora;
-    lora.r = FLAGS_lora_r;
-    lora.alpha = FLAGS_lora_alpha;
-    lora.dropout = FLAGS_lora_dropout;
-    lora.use_rslora = FLAGS_use_rslora;
-    lora.target_modules = nn::ParseModuleSelector(FLAGS_lora_target_modules);
-    if (lora.target_modules.empty()) {
-      return UserError("--lora_target_modules", "want at least one module", "all-linear");
-    }
-    RETURN_IF_ERROR(ReadVariantFlags(&lora));
-    if (model.adapter.empty()) model.lora = lora;
-  }
-  return absl::OkStatus();
-}
-
 absl::Status ReadOptimizerFlags(TrainOptions* options) {
   OptimizerOptions& o = options->optimizer;
   RETURN_IF_ERROR(CheckRange("learning_rate", o.learning_rate = FLAGS_learning_rate, 0, kInfinity));
@@ -212,6 +127,11 @@ absl::Status ReadOptimizerFlags(TrainOptions* options) {
                                {"constant_with_warmup", LrSchedulerType::kConstantWithWarmup},
                                {"cosine_with_min_lr", LrSchedulerType::kCosineWithMinLr}}));
   RETURN_IF_ERROR(CheckRange("min_lr_rate", o.min_lr_rate = FLAGS_min_lr_rate, 0, 1));
+  if (o.min_lr_rate > 0 && o.lr_scheduler_type != LrSchedulerType::kCosineWithMinLr) {
+    return UserError("--min_lr_rate",
+                     absl::StrCat("--lr_scheduler_type=", FLAGS_lr_scheduler_type, " takes none"),
+                     "--lr_scheduler_type=cosine_with_min_lr");
+  }
   ASSIGN_OR_RETURN(o.warmup_steps, OptionalInteger("warmup_steps", FLAGS_warmup_steps));
   RETURN_IF_ERROR(CheckRange("warmup_steps", o.warmup_steps.value_or(0), 0, kInfinity));
   RETURN_IF_ERROR(CheckRange("warmup_ratio", o.warmup_ratio = FLAGS_warmup_ratio, 0, 1));
@@ -374,7 +294,7 @@ absl::StatusOr<TrainOptions> ReadTrainFlags() {
   options.dry_run = FLAGS_dry_run;
   options.verify = FLAGS_verify;
   RETURN_IF_ERROR(ReadExampleFlags());
-  RETURN_IF_ERROR(ReadAdapterFlags(&options));
+  RETURN_IF_ERROR(ReadAdapterFlags(&options.model));
   RETURN_IF_ERROR(ReadOptimizerFlags(&options));
   RETURN_IF_ERROR(ReadLengthOfRunFlags(&options));
   RETURN_IF_ERROR(ReadOutputFlags(&options));
@@ -383,15 +303,19 @@ absl::StatusOr<TrainOptions> ReadTrainFlags() {
   KeepTemplateDate();
   ASSIGN_OR_RETURN(options.data, ReadDataFlags());
   options.model.directory = options.data.model;
-  if (!options.model.adapter.empty()) {
-    RETURN_IF_ERROR(CheckAgainstAdapter(options.model.directory, options.model.adapter));
-  }
+  RETURN_IF_ERROR(CheckAgainstAdapter(options.model));
   if (options.verify && !options.in_lockstep()) {
     return UserError("--verify", "sums in floating point depend on the number of ranks",
                      "--gradient_sum=exact");
   }
-  options.identity = ResultFlags();
-  options.run_flags = RunFlags();
+  if (options.early_stopping_patience && options.data.validation_files.empty() &&
+      options.data.validation_split == 0) {
+    return UserError("--early_stopping_patience", "there are no documents to evaluate on",
+                     "--validation_split=0.05 holds some out, --validation_file names others");
+  }
+  const std::set<std::string> idle = IdleAdapterFlags(options.model);
+  options.identity = ResultFlags(idle);
+  options.run_flags = RunFlags(idle);
   return options;
 }
 

@@ -18,6 +18,7 @@ namespace lockstep {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // Sets flags as the command line would and reads them; everything is as before afterwards.
 absl::StatusOr<TrainOptions> Read(std::vector<std::string> flags) {
@@ -78,19 +79,60 @@ TEST(OptionsTest, ForeignNamesAreNoFlagsOfOurs) {
               HasSubstr("HINT: --global_batch_size"));
 }
 
-TEST(OptionsTest, RunFlagsReadBackToTheSameRun) {
-  const auto options =
-      Read({"--learning_rate=0.1", "--lora_r=3", "--max_steps=7", "--noappend_eos",
-            "--system_prompt= two\nlines ", "--pair_template={prompt}\n\n{completion}"});
+void ExpectRunFlagsReadBack(const std::vector<std::string>& flags) {
+  const auto options = Read(flags);
   ASSERT_TRUE(options.ok()) << options.status();
-  EXPECT_THAT(options->run_flags, HasSubstr("--lora_r=3\n"));
   const std::string path = ::testing::TempDir() + "/run.flags";
   ASSERT_TRUE(WriteFileAtomically(path, options->run_flags).ok());
   const auto again = Read({"--flagfile=" + path});
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(again->identity, options->identity);
   EXPECT_EQ(again->run_flags, options->run_flags);
-  EXPECT_NE(Read({})->identity, options->identity);
+  EXPECT_NE(Read({})->run_flags, options->run_flags);
+}
+
+TEST(OptionsTest, RunFlagsReadBackToTheSameRun) {
+  ExpectRunFlagsReadBack({"--learning_rate=0.1", "--lora_r=3", "--max_steps=7", "--noappend_eos",
+                          "--system_prompt= two\nlines ",
+                          "--pair_template={prompt}\n\n{completion}"});
+  EXPECT_THAT(Read({"--lora_r=3"})->run_flags, HasSubstr("--lora_r=3\n"));
+}
+
+// What describes a new adapter has no place in them: read back, it would contradict the run.
+TEST(OptionsTest, RunFlagsOfARunWithoutANewAdapterReadBack) {
+  ExpectRunFlagsReadBack({"--train=full"});
+  EXPECT_THAT(Read({"--train=full"})->run_flags, Not(HasSubstr("--lora_r")));
+
+  const std::string adapter = ::testing::TempDir() + "/adapter";
+  ASSERT_TRUE(MakeDirectories(adapter).ok());
+  ASSERT_TRUE(WriteFileAtomically(adapter + "/adapter_config.json",
+                                  R"({"peft_type": "LORA", "r": 4, "lora_alpha": 8,
+                                      "target_modules": ["q_proj"]})")
+                  .ok());
+  const std::string model = ::testing::TempDir() + "/model";
+  ASSERT_TRUE(MakeDirectories(model).ok());
+  ASSERT_TRUE(WriteFileAtomically(model + "/config.json",
+                                  R"({"model_type": "llama", "hidden_size": 8, "vocab_size": 9,
+                                      "intermediate_size": 16, "num_hidden_layers": 1,
+                                      "num_attention_heads": 2, "rms_norm_eps": 1e-5,
+                                      "max_position_embeddings": 64, "hidden_act": "silu"})")
+                  .ok());
+  ExpectRunFlagsReadBack({"--init_adapter=" + adapter});
+  ExpectRunFlagsReadBack({"--init_adapter=" + adapter, "--lora_r=4"});
+  EXPECT_THAT(Read({"--init_adapter=" + adapter, "--lora_r=16"}).status().message(),
+              HasSubstr("[--lora_r] the adapter in"));
+}
+
+// A flag that would change nothing is one that its user is wrong about.
+TEST(OptionsTest, FlagsWithoutEffectAreErrors) {
+  EXPECT_THAT(Read({"--train=full", "--lora_r=8"}).status().message(),
+              HasSubstr("[--lora_r] --train=full trains no adapter"));
+  EXPECT_THAT(Read({"--min_lr_rate=0.1"}).status().message(),
+              HasSubstr("[--min_lr_rate] --lr_scheduler_type=cosine takes none"));
+  EXPECT_TRUE(Read({"--min_lr_rate=0.1", "--lr_scheduler_type=cosine_with_min_lr"}).ok());
+  EXPECT_THAT(Read({"--early_stopping_patience=2"}).status().message(),
+              HasSubstr("[--early_stopping_patience] there are no documents to evaluate on"));
+  EXPECT_TRUE(Read({"--early_stopping_patience=2", "--validation_split=0.1"}).ok());
 }
 
 TEST(OptionsTest, RanksAndReportsAreNoPartOfARunsIdentity) {
