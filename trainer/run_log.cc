@@ -40,7 +40,7 @@ absl::StatusOr<std::unique_ptr<RunLog>> RunLog::Open(const std::string& folder, 
                                                      int64_t num_steps, int64_t logging_steps) {
   auto log = std::make_unique<RunLog>();
   ASSIGN_OR_RETURN(log->metrics_, MetricsLog::Open(JoinPath(folder, "metrics.jsonl"), last_step));
-  ASSIGN_OR_RETURN(log->events_, EventFile::Create(JoinPath(folder, "tensorboard")));
+  ASSIGN_OR_RETURN(log->events_, EventFile::Create(JoinPath(folder, "tensorboard"), last_step + 1));
   ASSIGN_OR_RETURN(log->times_, OpenTimes(JoinPath(folder, "timings.jsonl"), last_step));
   const std::string log_path = JoinPath(folder, "logs/rank-0.log");
   log->log_file_.reset(std::fopen(log_path.c_str(), "a"));
@@ -54,14 +54,18 @@ absl::StatusOr<std::unique_ptr<RunLog>> RunLog::Open(const std::string& folder, 
 absl::Status RunLog::Add(const StepRecord& record) {
   if (metrics_ == nullptr) return absl::OkStatus();
   for (const auto& progress : progress_) progress->Step(record);
-  RETURN_IF_ERROR(events_->AddScalar("train/loss", record.step, record.loss));
-  RETURN_IF_ERROR(events_->AddScalar("train/grad_norm", record.step, record.grad_norm));
-  RETURN_IF_ERROR(
-      events_->AddScalar("train/grad_norm_clipped", record.step, record.grad_norm_clipped));
-  RETURN_IF_ERROR(events_->AddScalar("train/learning_rate", record.step, record.learning_rate));
-  RETURN_IF_ERROR(events_->AddScalar("train/epoch", record.step, record.epoch));
-  RETURN_IF_ERROR(
-      events_->AddScalar("train/tokens_per_second", record.step, record.tokens_per_second));
+  for (const auto& [tag, value] :
+       {std::pair<const char*, double>{"train/loss", record.loss},
+        {"train/grad_norm", record.grad_norm},
+        {"train/grad_norm_clipped", record.grad_norm_clipped},
+        {"train/learning_rate", record.learning_rate},
+        {"train/epoch", record.epoch},
+        {"train/tokens", static_cast<double>(record.tokens)},
+        {"train/supervised_tokens", static_cast<double>(record.supervised_tokens)},
+        {"train/step_time_s", record.step_time_s},
+        {"train/tokens_per_second", record.tokens_per_second}}) {
+    RETURN_IF_ERROR(events_->AddScalar(tag, record.step, value));
+  }
   return metrics_->Add(record);
 }
 
@@ -69,6 +73,8 @@ absl::Status RunLog::Add(const EvalRecord& record) {
   if (metrics_ == nullptr) return absl::OkStatus();
   for (const auto& progress : progress_) progress->Eval(record);
   RETURN_IF_ERROR(events_->AddScalar("eval/loss", record.step, record.eval_loss));
+  RETURN_IF_ERROR(events_->AddScalar("eval/supervised_tokens", record.step,
+                                     static_cast<double>(record.eval_supervised_tokens)));
   return metrics_->Add(record);
 }
 

@@ -68,18 +68,23 @@ uint32_t Crc32c(absl::string_view bytes) {
   return ~crc;
 }
 
-absl::StatusOr<std::unique_ptr<EventFile>> EventFile::Create(const std::string& directory) {
+absl::StatusOr<std::unique_ptr<EventFile>> EventFile::Create(const std::string& directory,
+                                                             int64_t first_step) {
   RETURN_IF_ERROR(MakeDirectories(directory));
   char host[256] = "localhost";
   gethostname(host, sizeof(host) - 1);
   const absl::Time now = absl::Now();
+  // Readers take the files of a folder in the order of their names.
   const std::string path = JoinPath(
-      directory, absl::StrFormat("events.out.tfevents.%010d.%s.%d.%d", absl::ToUnixSeconds(now),
-                                 host, getpid(), absl::ToUnixMicros(now) % 1000000));
+      directory, absl::StrFormat("events.out.tfevents.%010d.%06d.%s.%d", absl::ToUnixSeconds(now),
+                                 absl::ToUnixMicros(now) % 1000000, host, getpid()));
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
   if (fd < 0) return SystemError(path, "cannot create", errno);
   std::unique_ptr<EventFile> file(new EventFile(path, fd));
   RETURN_IF_ERROR(file->WriteRecord(DoubleField(1, WallTime()) + BytesField(3, "brain.Event:2")));
+  constexpr int kSessionLog = 7, kStatus = 1, kStart = 1;
+  RETURN_IF_ERROR(file->WriteRecord(DoubleField(1, WallTime()) + IntField(2, first_step) +
+                                    BytesField(kSessionLog, IntField(kStatus, kStart))));
   return file;
 }
 

@@ -4,7 +4,8 @@
 //   u64 length | u32 masked crc32c of those 8 bytes | data | u32 masked crc32c of the data
 // (little endian), each datum a protocol buffer `Event`; the first says "brain.Event:2". Sources:
 // tensorboard's record_writer.py and event.proto. A resumed run opens a new file in the same
-// folder; readers order by step and wall time.
+// folder, whose second event (SessionLog START) lets readers forget what an earlier file has of the
+// steps that are done again.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +23,9 @@ uint32_t Crc32c(absl::string_view bytes);
 
 class EventFile {
  public:
-  // Makes the folder and a new events.out.tfevents.* in it.
-  static absl::StatusOr<std::unique_ptr<EventFile>> Create(const std::string& directory);
+  // Makes the folder and a new events.out.tfevents.* in it, for `first_step` and later ones.
+  static absl::StatusOr<std::unique_ptr<EventFile>> Create(const std::string& directory,
+                                                           int64_t first_step);
   ~EventFile();
   EventFile(const EventFile&) = delete;
   EventFile& operator=(const EventFile&) = delete;

@@ -1,15 +1,18 @@
-// Our event files, read back by the real TensorBoard. Skips where pip could not fetch it.
+// A run's event files, read back by the real TensorBoard. Skips where pip could not fetch it.
 
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
 #include "base/file.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "trainer/tensorboard.h"
+#include "trainer/run_log.h"
 
 namespace lockstep {
 namespace {
+
+using ::testing::HasSubstr;
 
 // Wheels are zip archives; numpy's has shared libraries, which Python loads from files only.
 constexpr char kUnpack[] = R"(
@@ -51,15 +54,37 @@ TEST(TensorboardReader, ReadsOurScalars) {
                     "Python 3.11 in /usr/bin (exit code "
                  << code << ")";
   }
+  ASSERT_TRUE(MakeDirectories(run + "/logs").ok());
+  StepRecord step;
+  step.tokens = 4096;
+  step.supervised_tokens = 812;
+  step.step_time_s = 0.5;
   {
-    auto file = EventFile::Create(run);
-    ASSERT_TRUE(file.ok()) << file.status();
-    ASSERT_TRUE((*file)->AddScalar("train/loss", 1, 2.5).ok());
-    ASSERT_TRUE((*file)->AddScalar("eval/loss", 0, 3).ok());
-    ASSERT_TRUE((*file)->AddScalar("train/loss", 300, 0.25).ok());
+    const auto log = RunLog::Open(run, /*last_step=*/-1, /*num_steps=*/9, /*logging_steps=*/0);
+    ASSERT_TRUE(log.ok()) << log.status();
+    ASSERT_TRUE((*log)->Add(EvalRecord{0, 3, 77}).ok());
+    for (const auto& [number, loss] : {std::pair{1, 2.5}, {2, 9.0}, {3, 9.5}}) {
+      step.step = number;
+      step.loss = loss;
+      ASSERT_TRUE((*log)->Add(step).ok());
+    }
   }
-  ASSERT_EQ(Python(kRead, site + " " + run, &output), 0) << output;
-  EXPECT_EQ(output, "eval/loss [(0, 3.0)]\ntrain/loss [(1, 2.5), (300, 0.25)]\n");
+  {
+    const auto resumed = RunLog::Open(run, /*last_step=*/1, /*num_steps=*/9, /*logging_steps=*/0);
+    ASSERT_TRUE(resumed.ok()) << resumed.status();
+    step.step = 2;
+    step.loss = 0.25;
+    ASSERT_TRUE((*resumed)->Add(step).ok());
+  }
+  ASSERT_EQ(Python(kRead, site + " " + run + "/tensorboard", &output), 0) << output;
+  EXPECT_THAT(output,
+              HasSubstr("train/loss [(1, 2.5), (2, 0.25)]\n"));  // not what came after step 1
+  EXPECT_THAT(output, HasSubstr("eval/loss [(0, 3.0)]\n"));
+  // All of metrics.jsonl is there.
+  EXPECT_THAT(output, HasSubstr("eval/supervised_tokens [(0, 77.0)]\n"));
+  EXPECT_THAT(output, HasSubstr("train/tokens [(1, 4096.0), (2, 4096.0)]\n"));
+  EXPECT_THAT(output, HasSubstr("train/supervised_tokens [(1, 812.0), (2, 812.0)]\n"));
+  EXPECT_THAT(output, HasSubstr("train/step_time_s [(1, 0.5), (2, 0.5)]\n"));
 }
 
 }  // namespace

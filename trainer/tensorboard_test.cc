@@ -26,7 +26,7 @@ TEST(Crc32cTest, CheckValueOfTheCatalogue) { EXPECT_EQ(Crc32c("123456789"), 0xE3
 TEST(EventFileTest, RecordsHaveLengthsAndChecksums) {
   const std::string directory = ::testing::TempDir() + "/tensorboard";
   {
-    auto file = EventFile::Create(directory);
+    auto file = EventFile::Create(directory, 5);
     ASSERT_TRUE(file.ok()) << file.status();
     ASSERT_TRUE((*file)->AddScalar("train/loss", 300, 0.5).ok());
   }
@@ -44,16 +44,17 @@ TEST(EventFileTest, RecordsHaveLengthsAndChecksums) {
     events.push_back(data);
     at += 16 + length;
   }
-  ASSERT_EQ(events.size(), 2u);
+  ASSERT_EQ(events.size(), 3u);
   EXPECT_TRUE(absl::EndsWith(events[0],
                              "\x1A\x0D"
                              "brain.Event:2"));
+  EXPECT_EQ(events[1].substr(9), "\x10\x05\x3A\x02\x08\x01");  // step 5, session_log {status START}
   // step 300, summary {value {tag "train/loss", simple_value 0.5f}}.
   const std::string want(
       "\x10\xAC\x02\x2A\x13\x0A\x11\x0A\x0A"
       "train/loss\x15\x00\x00\x00\x3F",
       3 + 2 + 2 + 2 + 10 + 5);
-  EXPECT_EQ(events[1].substr(9), want);
+  EXPECT_EQ(events[2].substr(9), want);
 }
 
 }  // namespace
