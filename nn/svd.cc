@@ -169,18 +169,32 @@ Vector Combine(const std::vector<Vector>& basis, const Vector& weights) {
   return out;
 }
 
+std::vector<float> Transposed(const std::vector<float>& w, int64_t rows, int64_t columns) {
+  std::vector<float> out(w.size());
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) out[j * rows + i] = w[i * columns + j];
+  }
+  return out;
+}
+
 }  // namespace
 
 LeadingSvd LargestSingularVectors(const std::vector<float>& w, int64_t rows, int64_t columns,
                                   int64_t r) {
   CHECK_LE(r, std::min(rows, columns));
+  if (rows < columns) {
+    // B is the whole of W once V is complete, not yet when U is.
+    LeadingSvd out = LargestSingularVectors(Transposed(w, rows, columns), columns, rows, r);
+    std::swap(out.u, out.v);
+    return out;
+  }
   Bidiagonalization b(w, rows, columns);
   SmallSvd small;
   for (int64_t size = 2 * r + 32;; size += size / 2) {
-    const int64_t wanted = std::min({size, rows, columns});
+    const int64_t wanted = std::min(size, columns);
     while (b.size() < wanted && !b.exhausted()) b.Extend();
     small = SvdOf(b);
-    if (b.size() == std::min(rows, columns) || b.exhausted()) break;
+    if (b.size() == columns || b.exhausted()) break;
     // W v_i = s_i u_i exactly; Wᵀ u_i misses s_i v_i by beta times the last element of p_i.
     double residual = 0;
     for (int64_t i = 0; i < r; ++i) {

@@ -30,6 +30,11 @@ void Check(const std::vector<float>& w, int64_t rows, int64_t columns, int64_t r
       for (int64_t x = 0; x < columns; ++x) sum += w[y * columns + x] * svd.v[i][x];
       EXPECT_NEAR(sum, svd.s[i] * svd.u[i][y], 1e-6 * (1 + svd.s[0]));
     }
+    for (int64_t x = 0; x < columns; ++x) {
+      double sum = 0;
+      for (int64_t y = 0; y < rows; ++y) sum += w[y * columns + x] * svd.u[i][y];
+      EXPECT_NEAR(sum, svd.s[i] * svd.v[i][x], 1e-6 * (1 + svd.s[0]));
+    }
   }
   // Power iteration on what remains finds nothing above the last value.
   std::vector<double> x(columns);
@@ -59,6 +64,8 @@ TEST(Svd, RandomMatricesOfAllShapes) {
   Check(NormalValues(1, "tall", 150 * 40, 1), 150, 40, 5);
   Check(NormalValues(1, "wide", 30 * 200, 1), 30, 200, 4);
   Check(NormalValues(1, "whole", 12 * 9, 1), 12, 9, 9);
+  Check(NormalValues(1, "low", 12 * 84, 1), 12, 84, 4);
+  Check(NormalValues(1, "all rows", 6 * 129, 1), 6, 129, 6);
   Check(NormalValues(1, "large", 300 * 400, 1), 300, 400, 16);
 }
 
