@@ -138,6 +138,18 @@ TEST(Config, Windows) {
   EXPECT_THAT(windows(gemma3), ElementsAre(8, 0, 8, 0, 8, 0, 8));
 }
 
+// As in transformers, with a warning.
+TEST(Config, Gemma3TruncatesYarnsBounds) {
+  nlohmann::json gemma3 = Base("gemma3_text");
+  gemma3["sliding_window"] = 8;
+  gemma3["rope_parameters"]["full_attention"] = {
+      {"rope_type", "yarn"}, {"factor", 4.0}, {"truncate", false}};
+  const ModelConfig config = Parse(gemma3);
+  EXPECT_TRUE(config.ropes[0].truncate);
+  EXPECT_THAT(config.warnings,
+              ElementsAre("rope_parameters.full_attention.truncate has no effect in gemma3"));
+}
+
 TEST(Config, Gemma3TakesTheTextPart) {
   nlohmann::json text = Base("gemma3_text");
   text.erase("head_dim");

@@ -2,6 +2,7 @@
 // global one, with a RoPE of their own. `gemma3` is the multimodal file, whose text part is taken.
 #include <cmath>
 
+#include "absl/strings/str_cat.h"
 #include "nn/family.h"
 
 namespace lockstep::nn {
@@ -28,7 +29,13 @@ void ReadRopes(ConfigReader& reader, ModelConfig& config) {
     nlohmann::json merged = object != nullptr ? *object : *kEmpty;
     if (scaled && scaling != nullptr) merged.update(*scaling);
     ConfigReader nested(reader.where(), merged, reader.path() + "rope_parameters." + layers + ".");
-    config.ropes.push_back(ReadRopeObject(nested, defaults, config));
+    RopeConfig rope = ReadRopeObject(nested, defaults, config);
+    // transformers looks for it beside the kinds of layers, not in them.
+    if (!rope.truncate) {
+      config.warnings.push_back(absl::StrCat(nested.path(), "truncate has no effect in gemma3"));
+      rope.truncate = true;
+    }
+    config.ropes.push_back(rope);
     outer.Ignore({"full_attention", "sliding_attention"});
     outer.RefuseUnknown();
     if (scaled) reader.Append(outer);
