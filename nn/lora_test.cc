@@ -120,6 +120,10 @@ TEST(Lora, RefusedCombinations) {
   ModelConfig biased = Config(), tied = Config();
   biased.qkv_bias = true;
   tied.tie_word_embeddings = true;
+  LoraConfig pissa = With("lm_head");
+  pissa.init = LoraInit::kPissa;
+  EXPECT_EQ(error(pissa, Config()), "");
+  EXPECT_THAT(error(pissa, tied), HasSubstr("lm_head cannot have PiSSA in a tied model"));
   LoraConfig bias = With("q_proj");
   bias.bias = "lora_only";
   EXPECT_THAT(error(bias, biased), HasSubstr("bias"));

@@ -79,6 +79,12 @@ absl::Status RefuseCombinations(const LoraConfig& lora, const ModelConfig& confi
   if (lora.use_dora && embedding) {
     return UserError("target_modules", "embed_tokens cannot have DoRA", kLeaveOut);
   }
+  if (lora.init == LoraInit::kPissa && head && config.tie_word_embeddings) {
+    return UserError("target_modules",
+                     "lm_head cannot have PiSSA in a tied model: what it takes out of the head's "
+                     "weights is missing from the embedding, too",
+                     kLeaveOut);
+  }
   if (lora.loraplus_lr_ratio != 1 && embedding) {
     return UserError("target_modules",
                      "embed_tokens cannot have LoRA+: PEFT trains its adapter at a rate of its own "
