@@ -22,44 +22,95 @@ std::vector<size_t> AssistantMessages(const ChatExample& chat) {
   return out;
 }
 
-// Where the turn of message i begins in `text`. The generation prompt may hold more than the turn
-// has (an opened <think>): then the two part inside the prompt, and the turn begins there.
-absl::StatusOr<std::optional<int64_t>> TurnBegin(absl::string_view text, size_t i,
-                                                 const RenderPrefix& render) {
-  absl::StatusOr<jinja::Rendered> prompt = render(i, true);
-  if (!prompt.ok()) {
-    // A template may refuse a conversation that is cut here (before its first user message).
-    return std::optional<int64_t>();
+// What stands in place of an answer to see what the template puts around it.
+constexpr char kStandIn[] = "\x01";
+
+// Where the turns of one chat stand in its text.
+class TurnFinder {
+ public:
+  TurnFinder(const ChatExample& chat, const MessageRenderer& renderer, const SpecialTokens& special)
+      : messages_(chat.messages.items()), renderer_(renderer), special_(special) {}
+
+  // Messages [0, count).
+  absl::StatusOr<jinja::Rendered> Render(size_t count, bool add_generation_prompt) const {
+    return renderer_.render({messages_.begin(), messages_.begin() + count}, add_generation_prompt);
   }
-  if (absl::StartsWith(text, prompt->text)) return static_cast<int64_t>(prompt->text.size());
-  ASSIGN_OR_RETURN(const jinja::Rendered before, render(i, false));
-  if (!absl::StartsWith(text, before.text)) return std::optional<int64_t>();
-  const size_t limit = std::min(text.size(), prompt->text.size());
-  const size_t common =
-      std::mismatch(text.begin(), text.begin() + limit, prompt->text.begin()).first - text.begin();
-  if (common < before.text.size()) return std::optional<int64_t>();
-  return static_cast<int64_t>(common);
-}
 
-// Where the turn of message i ends in `text`, which has `count` messages; none as below.
-std::optional<int64_t> TurnEnd(absl::string_view text, size_t i, size_t count,
-                               const RenderPrefix& render) {
-  if (i + 1 == count) return static_cast<int64_t>(text.size());
-  const absl::StatusOr<jinja::Rendered> through = render(i + 1, false);
-  if (!through.ok() || !absl::StartsWith(text, through->text)) return std::nullopt;
-  return static_cast<int64_t>(through->text.size());
-}
+  // The span of assistant message i in `text`, which has `count` messages. None if the template
+  // rewrites it in what follows, or its beginning cannot be told from the prompt.
+  std::optional<Span> Find(absl::string_view text, size_t i, size_t count) const {
+    std::string through(text);
+    if (i + 1 < count) {
+      absl::StatusOr<jinja::Rendered> rendered = Render(i + 1, false);
+      if (!rendered.ok()) return std::nullopt;
+      through = std::move(rendered->text);
+    }
+    const std::optional<Span> span =
+        renderer_.has_generation_prompt ? BehindPrompt(through, i) : InPlace(through, i);
+    if (!span.has_value() || span->second < span->first) return std::nullopt;
+    if (!absl::StartsWith(text, through.substr(0, span->second))) return std::nullopt;
+    return span;
+  }
 
-// The span of message i in `text`; none where a prefix is not one.
-absl::StatusOr<std::optional<Span>> TurnSpan(absl::string_view text, size_t i, size_t count,
-                                             const RenderPrefix& render,
-                                             const SpecialTokens& special) {
-  ASSIGN_OR_RETURN(const std::optional<int64_t> begin, TurnBegin(text, i, render));
-  if (!begin.has_value()) return std::optional<Span>();
-  const std::optional<int64_t> end = TurnEnd(text, i, count, render);
-  if (!end.has_value() || *end < *begin) return std::optional<Span>();
-  return Span(*begin, special.TurnEnd(text, *begin, *end));
-}
+ private:
+  // `through` has the messages up to i, whose turn begins where the generation prompt ends. That
+  // prompt may hold more than the turn has (an opened <think>): then the two part inside it, and
+  // the turn begins there.
+  std::optional<Span> BehindPrompt(const std::string& through, size_t i) const {
+    const absl::StatusOr<jinja::Rendered> prompt = Render(i, true);
+    // A template may refuse a conversation that is cut here, before its first user message.
+    if (!prompt.ok()) return InPlace(through, i);
+    size_t begin = CommonPrefix(through, prompt->text);
+    if (begin < prompt->text.size()) {
+      const absl::StatusOr<jinja::Rendered> before = Render(i, false);
+      if (!before.ok() || !absl::StartsWith(through, before->text)) return std::nullopt;
+      const size_t first = before->text.size();
+      const size_t mark = first < through.size() ? special_.LengthAt(through, first) : 0;
+      // They part at once: a conversation's first message has BOS before it.
+      if (begin <= first || begin < first + mark) return InPlace(through, i);
+    }
+    return Span(begin, special_.TurnEnd(through, begin, through.size()));
+  }
+
+  // The turn is what changes with its message's content. A space before it is the answer's own:
+  // tokens begin with it.
+  std::optional<Span> InPlace(const std::string& through, size_t i) const {
+    std::vector<jinja::Value> messages(messages_.begin(), messages_.begin() + i);
+    messages.push_back(StandIn(messages_[i]));
+    const absl::StatusOr<jinja::Rendered> other = renderer_.render(std::move(messages), false);
+    if (!other.ok()) return std::nullopt;
+    size_t begin = CommonPrefix(through, other->text);
+    const absl::string_view rest = absl::string_view(through).substr(begin);
+    const auto [tail, unused] =
+        std::mismatch(rest.rbegin(), rest.rend(), other->text.rbegin(), other->text.rend());
+    while (begin > 0 && through[begin - 1] == ' ') --begin;
+    // Some templates go on behind the end of the turn, with the next one's header.
+    const size_t end =
+        through.find_first_not_of(" \t\r\n", through.size() - (tail - rest.rbegin()));
+    const size_t closing = end == std::string::npos ? 0 : special_.LengthAt(through, end);
+    return Span(begin,
+                closing > 0 ? end + closing : special_.TurnEnd(through, begin, through.size()));
+  }
+
+  static size_t CommonPrefix(absl::string_view a, absl::string_view b) {
+    return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
+  }
+
+  // An assistant's message of which nothing but the kind of content is that of `message`.
+  static jinja::Value StandIn(const jinja::Value& message) {
+    using jinja::Value;
+    const auto text = [](const char* s) { return Value::String(s); };
+    const Value* content = message.Find("content");
+    const bool in_parts = content != nullptr && content->is_list();
+    const Value part = Value::Dict({{text("type"), text("text")}, {text("text"), text(kStandIn)}});
+    return Value::Dict({{text("role"), text("assistant")},
+                        {text("content"), in_parts ? Value::List({part}) : text(kStandIn)}});
+  }
+
+  const std::vector<jinja::Value>& messages_;
+  const MessageRenderer& renderer_;
+  const SpecialTokens& special_;
+};
 
 // {% generation %} blocks, one per assistant message or all of them trained. A special token right
 // behind a block is the turn's end, which belongs to it.
@@ -84,10 +135,9 @@ std::optional<std::vector<Span>> BlockSpans(const jinja::Rendered& whole, const 
   return out;
 }
 
-absl::StatusOr<SpannedText> OneTurn(size_t i, const RenderPrefix& render,
-                                    const SpecialTokens& special, absl::string_view where) {
-  ASSIGN_OR_RETURN(const jinja::Rendered whole, render(i + 1, false));
-  ASSIGN_OR_RETURN(const std::optional<Span> span, TurnSpan(whole.text, i, i + 1, render, special));
+absl::StatusOr<SpannedText> OneTurn(size_t i, const TurnFinder& finder, absl::string_view where) {
+  ASSIGN_OR_RETURN(const jinja::Rendered whole, finder.Render(i + 1, false));
+  const std::optional<Span> span = finder.Find(whole.text, i, i + 1);
   if (!span.has_value()) {
     return UserError(where,
                      absl::StrCat("the chat template gives message ", i,
@@ -101,12 +151,13 @@ absl::StatusOr<SpannedText> OneTurn(size_t i, const RenderPrefix& render,
 }  // namespace
 
 absl::StatusOr<std::vector<SpannedText>> FindChatSpans(const ChatExample& chat,
-                                                       const RenderPrefix& render,
+                                                       const MessageRenderer& renderer,
                                                        const SpecialTokens& special,
                                                        History history, absl::string_view where) {
   const std::vector<size_t> assistants = AssistantMessages(chat);
   const size_t count = chat.messages.items().size();
-  ASSIGN_OR_RETURN(jinja::Rendered whole, render(count, false));
+  const TurnFinder finder(chat, renderer, special);
+  ASSIGN_OR_RETURN(jinja::Rendered whole, finder.Render(count, false));
   if (auto blocks = BlockSpans(whole, chat, assistants, special)) {
     return std::vector<SpannedText>{{std::move(whole.text), *std::move(blocks), 0}};
   }
@@ -117,8 +168,7 @@ absl::StatusOr<std::vector<SpannedText>> FindChatSpans(const ChatExample& chat,
     if (!chat.trained[i]) continue;
     trained.push_back(i);
     if (rewritten) continue;
-    ASSIGN_OR_RETURN(const std::optional<Span> span,
-                     TurnSpan(whole.text, i, count, render, special));
+    const std::optional<Span> span = finder.Find(whole.text, i, count);
     if (span.has_value()) {
       stable.spans.push_back(*span);
     } else {
@@ -139,7 +189,7 @@ absl::StatusOr<std::vector<SpannedText>> FindChatSpans(const ChatExample& chat,
   if (history == History::kLastTurn) trained = {trained.back()};
   std::vector<SpannedText> out;
   for (const size_t i : trained) {
-    ASSIGN_OR_RETURN(SpannedText turn, OneTurn(i, render, special, where));
+    ASSIGN_OR_RETURN(SpannedText turn, OneTurn(i, finder, where));
     out.push_back(std::move(turn));
   }
   return out;

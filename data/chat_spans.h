@@ -23,14 +23,18 @@ struct SpannedText {
   uint32_t notes = 0;  // kHistoryRewritten
 };
 
-// Renders messages [0, count) of the chat.
-using RenderPrefix =
-    std::function<absl::StatusOr<jinja::Rendered>(size_t count, bool add_generation_prompt)>;
+// The chat's template with everything but the messages.
+struct MessageRenderer {
+  std::function<absl::StatusOr<jinja::Rendered>(std::vector<jinja::Value> messages,
+                                                bool add_generation_prompt)>
+      render;
+  bool has_generation_prompt = true;  // add_generation_prompt changes the text
+};
 
 // One text, or with History::kPerTurn and a template that rewrites earlier turns one text per
 // trained assistant message. `where` is file and line.
 absl::StatusOr<std::vector<SpannedText>> FindChatSpans(const ChatExample& chat,
-                                                       const RenderPrefix& render,
+                                                       const MessageRenderer& renderer,
                                                        const SpecialTokens& special,
                                                        History history, absl::string_view where);
 

@@ -26,7 +26,7 @@ constexpr size_t kBatchBytes = 4 << 20;
 constexpr size_t kMaxRemarks = 100;
 
 // Changes when the same input would give other tokens or another file layout.
-constexpr absl::string_view kCacheVersion = "1";
+constexpr absl::string_view kCacheVersion = "2";
 
 // An exclusive lock on a file, held by the process: it ends with it, however it ends.
 class FileLock {

@@ -90,7 +90,7 @@ class Encoder : public DocumentEncoder {
                                      bool add_generation_prompt) const override {
     if (!template_.has_value()) return NoTemplate("chat");
     ASSIGN_OR_RETURN(jinja::Rendered rendered,
-                     RenderPrefix(chat, chat.messages.items().size(), add_generation_prompt));
+                     RenderMessages(chat, chat.messages.items(), add_generation_prompt));
     return std::move(rendered.text);
   }
 
@@ -134,16 +134,15 @@ class Encoder : public DocumentEncoder {
     return pair_template.substr(0, pair_template.find("{completion}"));
   }
 
-  absl::StatusOr<jinja::Rendered> RenderPrefix(const ChatExample& chat, size_t count,
-                                               bool add_generation_prompt) const {
-    const std::vector<Value>& messages = chat.messages.items();
+  absl::StatusOr<jinja::Rendered> RenderMessages(const ChatExample& chat,
+                                                 std::vector<Value> messages,
+                                                 bool add_generation_prompt) const {
     std::vector<std::pair<Value, Value>> items = variables_;
     if (chat.template_variables.is_dict()) {
       const auto& own = chat.template_variables.dict().items;
       items.insert(items.end(), own.begin(), own.end());
     }
-    items.emplace_back(Value::String("messages"),
-                       Value::List({messages.begin(), messages.begin() + count}));
+    items.emplace_back(Value::String("messages"), Value::List(std::move(messages)));
     items.emplace_back(Value::String("tools"), chat.tools);
     items.emplace_back(Value::String("add_generation_prompt"), Value::Bool(add_generation_prompt));
     const jinja::Template& chosen = chat.tools.is_none() ? *template_ : *tool_template_;
@@ -153,11 +152,12 @@ class Encoder : public DocumentEncoder {
   absl::StatusOr<std::vector<EncodedDocument>> EncodeChat(const ChatExample& chat,
                                                           const std::string& where) const {
     if (!template_.has_value()) return NoTemplate(where);
-    const auto render = [&](size_t count, bool prompt) {
-      return RenderPrefix(chat, count, prompt);
-    };
+    const MessageRenderer renderer = {[&](std::vector<Value> messages, bool prompt) {
+                                        return RenderMessages(chat, std::move(messages), prompt);
+                                      },
+                                      absl::StrContains(template_source_, "add_generation_prompt")};
     ASSIGN_OR_RETURN(const std::vector<SpannedText> texts,
-                     FindChatSpans(chat, render, special_, options_.history, where));
+                     FindChatSpans(chat, renderer, special_, options_.history, where));
     const uint32_t notes = ContentNotes(chat);
     std::vector<EncodedDocument> out;
     for (const SpannedText& text : texts) {

@@ -5,7 +5,9 @@
 //   1. {% generation %} blocks, where the template has them;
 //   2. rendering prefixes: for an assistant message m, the text with messages 0…m−1 and the
 //      generation prompt ends where its turn begins, the text with messages 0…m ends where it ends.
-//      Both must be byte prefixes of the whole conversation's text.
+//      Both must be byte prefixes of the whole conversation's text. Where there is no generation
+//      prompt, or none for this place (a conversation that the assistant begins), the turn begins
+//      and ends where the text changes if the answer is exchanged for another.
 // A template that rewrites what came before (Qwen3 drops the thinking of earlier turns) fails the
 // check of 2. `History` says what happens then.
 //

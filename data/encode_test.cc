@@ -146,6 +146,47 @@ TEST_F(EncodeTest, ATemplateThatRewritesHistory) {
   EXPECT_THAT(MarkedOf(json, options), HasSubstr("[d.jsonl:3] the chat template rewrites"));
 }
 
+// Conversations of ShareGPT often begin with the assistant. Qwen2.5's template has no text without
+// a first message, Llama 3's begins with BOS there and not before a generation prompt.
+TEST_F(EncodeTest, TheAssistantMayBegin) {
+  const std::string json =
+      R"({"messages": [{"role": "assistant", "content": "Hi!"}, {"role": "user", "content": "1"},
+          {"role": "assistant", "content": "2"}]})";
+  EncodeOptions options;
+  options.chat_template = SharedTemplate("qwen_25");
+  EXPECT_THAT(MarkedOf(json, options),
+              ::testing::EndsWith("<|im_end|>\n<|im_start|>assistant\n[[Hi!<|im_end|>]]\n"
+                                  "<|im_start|>user\n1<|im_end|>\n"
+                                  "<|im_start|>assistant\n[[2<|im_end|>]]\n"));
+  options.chat_template =
+      "{% for m in messages %}{{ '<|endoftext|>' if loop.first }}{{ '<|im_start|>' + m.role + '\n' "
+      "+ "
+      "m.content + '<|im_end|>' }}{% endfor %}"
+      "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+  EXPECT_EQ(MarkedOf(json, options),
+            "<|endoftext|><|im_start|>assistant\n[[Hi!<|im_end|>]]<|im_start|>user\n1<|im_end|>"
+            "<|im_start|>assistant\n[[2<|im_end|>]]");
+}
+
+// The first template of Llama 3 put the header of an answer behind every conversation; that of
+// Llama 2 has none at all.
+TEST_F(EncodeTest, TemplatesWithoutAGenerationPrompt) {
+  EncodeOptions options;
+  options.chat_template =
+      "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ '\n' + m.content }}<|im_end|>{% endfor "
+      "%}"
+      "<|im_start|>assistant\n{{ '\n' }}";
+  EXPECT_EQ(MarkedOf(kChat, options),
+            "<|im_start|>user\n\nHi<|im_end|><|im_start|>assistant\n\n[[Yo!\n<|im_end|>]]"
+            "<|im_start|>user\n\nBye<|im_end|><|im_start|>assistant\n\n[[Ciao<|im_end|>]]"
+            "<|im_start|>assistant\n\n");
+  options.chat_template =
+      "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %} "
+      "{{ m.content | trim }} <|im_end|>{% endif %}{% endfor %}";
+  EXPECT_EQ(MarkedOf(kChat, options),
+            "[INST] Hi [/INST][[ Yo! <|im_end|>]][INST] Bye [/INST][[ Ciao <|im_end|>]]");
+}
+
 TEST_F(EncodeTest, PromptAndCompletionAreJoinedAsTheyAre) {
   EXPECT_EQ(MarkedOf(R"({"prompt": "The sky is", "completion": " blue"})", {}),
             "The sky is[[ blue<|im_end|>]]");
