@@ -51,6 +51,24 @@ Value Range(Interpreter&, const Arguments& arguments) {
 
 Value Dict(Interpreter&, const Arguments& arguments) { return Value::Dict(DictItems(arguments)); }
 
+Value DictFromKeys(Interpreter&, const Arguments& arguments) {
+  const BoundArguments bound("fromkeys", arguments, {"iterable", "value"}, 1);
+  std::vector<std::pair<Value, Value>> items;
+  for (const Value& key : ToVector(bound[0])) {
+    items.emplace_back(key, bound.Has(1) ? bound[1] : Value::None());
+  }
+  return Value::Dict(std::move(items));
+}
+
+class DictFunction : public FunctionObject {
+ public:
+  DictFunction() : FunctionObject("dict", Dict) {}
+  std::optional<Value> Attribute(absl::string_view name) override {
+    if (name != "fromkeys") return std::nullopt;
+    return MakeFunction(name, DictFromKeys);
+  }
+};
+
 Value Namespace(Interpreter& interpreter, const Arguments& arguments) {
   return interpreter.MakeNamespace(Value::Dict(DictItems(arguments)).dict().items);
 }
@@ -132,10 +150,10 @@ std::string FormatTime(const std::string& now, const std::string& format) {
 }
 
 std::optional<Value> FindFunction(const std::string& name) {
+  if (name == "dict") return Value::Custom(std::make_shared<DictFunction>());
   static const auto& functions =
       *new absl::flat_hash_map<absl::string_view, Value (*)(Interpreter&, const Arguments&)>{
           {"cycler", Cycler},
-          {"dict", Dict},
           {"joiner", Joiner},
           {"lipsum", Lipsum},
           {"namespace", Namespace},

@@ -329,7 +329,11 @@ class Lexer {
         --i;
         AppendCodePoint(code, &out);
       } else if (c == 'N') {
-        Fail("\\N{…} in a string is not supported");
+        const size_t close = std::min(text.find('}', i), text.size());
+        const auto code = CharacterOfName(text.substr(i, close + 1 - i));
+        if (!code.has_value()) Fail("unknown Unicode character name in a string");
+        AppendCodePoint(*code, &out);
+        i = close;
       } else {
         out += '\\';
         out += c;

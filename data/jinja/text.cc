@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "absl/strings/strip.h"
 #include "data/jinja/value.h"
 
 namespace lockstep::data::jinja {
@@ -287,6 +288,17 @@ std::string EscapeHtml(absl::string_view text) {
     }
   }
   return out;
+}
+
+std::optional<char32_t> CharacterOfName(absl::string_view escape) {
+  if (!absl::ConsumePrefix(&escape, "N{") || !absl::ConsumeSuffix(&escape, "}")) {
+    return std::nullopt;
+  }
+  const std::string name(escape);
+  UErrorCode error = U_ZERO_ERROR;
+  const UChar32 code = u_charFromName(U_UNICODE_CHAR_NAME, name.c_str(), &error);
+  if (U_FAILURE(error)) return std::nullopt;
+  return static_cast<char32_t>(code);
 }
 
 std::string NormalizeNewlines(absl::string_view text) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,8 @@ bool IsTitle(char32_t code);
 bool IsWord(char32_t code);                 // \w of a regular expression
 bool IsIdentifier(absl::string_view text);  // str.isidentifier
 int DecimalValue(char32_t code);            // of a decimal digit of any script, or −1
+// "N{BULLET}", as it stands behind a backslash: by its Unicode name.
+std::optional<char32_t> CharacterOfName(absl::string_view escape);
 
 std::string Lower(absl::string_view text);
 std::string Upper(absl::string_view text);
