@@ -11,9 +11,23 @@ namespace lockstep::data {
 namespace {
 
 // https://github.com/openai/openai-python/blob/release-v0.28.0/chatml.md
+// It has no form for calls and pictures: a chat with them is refused, not trained without them.
 constexpr char kChatMl[] =
     "{% for message in messages %}"
-    "{{ '<|im_start|>' ~ message['role'] ~ '\\n' ~ message['content'] ~ '<|im_end|>\\n' }}"
+    "{{ '<|im_start|>' ~ message['role'] ~ '\\n' }}"
+    "{% if message['tool_calls'] %}"
+    "{{ raise_exception('chatml has no form for tool calls: use a template that has one') }}"
+    "{% elif message['content'] is string %}"
+    "{{ message['content'] }}"
+    "{% else %}"
+    "{% for part in message['content'] or [] %}"
+    "{% if part is string %}{{ part }}"
+    "{% elif part['text'] is string %}{{ part['text'] }}"
+    "{% else %}{{ raise_exception('chatml has no form for a part of content without text') }}"
+    "{% endif %}"
+    "{% endfor %}"
+    "{% endif %}"
+    "{{ '<|im_end|>\\n' }}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 

@@ -86,6 +86,24 @@ TEST_F(EncodeTest, AssistantTextAndItsEndOfTurnAreSupervised) {
             "<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n[[Ciao<|im_end|>]]\n");
 }
 
+TEST_F(EncodeTest, ChatMlTakesTextAloneAndNeverTheNameOfNone) {
+  const auto chat = [](const std::string& answer) {
+    return R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi "}, "you"]},
+                            {"role": "assistant", )" +
+           answer + "}]}";
+  };
+  const std::string prompt = "<|im_start|>user\nHi you<|im_end|>\n<|im_start|>assistant\n[[";
+  EXPECT_EQ(MarkedOf(chat(R"("content": null, "tool_calls": [])"), ChatMl()),
+            prompt + "<|im_end|>]]\n");
+  EXPECT_EQ(MarkedOf(chat(R"("content": [{"type": "text", "text": "a"}])"), ChatMl()),
+            prompt + "a<|im_end|>]]\n");
+  EXPECT_THAT(MarkedOf(chat(R"("content": [{"type": "image"}])"), ChatMl()),
+              HasSubstr("no form for a part"));
+  EXPECT_THAT(
+      MarkedOf(chat(R"("content": "", "tool_calls": [{"function": {"name": "f"}}])"), ChatMl()),
+      HasSubstr("no form for tool calls"));
+}
+
 TEST_F(EncodeTest, UntrainedMessagesAndLossOnAll) {
   std::string json = kChat;
   json.replace(json.find("\"Yo!\\n\""), 7, "\"Yo\", \"train\": false");
