@@ -168,25 +168,31 @@ absl::StatusOr<std::unique_ptr<PlainStream>> OpenPlain(absl::string_view path) {
   return std::make_unique<PlainStream>(std::move(name), fd, info.st_size);
 }
 
+// The bytes of a literal, zeros among them too.
+template <size_t size>
+constexpr absl::string_view Bytes(const char (&literal)[size]) {
+  return {literal, size - 1};
+}
+
 // What people have data in and we do not read, by the first bytes.
 absl::Status RefuseOtherFormats(absl::string_view path, absl::string_view start) {
   struct Other {
-    absl::string_view name, hint;
-    bool found;
+    absl::string_view name, hint, begin;
   };
   constexpr absl::string_view kUnpack = "unpack it first; gzip and zstd are read as they are";
   constexpr absl::string_view kConvert = "convert it to JSONL, a document a line";
+  constexpr absl::string_view kEncode16 = "convert it: iconv -f UTF-16 -t UTF-8";
+  constexpr absl::string_view kEncode32 = "convert it: iconv -f UTF-32 -t UTF-8";
   for (const Other& other :
-       {Other{"xz", kUnpack,
-              absl::StartsWith(start, absl::string_view("\xfd"
-                                                        "7zXZ\0",
-                                                        6))},
-        Other{"bzip2", kUnpack,
-              absl::StartsWith(start, "BZh") && absl::ClippedSubstr(start, 4, 6) == "1AY&SY"},
-        Other{"zip", kUnpack, absl::StartsWith(start, "PK\x03\x04")},
-        Other{"Parquet", kConvert, absl::StartsWith(start, "PAR1")},
-        Other{"Arrow", kConvert, absl::StartsWith(start, "ARROW1")}}) {
-    if (!other.found) continue;
+       {Other{"xz", kUnpack, Bytes("\xfd\x37zXZ\0")}, Other{"bzip2", kUnpack, "BZh"},
+        Other{"zip", kUnpack, "PK\x03\x04"}, Other{"Parquet", kConvert, "PAR1"},
+        Other{"Arrow", kConvert, "ARROW1"}, Other{"UTF-32", kEncode32, Bytes("\xff\xfe\0\0")},
+        Other{"UTF-32", kEncode32, Bytes("\0\0\xfe\xff")}, Other{"UTF-16", kEncode16, "\xff\xfe"},
+        Other{"UTF-16", kEncode16, "\xfe\xff"}, Other{"UTF-16", kEncode16, Bytes("{\0")},
+        Other{"UTF-16", kEncode16, Bytes("[\0")}, Other{"UTF-16", kEncode16, Bytes("\0{")},
+        Other{"UTF-16", kEncode16, Bytes("\0[")}}) {
+    if (!absl::StartsWith(start, other.begin)) continue;
+    if (other.begin == "BZh" && absl::ClippedSubstr(start, 4, 6) != "1AY&SY") continue;  // text
     return UserError(path,
                      absl::StrCat("want JSONL, a JSON array or .txt, got ", other.name, " data"),
                      other.hint);

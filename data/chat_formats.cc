@@ -166,8 +166,8 @@ absl::StatusOr<Value> ToolCallMessage(const Value& value, absl::string_view wher
 absl::StatusOr<ChatExample> ReadMessages(const Value& messages, absl::string_view where,
                                          absl::string_view key) {
   if (!messages.is_list()) {
-    return UserError(
-        where, absl::StrCat(key, ": want a list of messages, got ", jinja::TypeName(messages)));
+    return UserError(where, absl::StrCat(key, ": want a list of messages, got ",
+                                         messages.is_none() ? "null" : jinja::TypeName(messages)));
   }
   if (messages.items().empty()) return UserError(where, absl::StrCat(key, " is empty"));
   ChatExample out;
@@ -195,7 +195,10 @@ absl::StatusOr<ChatExample> ReadShareGpt(const Value& conversations, absl::strin
     const Value* from = turn.Find("from");
     const Value* value = turn.Find("value");
     if (from == nullptr || value == nullptr || !from->is_string() || !value->is_string()) {
-      return UserError(place, "want from and value, both strings");
+      return UserError(place, "want from and value, both strings",
+                       turn.Find("role") == nullptr
+                           ? ""
+                           : "--columns=messages:conversations reads role and content");
     }
     const std::string role = ShareGptRole(from->str());
     if (role.empty()) {

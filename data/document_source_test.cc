@@ -107,14 +107,18 @@ TEST(DocumentSourceTest, BadFilesAreErrorsWithTheirPlace) {
 }
 
 TEST(DocumentSourceTest, NamesFormatsThatItDoesNotRead) {
-  const std::pair<std::string, const char*> kFiles[] = {{std::string("\xfd"
-                                                                     "7zXZ\0rest",
-                                                                     10),
-                                                         "got xz data"},
-                                                        {"BZh91AY&SYrest", "got bzip2 data"},
-                                                        {"PK\x03\x04rest", "got zip data"},
-                                                        {"PAR1rest", "got Parquet data"},
-                                                        {"ARROW1rest", "got Arrow data"}};
+  const std::pair<std::string, const char*> kFiles[] = {
+      {std::string("\xfd"
+                   "7zXZ\0rest",
+                   10),
+       "got xz data"},
+      {"BZh91AY&SYrest", "got bzip2 data"},
+      {"PK\x03\x04rest", "got zip data"},
+      {"PAR1rest", "got Parquet data"},
+      {"ARROW1rest", "got Arrow data"},
+      {"\xff\xfe{", "got UTF-16 data"},
+      {std::string("{\0\"", 3), "got UTF-16 data"},
+      {std::string("\xff\xfe\0\0", 4), "got UTF-32 data"}};
   for (const auto& [bytes, wanted] : kFiles) {
     const std::string message(ReadAll(Write("other", bytes)).status().message());
     EXPECT_NE(message.find(wanted), std::string::npos) << message;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -73,6 +74,10 @@ std::string KeyList(const Value& document) {
 
 absl::StatusOr<Value> ReadDocument(absl::string_view json, const SourcePosition& source,
                                    const ExampleOptions& options) {
+  if (absl::StripAsciiWhitespace(json) == "{") {
+    return UserError(Place(source), "want a whole JSON object on this line, got its first bracket",
+                     "jq -c . FILE makes one line of each object; an array may have many lines");
+  }
   const absl::StatusOr<Value> parsed = jinja::ParseJson(json, {.refuse_duplicate_keys = true});
   if (!parsed.ok()) {
     return UserError(Place(source),

@@ -3,15 +3,14 @@
 //   ASSIGN_OR_RETURN(const Format format, RecognizeFormat(first_line, {file, 1}, options));
 //   ASSIGN_OR_RETURN(const Example example, ParseExample(line, format, {file, n}, options));
 //
-// | format            | keys                                                    | becomes |
-// |-------------------|---------------------------------------------------------|------------------|
-// | messages          | messages [{role, content, …}], tools?                   | ChatExample | |
-// sharegpt          | conversations [{from, value}], system?, tools?          | ChatExample      |
-// | prompt_completion | prompt, completion (both strings, or both message lists)| Pair/ChatExample
-// | | alpaca            | instruction, input?, output, system?, history?          | TurnExample |
-// | question_answer   | question, answer                                        | TurnExample | |
-// tokens            | input_ids, labels?                                      | TokensExample    |
-// | text              | text                                                    | TextExample |
+//   format             keys                                           becomes
+//   messages           messages [{role, content, …}], tools?          ChatExample
+//   sharegpt           conversations [{from, value}], system?, tools? ChatExample
+//   prompt_completion  prompt, completion: both strings, or lists     PairExample, ChatExample
+//   alpaca             instruction, input?, output, system?, history? TurnExample
+//   question_answer    question, answer                               TurnExample
+//   tokens             input_ids, labels?                             TokensExample
+//   text               text                                           TextExample
 //
 // Where several fit, the first in this list wins. A file has one format, that of its first
 // document. Everything here is a pure function and may be called by many threads.

@@ -112,6 +112,10 @@ TEST(Examples, MixedFilesAndBadLinesAreRefusedByLine) {
   EXPECT_THAT(ErrorOf(R"({"messages": [{"content": "x"}]})"), HasSubstr("role is missing"));
   EXPECT_THAT(ErrorOf(R"({"messages": [{"role": "user", "content": 5}]})"), HasSubstr("content"));
   EXPECT_THAT(ErrorOf(R"({"text": "\ud800"})"), HasSubstr("byte"));
+  EXPECT_THAT(ErrorOf(R"({"messages": null})"), HasSubstr("got null"));
+  EXPECT_THAT(ErrorOf("{ \r"), HasSubstr("whole JSON object on this line"));
+  EXPECT_THAT(ErrorOf(R"({"conversations": [{"role": "user", "content": "x"}]})"),
+              HasSubstr("HINT: --columns=messages:conversations"));
 }
 
 TEST(Examples, NullIsNoText) {
