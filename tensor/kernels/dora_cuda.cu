@@ -30,16 +30,16 @@ __global__ void DoraNormKernel(const W* __restrict__ w, int64_t w_stride, const 
   if (threadIdx.x == 0) norm[n] = sqrtf(squares);
 }
 
-// One thread N neighboring columns of a row: grid (column groups, rows).
+// One thread N neighboring columns of a row: grid (rows, column groups).
 template <typename T, int N>
 __global__ void DoraForwardKernel(const T* x, int64_t x_stride, const float* __restrict__ m,
                                   const float* __restrict__ norm, const float* __restrict__ bias,
                                   const bf16* __restrict__ narrow_bias, int64_t columns, T* y,
                                   int64_t y_stride) {
-  const int64_t first = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * N;
+  const int64_t first = (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * N;
   if (first >= columns) return;
   float values[N];
-  Load<T, N>(x + blockIdx.y * x_stride + first, values);
+  Load<T, N>(x + blockIdx.x * x_stride + first, values);
 #pragma unroll
   for (int i = 0; i < N; ++i) {
     const int64_t n = first + i;
@@ -47,7 +47,7 @@ __global__ void DoraForwardKernel(const T* x, int64_t x_stride, const float* __r
     if (bias != nullptr) values[i] += bias[n];
     if (narrow_bias != nullptr) values[i] += ToFloat(narrow_bias[n]);
   }
-  Store<T, N>(y + blockIdx.y * y_stride + first, values);
+  Store<T, N>(y + blockIdx.x * y_stride + first, values);
 }
 
 // One block 32 columns: warp w takes rows w, w + 32, …; then the warps' sums in order.
@@ -103,7 +103,7 @@ void DoraForward(const Stream& stream, const View& x, const View& m, const View&
   DispatchType("dora_forward", x, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
     const auto launch = [&](auto kernel, int per_thread) {
-      const dim3 grid(Blocks(x.shape[1], 256 * per_thread), static_cast<unsigned>(x.shape[0]));
+      const dim3 grid(static_cast<unsigned>(x.shape[0]), Blocks(x.shape[1], 256 * per_thread));
       kernel<<<grid, 256, 0, Handle(stream)>>>(
           x.as<T>(), x.stride[0], m.as<float>(), norm.as<float>(),
           has_bias && bias.dtype == DType::kF32 ? bias.as<float>() : nullptr,
