@@ -135,8 +135,10 @@ void Embedding(const Stream& stream, const View& ids, const View& table, double 
       copy(uint4());
     } else if (SizeOf(y.dtype) % 4 == 0) {
       copy(uint32_t());
-    } else {
+    } else if (SizeOf(y.dtype) == 2) {
       copy(uint16_t());
+    } else {
+      copy(uint8_t());
     }
     return;
   }

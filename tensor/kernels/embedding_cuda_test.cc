@@ -32,5 +32,23 @@ TEST(EmbeddingCudaTest, MatchesTheCpu) {
   }
 }
 
+// A gather of any type, also of rows that are no whole words.
+TEST(EmbeddingCudaTest, CopiesRowsAsTheyAre) {
+  SKIP_WITHOUT_GPU();
+  const Tensor ids = FromVector(DType::kI32, {4}, {2, 0, 2, 1});
+  for (const DType dtype : {DType::kU8, DType::kI32, DType::kI64, DType::kBF16}) {
+    for (const int64_t width : {1, 7, 32}) {
+      std::vector<double> values;
+      for (int64_t i = 0; i < 3 * width; ++i) values.push_back(static_cast<double>(i + 1));
+      const Tensor table = FromVector(dtype, {3, width}, values);
+      const Guarded want(dtype, {4, width});
+      const GpuGuarded got(dtype, {4, width});
+      Embedding(CpuContext().stream, ids, table, 1, want);
+      Embedding(GpuContext()->stream, ToGpu(ids), ToGpu(table), 1, got);
+      EXPECT_EQ(ToVector(ToCpu(got.tensor())), ToVector(want)) << NameOf(dtype) << " " << width;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace lockstep::kernels

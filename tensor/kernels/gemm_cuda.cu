@@ -80,7 +80,10 @@ void Gemm(const Stream& stream, const View& a, const View& b, const View& c,
                                      Alignment(b.data),
                                      Alignment(c.data)};
   if (a.dtype != b.dtype) Unsupported("gemm of two types, the second", b);
-  if (a.shape[1] == 0 && !has_bias) {  // a sum of nothing
+  if (a.shape[1] == 0) {  // a sum of nothing
+    if (has_bias || (options.beta != 0 && options.beta != 1)) {
+      Unsupported("gemm of nothing with a bias or a factor", c);
+    }
     if (options.beta == 0) {
       LOCKSTEP_CUDA_CHECK(cudaMemset2DAsync(c.data, c_layout.ld * SizeOf(c.dtype), 0,
                                             c.shape[1] * SizeOf(c.dtype), c.shape[0],

@@ -83,6 +83,7 @@ void RopeTable(const Stream& stream, const View& positions, const View& inv_freq
 void Rope(const Stream& stream, const View& x, const View& table, int direction) {
   const int64_t tokens = x.shape[0], heads = x.shape[1], pairs = table.shape[1];
   if (tokens * heads * pairs == 0) return;
+  if (table.dtype != DType::kF32) Unsupported("rope with a table", table);
   DispatchType("rope", x, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
     const bool vectors = Vectorizable(x, pairs, x.stride[0]) && Vectorizable(x, pairs, x.stride[1]);

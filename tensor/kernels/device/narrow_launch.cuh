@@ -21,6 +21,7 @@ inline bool Fits(const View& to, DType dtype) {
 
 template <typename Shape>
 void Launch(const Stream& stream, const NarrowCut& cut, const Arguments& arguments) {
+  if (cut.panels == 0) return;  // no rows: no partial sums
   auto* const kernel = &NarrowPanel<Shape>;
   LOCKSTEP_CUDA_CHECK(
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shape::kBytes));
