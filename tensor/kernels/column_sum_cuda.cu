@@ -60,10 +60,10 @@ void ColumnSum(const Stream& stream, const View& x, bool accumulate, const View&
       using T = std::remove_pointer_t<decltype(from)>;
       using Y = std::remove_pointer_t<decltype(to)>;
       DispatchVectors<T>(Vectorizable(x, columns, x.stride[0]), [&](auto n) {
-        const unsigned parts = HasClusters() ? kMostBlocksOfCluster : 1;
-        LaunchClusters(&ColumnSumKernel<T, Y, n()>, parts, Blocks(columns, kLanes * n()) * parts,
-                       kThreads, 0, stream, x.as<T>(), x.stride[0], rows, columns, accumulate,
-                       y.as<Y>());
+        auto* const kernel = &ColumnSumKernel<T, Y, n()>;
+        const unsigned parts = TakesClusters(kernel) ? kMostBlocksOfCluster : 1;
+        LaunchClusters(kernel, parts, Blocks(columns, kLanes * n()) * parts, kThreads, 0, stream,
+                       x.as<T>(), x.stride[0], rows, columns, accumulate, y.as<Y>());
       });
     });
   });

@@ -245,9 +245,10 @@ void CrossEntropy(const Stream& stream, const View& logits, const View& targets,
       const bool vectors = Vectorizable(logits, vocab, logits.stride[0]);
       const unsigned blocks = static_cast<unsigned>(rows);
       const unsigned parts = Blocks(vocab, kRowThreads * kRowPieces * kVec<T>);
-      if (vectors && parts <= (HasClusters() ? kMostBlocksOfCluster : 1)) {
-        LaunchClusters(&RowKernel<T, capped()>, parts, blocks * parts, kRowThreads, 0, stream,
-                       logits.as<T>(), arguments);
+      auto* const kernel = &RowKernel<T, capped()>;
+      if (vectors && parts <= (TakesClusters(kernel) ? kMostBlocksOfCluster : 1)) {
+        LaunchClusters(kernel, parts, blocks * parts, kRowThreads, 0, stream, logits.as<T>(),
+                       arguments);
         return;
       }
       DispatchVectors<T>(vectors, [&](auto n) {

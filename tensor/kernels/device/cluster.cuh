@@ -58,12 +58,13 @@ __device__ __forceinline__ void StoreToBlock(T* to, unsigned rank, T x) {
 }
 #endif
 
-// Whether the current device has clusters of more than one block.
-inline bool HasClusters() {
-  int device = 0, has = 0;
-  LOCKSTEP_CUDA_CHECK(cudaGetDevice(&device));
-  LOCKSTEP_CUDA_CHECK(cudaDeviceGetAttribute(&has, cudaDevAttrClusterLaunch, device));
-  return has != 0;
+// Whether the kernel runs in clusters of more than one block: the code of it that the current
+// device runs is that for sm_90 or newer, which is not said by the device, as it takes PTX of any.
+template <typename... Parameters>
+bool TakesClusters(void (*kernel)(Parameters...)) {
+  cudaFuncAttributes attributes;
+  LOCKSTEP_CUDA_CHECK(cudaFuncGetAttributes(&attributes, kernel));
+  return attributes.ptxVersion >= 90;
 }
 
 // kernel<<<blocks, threads, shared>>>(arguments…) in clusters of `size` neighboring blocks, of
