@@ -1,11 +1,13 @@
 // Two ways to the same result. attention_cudnn.h takes what it can (bf16, no soft cap, training's
-// shapes) at the speed of the hardware. The kernels below take everything else, f32 above all:
-// plain, deterministic, several times slower.
+// shapes, some GPUs) at the speed of the hardware. The kernels below take everything else, f32
+// above all: plain, deterministic, several times slower.
 //
 // Layout of the plain kernels: a warp owns one output row of one head and goes through the rows
 // that it sees 32 at a time; lane l computes the score of row j + l, then all lanes add up the 32
 // rows, each lane its own elements of the head. Sums run in ascending j (dk and dv: head by head,
 // then ascending i), so bits depend on the document alone.
+
+#include <algorithm>
 
 #include "tensor/kernels/attention.h"
 #include "tensor/kernels/attention_cudnn.h"
@@ -261,8 +263,10 @@ dim3 Grid(int64_t rows, int64_t heads) {
   return dim3(static_cast<unsigned>(rows), Blocks(heads, kWarps));
 }
 
-AttentionShape ShapeOf(const View& q, const View& k) {
-  return {q.shape[0], q.shape[1], k.shape[1], q.shape[2], q.dtype};
+bool IsForCudnn(const View& q, const View& k, const PackedDocuments& documents,
+                const AttentionOptions& options) {
+  const AttentionShape shape = {q.shape[0], q.shape[1], k.shape[1], q.shape[2], q.dtype};
+  return cudnn::Takes(shape, documents, options) && cudnn::IsForThisGpu();
 }
 
 }  // namespace
@@ -271,7 +275,7 @@ void Attention(const Stream& stream, const View& q, const View& k, const View& v
                const PackedDocuments& documents, const AttentionOptions& options, const View& out,
                const View& lse, const View& workspace) {
   if (q.numel() == 0) return;
-  if (cudnn::Takes(ShapeOf(q, k), documents, options) && lse.data != nullptr) {
+  if (lse.data != nullptr && IsForCudnn(q, k, documents, options)) {
     return cudnn::Attention(stream, q, k, v, documents, options, out, lse, workspace);
   }
   const Problem problem = MakeProblem(q, k, documents, options);
@@ -290,7 +294,7 @@ void AttentionBackward(const Stream& stream, const View& dout, const View& q, co
                        const PackedDocuments& documents, const AttentionOptions& options,
                        const View& dq, const View& dk, const View& dv, const View& workspace) {
   if (q.numel() == 0) return;
-  if (cudnn::Takes(ShapeOf(q, k), documents, options)) {
+  if (IsForCudnn(q, k, documents, options)) {
     return cudnn::AttentionBackward(stream, dout, q, k, v, out, lse, documents, options, dq, dk, dv,
                                     workspace);
   }
@@ -315,10 +319,11 @@ void AttentionBackward(const Stream& stream, const View& dout, const View& q, co
 
 WorkspaceBytes AttentionWorkspace(const AttentionShape& shape, const PackedDocuments& documents,
                                   const AttentionOptions& options, bool ask) {
-  if (cudnn::Takes(shape, documents, options)) {
-    return cudnn::Workspace(shape, documents, options, ask);
-  }
-  return {0, shape.tokens_q * shape.heads * static_cast<int64_t>(sizeof(float))};
+  const WorkspaceBytes plain = {0,
+                                shape.tokens_q * shape.heads * static_cast<int64_t>(sizeof(float))};
+  if (!cudnn::Takes(shape, documents, options) || (ask && !cudnn::IsForThisGpu())) return plain;
+  const WorkspaceBytes fused = cudnn::Workspace(shape, documents, options, ask);
+  return ask ? fused : WorkspaceBytes{fused.forward, std::max(fused.backward, plain.backward)};
 }
 
 }  // namespace lockstep::kernels::cuda

@@ -225,6 +225,13 @@ void RunAll(bool backward, const Stream& stream, const Tensors& t, const PackedD
 
 }  // namespace
 
+bool IsForThisGpu() {
+  int device = 0, major = 0;
+  CHECK_EQ(cudaGetDevice(&device), cudaSuccess);
+  CHECK_EQ(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), cudaSuccess);
+  return major == 9 || major == 10;
+}
+
 bool Takes(const AttentionShape& shape, const PackedDocuments& documents,
            const AttentionOptions& options) {
   const int64_t widest = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;

@@ -8,7 +8,11 @@
 
 namespace lockstep::kernels::cuda::cudnn {
 
-// Whether cuDNN computes this problem.
+// Whether cuDNN has all of this for the current GPU: its deterministic backward of documents of
+// different lengths is for compute capability 9 and 10 alone.
+bool IsForThisGpu();
+
+// Whether cuDNN computes this problem, on such a GPU.
 bool Takes(const AttentionShape& shape, const PackedDocuments& documents,
            const AttentionOptions& options);
 
