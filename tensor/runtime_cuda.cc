@@ -14,6 +14,7 @@
 #include "tensor/arena.h"
 #include "tensor/cuda_check.h"
 #include "tensor/fill_pieces.h"
+#include "tensor/machine_code.h"
 
 namespace lockstep::cuda {
 namespace {
@@ -252,22 +253,53 @@ class PinnedCopy final : public HostCopy {
   cudaEvent_t done_ = nullptr;
 };
 
+// What may be wrong with a GPU that there is.
+absl::Status CheckDevice(int index) {
+  if (const cudaError_t error = cudaSetDevice(index); error != cudaSuccess) {
+    cudaGetLastError();
+    return UserError("--device",
+                     absl::StrCat("want GPU ", index, ", got: ", cudaGetErrorString(error)),
+                     "nvidia-smi says what is wrong with it, and who uses it; "
+                     "CUDA_VISIBLE_DEVICES chooses others");
+  }
+  const cudaError_t error = TryMachineCode();
+  if (error == cudaSuccess) return absl::OkStatus();
+  cudaDeviceProp properties;
+  CUDA_CHECK(cudaGetDeviceProperties(&properties, index));
+  return UserError(
+      "--device",
+      absl::StrFormat("want a program that runs on GPU %d (%s, compute capability %d.%d), got: %s",
+                      index, properties.name, properties.major, properties.minor,
+                      cudaGetErrorString(error)),
+      absl::StrFormat("build it with --//bazel:cuda_archs=%d%d, or with --config=archs for every "
+                      "GPU that is supported",
+                      properties.major, properties.minor));
+}
+
 }  // namespace
 
 std::unique_ptr<HostCopy> CreateHostCopy(int index, size_t bytes) {
   CUDA_CHECK(cudaSetDevice(index));
   void* memory = nullptr;
-  CUDA_CHECK(cudaHostAlloc(&memory, std::max<size_t>(bytes, 1), cudaHostAllocDefault));
+  const cudaError_t error =
+      cudaHostAlloc(&memory, std::max<size_t>(bytes, 1), cudaHostAllocDefault);
+  CHECK(error == cudaSuccess)
+      << "[memory] want " << bytes
+      << " pinned bytes of host memory, got: " << cudaGetErrorString(error)
+      << "\nHINT: checkpoints are copied there before they are written; in a container see its "
+         "memory limit, and ulimit -l";
   return std::make_unique<PinnedCopy>(index, memory, bytes);
 }
 
 int DeviceCount() {
-  int count = 0;
-  if (cudaGetDeviceCount(&count) != cudaSuccess) {
-    cudaGetLastError();
-    return 0;
+  int count = 0, driver = 0;  // 0: none is installed
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error == cudaSuccess) return count;
+  cudaGetLastError();
+  if (error != cudaErrorNoDevice && cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0) {
+    LOG_FIRST_N(WARNING, 1) << "no GPU can be used: " << cudaGetErrorString(error);
   }
-  return count;
+  return 0;
 }
 
 absl::StatusOr<std::unique_ptr<Runtime>> OpenRuntime(int index, const RuntimeOptions& options) {
@@ -281,7 +313,7 @@ absl::StatusOr<std::unique_ptr<Runtime>> OpenRuntime(int index, const RuntimeOpt
     return UserError("--device", absl::StrCat("want GPU ", index, ", got ", count, " GPUs"),
                      "fewer ranks per node (--nproc_per_node), or see CUDA_VISIBLE_DEVICES");
   }
-  CUDA_CHECK(cudaSetDevice(index));
+  RETURN_IF_ERROR(CheckDevice(index));
   cudaStream_t stream = nullptr, copy_stream = nullptr;
   CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
   CUDA_CHECK(cudaStreamCreateWithFlags(&copy_stream, cudaStreamNonBlocking));
