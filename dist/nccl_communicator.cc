@@ -68,7 +68,6 @@ class NcclCommunicator final : public Communicator {
     CUDA_CHECK(cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, greatest));
     CUDA_CHECK(cudaEventCreateWithFlags(&ready_, cudaEventDisableTiming));
     CUDA_CHECK(cudaMalloc(&staging_, 2 * kMaxHostBytes));
-    CUDA_CHECK(cudaMemset(staging_, 0, 2 * kMaxHostBytes));
   }
 
   // Errors of CUDA are not looked at: the device may be the reason for the end.

@@ -59,7 +59,9 @@ class Side {
     CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
     std::vector<uint64_t> words(kWords);
     for (size_t i = 0; i < kWords; ++i) words[i] = Pattern(rank, i);
-    CUDA_CHECK(cudaMemcpy(own_, words.data(), kWords * sizeof(uint64_t), cudaMemcpyHostToDevice));
+    CUDA_CHECK(cudaMemcpyAsync(own_, words.data(), kWords * sizeof(uint64_t),
+                               cudaMemcpyHostToDevice, stream_));
+    CUDA_CHECK(cudaStreamSynchronize(stream_));  // peers read it, whom no stream of ours orders
   }
 
   // Of a copy that is stuck, memory and stream are left to the end of the process.
