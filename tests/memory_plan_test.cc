@@ -88,6 +88,19 @@ TEST_F(MemoryPlanTest, BesideAGpuActivationsWaitInHostMemory) {
               testing::AllOf(HasSubstr("host memory"), HasSubstr("2 ranks"), HasSubstr("HINT")));
 }
 
+// What the sums are rounded to before they travel has memory of its own all the time.
+TEST_F(MemoryPlanTest, WhatTravelsIsThereBesideTheActivations) {
+  const auto allocated = [&](GradientSum sum) {
+    options_.reduction.sum = sum;
+    options_.model.sum_dtype = SumDtype(sum);
+    planner_ = *MemoryPlanner::Create(options_, *data_, data_->plan->steps_per_epoch());
+    const MemoryPlan plan = planner_->Plan(nn::Checkpointing::kNone);
+    EXPECT_GE(plan.arena, plan.allocated());
+    return plan.allocated() - (sum == GradientSum::kBf16 ? 2 * plan.num_elements : 0);
+  };
+  EXPECT_EQ(allocated(GradientSum::kBf16), allocated(GradientSum::kFp32));
+}
+
 TEST_F(MemoryPlanTest, KnowsHowManyTokensFit) {
   using nn::Checkpointing;
   const int64_t available = planner_->Plan(Checkpointing::kNone).needed() * 4;

@@ -11,7 +11,6 @@
 #include "nn/kv_cache.h"
 #include "nn/packed_tokens.h"
 #include "tensor/kernels/attention.h"
-#include "trainer/data_parallel.h"
 #include "trainer/evaluate.h"
 #include "trainer/number.h"
 #include "trainer/samples.h"
@@ -100,15 +99,16 @@ absl::StatusOr<std::unique_ptr<MemoryPlanner>> MemoryPlanner::Create(const Train
   nn::ModelOptions model_options = options.model;
   model_options.num_slots = dist::kNumStepSlots;
   ASSIGN_OR_RETURN(planner->model_, nn::Model::Load(context, model_options));
-  const nn::FlatParameters& parameters = planner->model_->parameters();
-  const auto alone = dist::MakeSoloCommunicator();
-  const DataParallel parallel(context, &planner->model_->parameters(), alone.get(),
-                              options.reduction);
+  nn::FlatParameters& parameters = planner->model_->parameters();
+  planner->parallel_ = std::make_unique<DataParallel>(context, &parameters, planner->alone_.get(),
+                                                      options.reduction);
+  planner->optimizer_ =
+      std::make_unique<nn::AdamW>(context, parameters, nn::AdamWOptions(), dist::kOverflowSlot);
   MemoryPlan& plan = planner->model_plan_;
   plan.model = planner->allocator_.bytes_in_use();
   plan.num_trainable = parameters.num_trainable();
   plan.num_elements = parameters.numel();
-  plan.buckets = dist::Describe(parallel.plan(), parallel.element_bytes());
+  plan.buckets = dist::Describe(planner->parallel_->plan(), planner->parallel_->element_bytes());
   plan.beside =
       device == DeviceType::kCUDA
           ? kLibraryBytes

@@ -13,10 +13,13 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "dist/communicator.h"
 #include "nn/model.h"
+#include "nn/optim/adamw.h"
 #include "tensor/allocator.h"
 #include "tensor/context.h"
 #include "tensor/parking.h"
+#include "trainer/data_parallel.h"
 #include "trainer/options.h"
 #include "trainer/training_data.h"
 
@@ -86,6 +89,10 @@ class MemoryPlanner {
   const Context context_{Stream{allocator_.device()}, &allocator_};
   Parking parking_{context_, context_.stream, &host_allocator_};
   std::unique_ptr<nn::Model> model_;
+  // What training has beside it all the time.
+  const std::unique_ptr<dist::Communicator> alone_ = dist::MakeSoloCommunicator();
+  std::unique_ptr<DataParallel> parallel_;
+  std::unique_ptr<nn::AdamW> optimizer_;
   MemoryPlan model_plan_;  // what does not depend on packs
   int64_t most_tokens_ = 0;
   PackSize training_, evaluation_;
