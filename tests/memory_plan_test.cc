@@ -73,16 +73,18 @@ TEST_F(MemoryPlanTest, AutoTakesTheFastestModeThatFits) {
 TEST_F(MemoryPlanTest, BesideAGpuActivationsWaitInHostMemory) {
   using nn::Checkpointing;
   const MemoryPlan on_cpu = planner_->Plan(Checkpointing::kLayer);
-  EXPECT_EQ(on_cpu.host, 0);
+  EXPECT_EQ(on_cpu.needed_on_host(), 0);
   options_.device = "cuda";  // planned without one
   planner_ = *MemoryPlanner::Create(options_, *data_, data_->plan->steps_per_epoch());
   EXPECT_EQ(planner_->Plan(Checkpointing::kNone).host, 0);
   const MemoryPlan plan = planner_->Plan(Checkpointing::kLayer);
   EXPECT_GT(plan.host, 0);
+  EXPECT_EQ(plan.host_copy, 3 * 4 * plan.num_elements) << "values and two moments, for checkpoints";
   options_.gradient_checkpointing = Checkpointing::kLayer;
   options_.auto_checkpointing = false;
-  EXPECT_TRUE(planner_->Choose(options_, 2, {2 * plan.needed(), 2 * plan.host}).ok());
-  const auto refused = planner_->Choose(options_, 2, {2 * plan.needed(), 2 * plan.host - 1});
+  EXPECT_TRUE(planner_->Choose(options_, 2, {2 * plan.needed(), 2 * plan.needed_on_host()}).ok());
+  const auto refused =
+      planner_->Choose(options_, 2, {2 * plan.needed(), 2 * plan.needed_on_host() - 1});
   ASSERT_FALSE(refused.ok());
   EXPECT_THAT(std::string(refused.status().message()),
               testing::AllOf(HasSubstr("host memory"), HasSubstr("2 ranks"), HasSubstr("HINT")));

@@ -65,13 +65,17 @@ std::vector<int64_t> PromptLengths(const TrainingData& data) {
 absl::Status CheckFits(const MemoryPlan& plan, int ranks, const FreeMemory& available) {
   const auto bytes = [](int64_t n) { return HumanBytes(static_cast<double>(n)); };
   const std::string for_ranks = absl::StrCat(" for ", ranks, ranks == 1 ? " rank" : " ranks");
-  if (plan.host > 0 && plan.host * ranks > available.host) {
+  if (plan.needed_on_host() * ranks > available.host) {
     return UserError(
         "memory",
-        absl::StrCat("want ", bytes(plan.host * ranks), " of host memory", for_ranks,
-                     ", where activations wait with --gradient_checkpointing=",
-                     NameOf(plan.checkpointing), ", got ", bytes(available.host)),
-        "a smaller --tokens_per_pack, or --max_seq_length, takes less; cheap takes none");
+        absl::StrCat(
+            "want ", bytes(plan.needed_on_host() * ranks), " of host memory", for_ranks, " (",
+            bytes(plan.host), " for activations that wait there with --gradient_checkpointing=",
+            NameOf(plan.checkpointing), ", ", bytes(plan.host_copy),
+            " for the copy that a checkpoint is written from, each), got ", bytes(available.host)),
+        plan.host > 0
+            ? "a smaller --tokens_per_pack, or --max_seq_length, takes less; cheap takes none"
+            : "fewer ranks on this machine take less");
   }
   const int64_t needed = plan.needed() * ranks;
   if (needed <= available.device) return absl::OkStatus();
@@ -109,10 +113,11 @@ absl::StatusOr<std::unique_ptr<MemoryPlanner>> MemoryPlanner::Create(const Train
   plan.num_trainable = parameters.num_trainable();
   plan.num_elements = parameters.numel();
   plan.buckets = dist::Describe(planner->parallel_->plan(), planner->parallel_->element_bytes());
-  plan.beside =
-      device == DeviceType::kCUDA
-          ? kLibraryBytes
-          : 3 * parameters.numel() * static_cast<int64_t>(SizeOf(parameters.values().dtype()));
+  const int64_t copy =
+      3 * parameters.numel() * static_cast<int64_t>(SizeOf(parameters.values().dtype()));
+  const bool on_gpu = device == DeviceType::kCUDA;
+  plan.beside = on_gpu ? kLibraryBytes : copy;
+  plan.host_copy = on_gpu ? copy : 0;
   planner->most_tokens_ = data.plan_options.tokens_per_pack;
   planner->training_ = planner->WorstOfSteps(data, num_steps);
   planner->evaluation_ = planner->WorstOf(data.validation.pieces, data.evaluation, PackSize());
@@ -289,6 +294,7 @@ std::vector<std::pair<std::string, std::string>> MemoryTable(const MemoryPlan& p
       {"libraries, copies, gaps", bytes(plan.needed() - plan.allocated())},
       {"in all, for each rank", bytes(plan.needed())}};
   if (plan.host > 0) rows.push_back({"activations in host memory", bytes(plan.host)});
+  if (plan.host_copy > 0) rows.push_back({"a copy in host memory", bytes(plan.host_copy)});
   return rows;
 }
 

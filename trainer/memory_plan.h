@@ -32,6 +32,7 @@ struct MemoryPlan {
   int64_t activations = 0;  // at the worst moment of training, evaluation and generation
   int64_t arena = 0;        // of one piece that holds both, gaps between blocks included
   int64_t host = 0;         // where a GPU's activations wait (--gradient_checkpointing=layer)
+  int64_t host_copy = 0;    // beside a GPU: the copy that a checkpoint is written from
   int64_t beside = 0;  // a GPU's libraries; on a CPU the copy that a checkpoint is written from
   int64_t num_trainable = 0;
   int64_t num_elements = 0;  // of the flat gradient buffer
@@ -39,6 +40,7 @@ struct MemoryPlan {
 
   int64_t allocated() const { return model + activations; }  // what the allocator's peak will be
   int64_t needed() const { return arena + beside; }
+  int64_t needed_on_host() const { return host + host_copy; }
 };
 
 // Bytes that are free: what a rank computes in, and host memory beside a GPU.
