@@ -80,6 +80,10 @@ struct Selector {
     return std::any_of(spec->names.begin(), spec->names.end(),
                        [&](const std::string& name) { return NameMatches(path, name); });
   }
+  // By itself rather than by what its path ends with.
+  bool ChoosesPath(const std::string& path) const {
+    return regex || std::find(spec->names.begin(), spec->names.end(), path) != spec->names.end();
+  }
 };
 
 // Which layers: by the first number behind a module list in the path.
@@ -99,8 +103,7 @@ class LayerFilter {
     return filter;
   }
   bool Admits(const std::string& path) const {
-    // An expression chooses its layers by itself.
-    if (expressions_.empty() || config_.target_modules.regex) return true;
+    if (expressions_.empty()) return true;
     for (const Regex& regex : expressions_) {
       const std::vector<std::string> groups = regex.FullMatch(path);
       int64_t layer;
@@ -167,7 +170,7 @@ absl::StatusOr<std::vector<std::optional<LoraTarget>>> ResolveTargets(
   for (size_t i = 0; i < modules.size(); ++i) {
     const std::string& path = modules[i];
     if (!targets.Matches(path) || excluded.Matches(path) || IsSavedWhole(config, path) ||
-        !layers.Admits(path)) {
+        !(targets.ChoosesPath(path) || layers.Admits(path))) {
       continue;
     }
     LoraTarget target;

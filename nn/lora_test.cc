@@ -65,6 +65,11 @@ TEST(Lora, ExcludesAndLayers) {
   EXPECT_THAT(Selected(lora), ElementsAre("model.layers.1.self_attn.q_proj"));
   lora.layers_pattern = {"h"};
   EXPECT_FALSE(ResolveTargets(lora, LinearPaths(ModulesOf(Config()))).ok());
+  // A whole path is meant, whatever its layer.
+  lora = With("q_proj,lm_head,model.layers.0.mlp.up_proj");
+  lora.layers_to_transform = {1};
+  EXPECT_THAT(Selected(lora), ElementsAre("model.layers.0.mlp.up_proj",
+                                          "model.layers.1.self_attn.q_proj", "lm_head"));
   lora = With("all-linear");
   lora.modules_to_save = {"lm_head"};
   EXPECT_EQ(Selected(lora).size(), 14u);
