@@ -216,8 +216,14 @@ TEST(Config, FieldsThatChangeNothingPass) {
                  {"transformers.js_config", {{"dtype", "q4"}}},
                  {"unsloth_fixed", true},
                  {"torch_dtype", "bfloat16"},
+                 {"activation", "swiglu"},
                  {"rope_scaling", nullptr}});
   EXPECT_EQ(Parse(object).stored_dtype, "bfloat16");
+  // Gemma 2 9B's names its window twice, the first YaRN files say that they were fine-tuned.
+  nlohmann::json gemma2 = Base("gemma2");
+  gemma2["sliding_window_size"] = gemma2["sliding_window"] = 4096;
+  gemma2["rope_scaling"] = {{"type", "yarn"}, {"factor", 16.0}, {"finetuned", true}};
+  EXPECT_EQ(Parse(gemma2).layers[0].window, 4096);
 }
 
 TEST(Config, DamagedFiles) {

@@ -63,6 +63,7 @@ void ReadYarn(ConfigReader& reader, RopeConfig& rope) {
   const double inferred =
       mscale != 0 && all != 0 ? magnitude(mscale) / magnitude(all) : magnitude(1);
   rope.attention_factor = reader.Positive("attention_factor", inferred);
+  reader.Ignore({"finetuned"});  // the first YaRN files'
 }
 
 }  // namespace

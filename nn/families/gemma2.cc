@@ -22,7 +22,8 @@ void Read(ConfigReader& reader, ModelConfig& config) {
              .pad_token_id = 0},
             config);
   // hidden_act is an older field that transformers passes over for hidden_activation.
-  reader.Ignore({"hidden_act"});
+  // So is sliding_window_size for sliding_window.
+  reader.Ignore({"hidden_act", "sliding_window_size"});
   ReadActivation(reader, "hidden_activation", "gelu_pytorch_tanh", config);
   ReadRope(reader, {}, config);
   config.qkv_bias = config.o_bias = reader.Bool("attention_bias", false);

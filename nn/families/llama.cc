@@ -15,6 +15,7 @@ void Read(ConfigReader& reader, ModelConfig& config) {
              .max_position_embeddings = 2048},
             config);
   ReadActivation(reader, "hidden_act", "silu", config);
+  reader.Want("activation", "swiglu");  // Falcon3's files say it beside hidden_act
   ReadRope(reader, {}, config);
   config.qkv_bias = config.o_bias = reader.Bool("attention_bias", false);
   config.mlp_bias = reader.Bool("mlp_bias", false);
