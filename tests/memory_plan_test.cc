@@ -31,7 +31,7 @@ class MemoryPlanTest : public ::testing::Test {
 
   MemoryPlan Chosen(int64_t available, int ranks = 1) {
     options_.auto_checkpointing = true;
-    const auto plan = planner_->Choose(options_, ranks, {available, 0});
+    const auto plan = planner_->Choose(options_, ranks, {.host = available});
     EXPECT_TRUE(plan.ok()) << plan.status();
     return plan.ok() ? *plan : MemoryPlan();
   }
@@ -58,12 +58,13 @@ TEST_F(MemoryPlanTest, AutoTakesTheFastestModeThatFits) {
   const int64_t none = planner_->Plan(Checkpointing::kNone).needed();
   const int64_t cheap = planner_->Plan(Checkpointing::kCheap).needed();
   const int64_t layer = planner_->Plan(Checkpointing::kLayer).needed();
-  EXPECT_EQ(Chosen(none).checkpointing, Checkpointing::kNone);
-  EXPECT_EQ(Chosen(none - 1).checkpointing, Checkpointing::kCheap);
-  EXPECT_EQ(Chosen(cheap - 1).checkpointing, Checkpointing::kLayer);
-  EXPECT_EQ(Chosen(3 * none, /*ranks=*/3).checkpointing, Checkpointing::kNone);
-  EXPECT_EQ(Chosen(3 * none - 1, /*ranks=*/3).checkpointing, Checkpointing::kCheap);
-  const auto refused = planner_->Choose(options_, 1, {layer - 1, 0});
+  const int64_t copy = planner_->Plan(Checkpointing::kNone).host_copy;  // one, for all ranks
+  EXPECT_EQ(Chosen(none + copy).checkpointing, Checkpointing::kNone);
+  EXPECT_EQ(Chosen(none + copy - 1).checkpointing, Checkpointing::kCheap);
+  EXPECT_EQ(Chosen(cheap + copy - 1).checkpointing, Checkpointing::kLayer);
+  EXPECT_EQ(Chosen(3 * none + copy, /*ranks=*/3).checkpointing, Checkpointing::kNone);
+  EXPECT_EQ(Chosen(3 * none + copy - 1, /*ranks=*/3).checkpointing, Checkpointing::kCheap);
+  const auto refused = planner_->Choose(options_, 1, {.host = layer + copy - 1});
   ASSERT_FALSE(refused.ok());
   EXPECT_THAT(
       std::string(refused.status().message()),
@@ -73,7 +74,7 @@ TEST_F(MemoryPlanTest, AutoTakesTheFastestModeThatFits) {
 TEST_F(MemoryPlanTest, BesideAGpuActivationsWaitInHostMemory) {
   using nn::Checkpointing;
   const MemoryPlan on_cpu = planner_->Plan(Checkpointing::kLayer);
-  EXPECT_EQ(on_cpu.needed_on_host(), 0);
+  EXPECT_EQ(on_cpu.host, 0);
   options_.device = "cuda";  // planned without one
   planner_ = *MemoryPlanner::Create(options_, *data_, data_->plan->steps_per_epoch());
   EXPECT_EQ(planner_->Plan(Checkpointing::kNone).host, 0);
@@ -82,12 +83,17 @@ TEST_F(MemoryPlanTest, BesideAGpuActivationsWaitInHostMemory) {
   EXPECT_EQ(plan.host_copy, 3 * 4 * plan.num_elements) << "values and two moments, for checkpoints";
   options_.gradient_checkpointing = Checkpointing::kLayer;
   options_.auto_checkpointing = false;
-  EXPECT_TRUE(planner_->Choose(options_, 2, {2 * plan.needed(), 2 * plan.needed_on_host()}).ok());
-  const auto refused =
-      planner_->Choose(options_, 2, {2 * plan.needed(), 2 * plan.needed_on_host() - 1});
-  ASSERT_FALSE(refused.ok());
-  EXPECT_THAT(std::string(refused.status().message()),
+  // Each rank has a GPU; they share the machine's memory, and one of them saves.
+  const int64_t host = 2 * plan.host + plan.host_copy;
+  EXPECT_TRUE(planner_->Choose(options_, 2, {.host = host, .device = plan.needed()}).ok());
+  const auto no_host = planner_->Choose(options_, 2, {.host = host - 1, .device = plan.needed()});
+  ASSERT_FALSE(no_host.ok());
+  EXPECT_THAT(std::string(no_host.status().message()),
               testing::AllOf(HasSubstr("host memory"), HasSubstr("2 ranks"), HasSubstr("HINT")));
+  const auto no_gpu = planner_->Choose(options_, 2, {.host = host, .device = plan.needed() - 1});
+  ASSERT_FALSE(no_gpu.ok());
+  EXPECT_THAT(std::string(no_gpu.status().message()),
+              testing::AllOf(HasSubstr("on each GPU"), HasSubstr("HINT")));
 }
 
 // What the sums are rounded to before they travel has memory of its own all the time.
@@ -106,12 +112,12 @@ TEST_F(MemoryPlanTest, WhatTravelsIsThereBesideTheActivations) {
 TEST_F(MemoryPlanTest, KnowsHowManyTokensFit) {
   using nn::Checkpointing;
   const int64_t available = planner_->Plan(Checkpointing::kNone).needed() * 4;
-  const int64_t most = planner_->LargestTokensPerPack(Checkpointing::kNone, 1, {available, 0});
+  const int64_t most = planner_->LargestTokensPerPack(Checkpointing::kNone, 1, {.host = available});
   EXPECT_GT(most, data_->plan->Summarize().max_pack_tokens);
   EXPECT_EQ(most % 64, 0);
-  EXPECT_GT(planner_->LargestTokensPerPack(Checkpointing::kLayer, 1, {available, 0}), most);
-  EXPECT_LT(planner_->LargestTokensPerPack(Checkpointing::kNone, 2, {available, 0}), most);
-  EXPECT_EQ(planner_->LargestTokensPerPack(Checkpointing::kNone, 1, {1000, 0}), 0);
+  EXPECT_GT(planner_->LargestTokensPerPack(Checkpointing::kLayer, 1, {.host = available}), most);
+  EXPECT_LT(planner_->LargestTokensPerPack(Checkpointing::kNone, 2, {.host = available}), most);
+  EXPECT_EQ(planner_->LargestTokensPerPack(Checkpointing::kNone, 1, {.host = 1000}), 0);
 }
 
 }  // namespace

@@ -62,33 +62,6 @@ std::vector<int64_t> PromptLengths(const TrainingData& data) {
   return lengths;
 }
 
-absl::Status CheckFits(const MemoryPlan& plan, int ranks, const FreeMemory& available) {
-  const auto bytes = [](int64_t n) { return HumanBytes(static_cast<double>(n)); };
-  const std::string for_ranks = absl::StrCat(" for ", ranks, ranks == 1 ? " rank" : " ranks");
-  if (plan.needed_on_host() * ranks > available.host) {
-    return UserError(
-        "memory",
-        absl::StrCat(
-            "want ", bytes(plan.needed_on_host() * ranks), " of host memory", for_ranks, " (",
-            bytes(plan.host), " for activations that wait there with --gradient_checkpointing=",
-            NameOf(plan.checkpointing), ", ", bytes(plan.host_copy),
-            " for the copy that a checkpoint is written from, each), got ", bytes(available.host)),
-        plan.host > 0
-            ? "a smaller --tokens_per_pack, or --max_seq_length, takes less; cheap takes none"
-            : "fewer ranks on this machine take less");
-  }
-  const int64_t needed = plan.needed() * ranks;
-  if (needed <= available.device) return absl::OkStatus();
-  return UserError(
-      "memory",
-      absl::StrCat("want ", bytes(needed), for_ranks, " (", bytes(plan.model),
-                   " for model and optimizer, ", bytes(plan.activations),
-                   " for activations with --gradient_checkpointing=", NameOf(plan.checkpointing),
-                   ", each), got ", bytes(available.device)),
-      "--gradient_checkpointing=layer, a smaller --max_seq_length, or --tokens_per_pack, take "
-      "less; --dry_run says how many tokens fit");
-}
-
 }  // namespace
 
 MemoryPlanner::MemoryPlanner(DeviceType device, std::vector<int64_t> prompts)
@@ -113,11 +86,9 @@ absl::StatusOr<std::unique_ptr<MemoryPlanner>> MemoryPlanner::Create(const Train
   plan.num_trainable = parameters.num_trainable();
   plan.num_elements = parameters.numel();
   plan.buckets = dist::Describe(planner->parallel_->plan(), planner->parallel_->element_bytes());
-  const int64_t copy =
+  plan.libraries = device == DeviceType::kCUDA ? kLibraryBytes : 0;
+  plan.host_copy =
       3 * parameters.numel() * static_cast<int64_t>(SizeOf(parameters.values().dtype()));
-  const bool on_gpu = device == DeviceType::kCUDA;
-  plan.beside = on_gpu ? kLibraryBytes : copy;
-  plan.host_copy = on_gpu ? copy : 0;
   planner->most_tokens_ = data.plan_options.tokens_per_pack;
   planner->training_ = planner->WorstOfSteps(data, num_steps);
   planner->evaluation_ = planner->WorstOf(data.validation.pieces, data.evaluation, PackSize());
@@ -244,6 +215,38 @@ MemoryPlan MemoryPlanner::Plan(Checkpointing checkpointing) {
   return PlanFor(training_, checkpointing);
 }
 
+absl::Status MemoryPlanner::CheckFits(const MemoryPlan& plan, int ranks,
+                                      const FreeMemory& available) const {
+  const auto bytes = [](int64_t n) { return HumanBytes(static_cast<double>(n)); };
+  const std::string mode = absl::StrCat("--gradient_checkpointing=", NameOf(plan.checkpointing));
+  const std::string parts = absl::StrCat(bytes(plan.model), " for model and optimizer, ",
+                                         bytes(plan.activations), " for activations with ", mode);
+  constexpr char kTakeLess[] =
+      "--gradient_checkpointing=layer, a smaller --max_seq_length, or --tokens_per_pack, take "
+      "less; --dry_run says how many tokens fit";
+  const bool on_gpu = device_ == DeviceType::kCUDA;
+  if (on_gpu && plan.needed() > available.device) {
+    return UserError("memory",
+                     absl::StrCat("want ", bytes(plan.needed()), " on each GPU (", parts, "), got ",
+                                  bytes(available.device)),
+                     kTakeLess);
+  }
+  const int64_t host = ranks * (on_gpu ? plan.host : plan.needed()) + plan.host_copy;
+  if (host <= available.host) return absl::OkStatus();
+  return UserError(
+      "memory",
+      absl::StrCat(
+          "want ", bytes(host), on_gpu ? " of host memory" : "", " for ", ranks,
+          ranks == 1 ? " rank (" : " ranks (",
+          on_gpu ? absl::StrCat(bytes(plan.host), " for activations that wait there with ", mode)
+                 : parts,
+          ", each; ", bytes(plan.host_copy),
+          " for the copy that checkpoints are written from), got ", bytes(available.host)),
+      on_gpu ? "a smaller --tokens_per_pack, or --max_seq_length, takes less; cheap lets no "
+               "activations wait"
+             : kTakeLess);
+}
+
 absl::StatusOr<MemoryPlan> MemoryPlanner::Choose(const TrainOptions& options, int ranks,
                                                  const FreeMemory& available) {
   if (!options.auto_checkpointing) {
@@ -291,10 +294,10 @@ std::vector<std::pair<std::string, std::string>> MemoryTable(const MemoryPlan& p
       {"gradient checkpointing", NameOf(plan.checkpointing)},
       {"model, gradients, moments", bytes(plan.model)},
       {"activations at most", bytes(plan.activations)},
-      {"libraries, copies, gaps", bytes(plan.needed() - plan.allocated())},
-      {"in all, for each rank", bytes(plan.needed())}};
+      {"libraries, gaps", bytes(plan.needed() - plan.allocated())},
+      {"in all, for each rank", bytes(plan.needed())},
+      {"a copy, once, for saving", bytes(plan.host_copy)}};
   if (plan.host > 0) rows.push_back({"activations in host memory", bytes(plan.host)});
-  if (plan.host_copy > 0) rows.push_back({"a copy in host memory", bytes(plan.host_copy)});
   return rows;
 }
 

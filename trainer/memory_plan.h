@@ -2,7 +2,7 @@
 // backward on a device that only counts allocations, over the worst pack that the run will see.
 //
 //   ASSIGN_OR_RETURN(const auto planner, MemoryPlanner::Create(options, data, num_steps));
-//   ASSIGN_OR_RETURN(const MemoryPlan plan, planner->Choose(options, ranks, available_bytes));
+//   ASSIGN_OR_RETURN(const MemoryPlan plan, planner->Choose(options, ranks, free));
 #pragma once
 
 #include <cstdint>
@@ -32,20 +32,20 @@ struct MemoryPlan {
   int64_t activations = 0;  // at the worst moment of training, evaluation and generation
   int64_t arena = 0;        // of one piece that holds both, gaps between blocks included
   int64_t host = 0;         // where a GPU's activations wait (--gradient_checkpointing=layer)
-  int64_t host_copy = 0;    // beside a GPU: the copy that a checkpoint is written from
-  int64_t beside = 0;  // a GPU's libraries; on a CPU the copy that a checkpoint is written from
+  int64_t libraries = 0;    // workspaces and kernels of a GPU's libraries
+  int64_t host_copy = 0;    // rank 0's copy of values and moments: checkpoints are written from it
   int64_t num_trainable = 0;
   int64_t num_elements = 0;  // of the flat gradient buffer
   std::string buckets;       // the reduction's plan, for people
 
   int64_t allocated() const { return model + activations; }  // what the allocator's peak will be
-  int64_t needed() const { return arena + beside; }
-  int64_t needed_on_host() const { return host + host_copy; }
+  int64_t needed() const { return arena + libraries; }       // by each rank, where it computes
 };
 
-// Bytes that are free: what a rank computes in, and host memory beside a GPU.
+// Bytes that are free.
 struct FreeMemory {
-  int64_t device = 0, host = 0;
+  int64_t host = 0;    // in the memory that the machine's ranks share
+  int64_t device = 0;  // on each rank's GPU, if it has one
 };
 
 // A pack as far as memory goes.
@@ -64,8 +64,8 @@ class MemoryPlanner {
 
   MemoryPlan Plan(nn::Checkpointing checkpointing);
 
-  // What --gradient_checkpointing says; for auto the fastest of which `ranks` fit into what is
-  // free. Error: they do not fit, with the numbers.
+  // What --gradient_checkpointing says; for auto the fastest of which a machine's `ranks`, rank 0
+  // among them, fit into what is free. Error: they do not fit, with the numbers.
   absl::StatusOr<MemoryPlan> Choose(const TrainOptions& options, int ranks,
                                     const FreeMemory& available);
 
@@ -83,6 +83,7 @@ class MemoryPlanner {
   void Train(const PackSize& size, nn::Checkpointing checkpointing);
   void Evaluate(const PackSize& size);
   void Generate();
+  absl::Status CheckFits(const MemoryPlan& plan, int ranks, const FreeMemory& available) const;
   MemoryPlan PlanFor(const PackSize& size, nn::Checkpointing checkpointing);
 
   const DeviceType device_;

@@ -179,7 +179,7 @@ absl::StatusOr<Preflight> CheckBeforeLaunch(const TrainOptions& options, int ran
     ASSIGN_OR_RETURN(
         const auto planner,
         MemoryPlanner::Create(options, *prepared.data, NumSteps(options, *prepared.data->plan)));
-    RETURN_IF_ERROR(planner->Choose(options, ranks, {AvailableMemory(), 0}).status());
+    RETURN_IF_ERROR(planner->Choose(options, ranks, {.host = AvailableMemory()}).status());
   }
   return Preflight{prepared.start};
 }
@@ -199,24 +199,22 @@ absl::Status PrintPlans(const TrainOptions& options, int ranks) {
     planned.model.random_init = true;
   }
   ASSIGN_OR_RETURN(const auto planner, MemoryPlanner::Create(planned, *prepared.data, num_steps));
-  // What there is: this machine's memory for all ranks, or the first GPU's for one.
+  // What there is: this machine's memory, and the first GPU's.
   absl::StatusOr<std::unique_ptr<Runtime>> gpu = Runtime::Open(Device());
   if (options.device == "cuda") gpu = Runtime::Open(Device{DeviceType::kCUDA, 0});
   const bool on_cpu = options.device == "cpu";
-  const int sharing = on_cpu ? ranks : 1;
-  const FreeMemory available = {on_cpu     ? AvailableMemory()
-                                : gpu.ok() ? (*gpu)->FreeBytes()
-                                           : 0,
-                                AvailableMemory() / ranks};
-  const absl::StatusOr<MemoryPlan> chosen = planner->Choose(planned, sharing, available);
+  const FreeMemory available = {.host = AvailableMemory(),
+                                .device = !on_cpu && gpu.ok() ? (*gpu)->FreeBytes() : 0};
+  const absl::StatusOr<MemoryPlan> chosen = planner->Choose(planned, ranks, available);
   const MemoryPlan memory = chosen.ok() ? *chosen : planner->Plan(planned.gradient_checkpointing);
   std::printf("buckets\n%s", memory.buckets.c_str());
   PrintRows("memory", MemoryTable(memory));
   RETURN_IF_ERROR(gpu.status());
-  PrintRows("what fits",
-            {{"memory", HumanBytes(static_cast<double>(available.device))},
-             {"--tokens_per_pack at most", absl::StrCat(planner->LargestTokensPerPack(
-                                               memory.checkpointing, sharing, available))}});
+  PrintRows(
+      "what fits",
+      {{"memory", HumanBytes(static_cast<double>(on_cpu ? available.host : available.device))},
+       {"--tokens_per_pack at most",
+        absl::StrCat(planner->LargestTokensPerPack(memory.checkpointing, ranks, available))}});
   return chosen.status();
 }
 
@@ -247,17 +245,17 @@ absl::StatusOr<int> RunRank(const TrainOptions& asked, const dist::LaunchEnv& en
   RETURN_IF_ERROR(world->Agree(FactsThatRanksShare(options, prepared)));
   startup.Done("data");
 
-  // The plan is for the rank that has least memory: all ranks compute alike.
+  // The plan is for the machine and GPU that have least memory: all ranks compute alike.
   const auto least = [&](int64_t bytes) {
     return -dist::AllReduceValue(world->communicator(), -bytes, dist::ReduceOp::kMax, "memory");
   };
-  const int64_t share = AvailableMemory() / env.local_world_size;
-  const FreeMemory available = {least(options.device == "cuda" ? runtime->FreeBytes() : share),
-                                least(share)};
+  const FreeMemory available = {.host = least(AvailableMemory()),
+                                .device = least(runtime->FreeBytes())};
   ASSIGN_OR_RETURN(
       const auto planner,
       MemoryPlanner::Create(options, *prepared.data, NumSteps(options, *prepared.data->plan)));
-  ASSIGN_OR_RETURN(const MemoryPlan memory, planner->Choose(options, 1, available));
+  ASSIGN_OR_RETURN(const MemoryPlan memory,
+                   planner->Choose(options, env.local_world_size, available));
   RETURN_IF_ERROR(runtime->Reserve(memory.arena, memory.host));
   const std::unique_ptr<Parking> parking = Parking::Create(*runtime);
   const nn::ForwardOptions forward = {
