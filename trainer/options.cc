@@ -138,7 +138,8 @@ absl::Status ReadOptimizerFlags(TrainOptions* options) {
   RETURN_IF_ERROR(CheckRange("weight_decay", o.weight_decay = FLAGS_weight_decay, 0, kInfinity));
   RETURN_IF_ERROR(CheckRange("adam_beta1", o.adam_beta1 = FLAGS_adam_beta1, 0, 0.9999999));
   RETURN_IF_ERROR(CheckRange("adam_beta2", o.adam_beta2 = FLAGS_adam_beta2, 0, 0.9999999));
-  RETURN_IF_ERROR(CheckRange("adam_epsilon", o.adam_epsilon = FLAGS_adam_epsilon, 0, 1));
+  // With 0, an element whose gradient is 0 would become 0 / 0: all of A, whose B is 0, in step one.
+  RETURN_IF_ERROR(CheckRange("adam_epsilon", o.adam_epsilon = FLAGS_adam_epsilon, 1e-20, 1));
   return CheckRange("max_grad_norm", o.max_grad_norm = FLAGS_max_grad_norm, 0, kInfinity);
 }
 
