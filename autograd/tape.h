@@ -15,13 +15,11 @@
 //
 // Rules that make gradients right:
 //   * What backward needs besides gradients is handed over as `saved`, inputs included: the tape
-//   keeps
-//     no value by itself (but leaves and frozen weights, which outlive it: g.input(i)). It is an
-//     error, which names both ops, if someone modified a saved tensor in place in between.
+//     keeps no value by itself (but leaves and frozen weights, which outlive it: g.input(i)). It is
+//     an error, which names both ops, if someone modified a saved tensor in place in between.
 //   * Nothing is recorded, and nothing saved, where no input needs a gradient.
 //   * Gradients that reach a variable from several ops are added in the reverse order of recording,
-//   so
-//     bits do not depend on anything but the program.
+//     so bits do not depend on anything but the program.
 #pragma once
 
 #include <cstdint>

@@ -1,14 +1,11 @@
 // Variable: a tensor that a tape can differentiate through.
 //
 // Three kinds:
-//   * Variable::Frozen(w)            a weight that is only read: no gradient, no memory for one, no
-//   work;
-//   * Variable::Leaf(name, w, grad)  a parameter: its gradient is written into `grad`, memory that
-//   the
-//                                    caller owns (a range of the flat gradient scratch);
-//   * what ops return                an activation: its gradient lives from when it is complete
-//   until
-//                                    the op that made the activation has used it.
+//   * Variable::Frozen(w): a weight that is only read: no gradient, no memory for one, no work;
+//   * Variable::Leaf(name, w, grad): a parameter: its gradient is written into `grad`, memory that
+//     the caller owns (a range of the flat gradient scratch);
+//   * what ops return: an activation: its gradient lives from when it is complete until the op that
+//     made the activation has used it.
 // Copies share the value. Leaves and frozen weights outlive tapes; activations belong to one tape.
 #pragma once
 

@@ -29,7 +29,7 @@ class Hasher {
 };
 
 // Mixes several 64-bit keys into one; the order matters.
-constexpr uint64_t MixKeys(uint64_t a, uint64_t b) {  // splitmix64's finaliser over a ^ rotated b
+constexpr uint64_t MixKeys(uint64_t a, uint64_t b) {  // splitmix64's finalizer over a ^ rotated b
   uint64_t x = a + 0x9E3779B97F4A7C15ull * (b + 1);
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
   x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;

@@ -2,8 +2,7 @@
 //
 // Two kinds of error exist in this project, and they never mix:
 //   * What a user or the environment did (files, flags, data, network) is an absl::Status, made
-//   with
-//     UserError(), carried up to main() and printed there once as one paragraph; the process
+//     with UserError(), carried up to main() and printed there once as one paragraph; the process
 //     exits 1.
 //   * What a programmer did wrong, and every failure of CUDA, NCCL or cuBLASLt, is a CHECK of glog:
 //     fatal on the spot, with file, line and rank; the process exits 2.

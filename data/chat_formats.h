@@ -19,7 +19,9 @@ namespace lockstep::data {
 absl::StatusOr<ChatExample> ReadMessages(const jinja::Value& messages, absl::string_view where,
                                          absl::string_view key);
 
-// `conversations` of ShareGPT: from and value; roles as cli.md has them.
+// `conversations` of ShareGPT: from and value. human and user speak as the user; gpt, assistant,
+// model, chatgpt and bing as the assistant; tool, observation, function and function_response as a
+// tool; function_call and tool_call are an assistant's tool call. Another role is an error.
 absl::StatusOr<ChatExample> ReadShareGpt(const jinja::Value& conversations,
                                          absl::string_view where);
 

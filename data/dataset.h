@@ -86,8 +86,8 @@ struct DatasetSpec {
   ExampleOptions example_options;
   bool skip_bad_documents = false;
   std::string cache_dir;
-  std::string
-      encoder_fingerprint;       // DocumentEncoder::Fingerprint() and the tokenizer's content hash
+  // DocumentEncoder::Fingerprint() and the tokenizer's content hash.
+  std::string encoder_fingerprint;
   double lock_timeout_s = 3600;  // how long to wait for another process that builds the same cache
 };
 

@@ -52,10 +52,10 @@ struct LaunchEnv {
 
   int rank = 0;              // of the world; for a parent, of its first rank
   int local_rank = 0;        // on this node: the GPU is local_rank % visible GPUs
-  int world_size = 1;        //
+  int world_size = 1;        // ranks on all nodes
   int local_world_size = 1;  // ranks on this node
-  int node = 0;              //
-  int num_nodes = 1;         //
+  int node = 0;              // its number, from 0
+  int num_nodes = 1;
 
   // Where the store is (store.h). On one node an address of the loopback interface.
   std::string master_addr = "127.0.0.1";

@@ -32,9 +32,9 @@ enum class Checkpointing {
 struct ForwardOptions {
   Checkpointing checkpointing = Checkpointing::kNone;
   Parking* parking = nullptr;  // with kLayer: what is kept waits there
-  bool dropout = false;        // apply LoRA's dropout (training); evaluation leaves it out. What is
-                         // dropped depends on the run's seed, the module, the pack's token_keys
-                         // and the channel alone
+  // Apply LoRA's dropout (training); evaluation leaves it out. What is dropped depends on the run's
+  // seed, the module, the pack's token_keys and the channel alone.
+  bool dropout = false;
   std::vector<KvCache*> caches = {};  // generation: each document of the pack goes on where its
                                       // own cache ends
 };

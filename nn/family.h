@@ -44,8 +44,7 @@ struct DefaultSizes {
 };
 
 // The fields that all families have: sizes, eps, pad_token_id, attention_dropout, and the neutral
-// rest. Layers
-// get no window and RoPE 0.
+// rest. Layers get no window and RoPE 0.
 void ReadSizes(ConfigReader& reader, const DefaultSizes& defaults, ModelConfig& config);
 
 void ReadActivation(ConfigReader& reader, const char* field, const char* missing,

@@ -1,9 +1,10 @@
 // Keys and values of one document's past tokens, layer by layer, for generation.
 //
 //   KvCache cache(context, config, dtype, /*capacity=*/prompt + max_new_tokens);
-//   hidden = decoder.Hidden(tape, prompt, {.caches = {&cache}});     // prefill: any number of
-//   tokens hidden = decoder.Hidden(tape, one_token, {.caches = {&cache}});  // its position is
-//   cache.length()
+//   // Prefill: any number of tokens.
+//   hidden = decoder.Hidden(tape, prompt, {.caches = {&cache}});
+//   // Its position is cache.length().
+//   hidden = decoder.Hidden(tape, one_token, {.caches = {&cache}});
 //
 // Positions of a document go on where its cache ends. More tokens than the capacity are fatal.
 #pragma once

@@ -1,4 +1,4 @@
-// How fast training steps are, and their parts alone; reference/cli.md, "Tools".
+// How fast training steps are, and their parts alone; docs/tools.md.
 #include <gflags/gflags.h>
 
 #include <string>

@@ -1,4 +1,4 @@
-// What training would see, and what is wrong with it; reference/cli.md, "Tools".
+// What training would see, and what is wrong with it; docs/tools.md.
 #include "data/doctor.h"
 
 #include <gflags/gflags.h>

@@ -1,4 +1,4 @@
-// The loss of a model, with or without an adapter, on documents; reference/cli.md, "Tools".
+// The loss of a model, with or without an adapter, on documents; docs/tools.md.
 #include "trainer/evaluate.h"
 
 #include <gflags/gflags.h>

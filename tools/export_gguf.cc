@@ -1,4 +1,4 @@
-// One file of a model for llama.cpp; reference/cli.md, "Tools".
+// One file of a model for llama.cpp; docs/tools.md.
 #include <gflags/gflags.h>
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-// A model says how a text goes on, or answers a chat; reference/cli.md, "Tools".
+// A model says how a text goes on, or answers a chat; docs/tools.md.
 #include "nn/generate.h"
 
 #include <gflags/gflags.h>

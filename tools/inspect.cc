@@ -1,4 +1,4 @@
-// Lists the tensors of safetensors files; reference/cli.md, "Tools".
+// Lists the tensors of safetensors files; docs/tools.md.
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>

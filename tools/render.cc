@@ -1,4 +1,4 @@
-// Renders chats by a model's chat template; reference/cli.md, "Tools".
+// Renders chats by a model's chat template; docs/tools.md.
 #include <gflags/gflags.h>
 
 #include <iostream>

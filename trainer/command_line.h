@@ -18,10 +18,9 @@
 namespace lockstep {
 
 // Sets the gflags that `argv[1..]` gives (--name=value, --name value, --name and --noname for
-// bools,
-// --flagfile=FILE, -- ends the flags) and returns the remaining arguments. A flag that does not
-// exist or does not parse is an error that names it, with the nearest flag's name as HINT; a flag
-// file's error names file and line.
+// bools, --flagfile=FILE, -- ends the flags) and returns the remaining arguments. A flag that does
+// not exist or does not parse is an error that names it, with the nearest flag's name as HINT; a
+// flag file's error names file and line.
 //
 // `foreign`: flags that do not exist but that people know from elsewhere, each with its HINT.
 using FlagHints = std::map<std::string, std::string>;

@@ -11,7 +11,7 @@
 //   const StepSums sums = parallel.ReadSums();           // waits for the device
 //
 // A rank without a pack takes part with zeros. With exact (int64) sums the result does not depend
-// on how packs are dealt to ranks (DESIGN.md, idea 3).
+// on how packs are dealt to ranks (docs/numerics.md).
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,7 @@ namespace lockstep {
 // How gradients are added up. Only exact sums are the same on any number of ranks.
 enum class GradientSum {
   kExact,  // 64-bit fixed point
-  kFp32,   //
+  kFp32,   // fp32 everywhere
   kBf16,   // fp32 on each rank, rounded to bf16 at every addition between ranks: half the bytes
 };
 DType SumDtype(GradientSum sum);  // of FlatParameters' sums

@@ -18,8 +18,8 @@ Variable RmsNorm(Tape& tape, const Variable& x, const Variable& weight,
 // Memory for 1/σ of activations of type `dtype`.
 Tensor NewRstd(Allocator& allocator, DType dtype, std::initializer_list<int64_t> shape);
 
-// The gradients of one norm: writes the weight's gradient (input
-// `weight_index` of the op) where one is wanted, and into `dx`
+// The gradients of one norm: writes the weight's gradient (input `weight_index` of the op) where
+// one is wanted, and into `dx`
 //   addend + gradient of x
 // (views as in RmsNormBackward; addend may be without data).
 void BackwardOfRmsNorm(Gradients& gradients, int weight_index, const View& dy, const View& x,

@@ -1,4 +1,4 @@
-// Objects that templates hold and that have behaviour: loop, macros, namespaces, functions.
+// Objects that templates hold and that have behavior: loop, macros, namespaces, functions.
 #pragma once
 
 #include <functional>

@@ -205,7 +205,7 @@ struct UndefinedObject : Object {
   std::string Message() const;
 };
 
-// An object of the engine with behaviour of its own.
+// An object of the engine with behavior of its own.
 class CustomObject : public Object, public std::enable_shared_from_this<CustomObject> {
  public:
   virtual absl::string_view type_name() const = 0;

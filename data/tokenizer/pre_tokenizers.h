@@ -4,8 +4,7 @@
 //   ByteLevel        GPT-2's expression (use_regex), a space in front (add_prefix_space), and every
 //                    byte written as a character (byte_level.h)
 //   Metaspace        spaces become `replacement`, one is put in front (prepend_scheme: always,
-//   first
-//                    = only at the document's begin, never), a word begins at each (split)
+//                    first = only at the document's begin, never), a word begins at each (split)
 //   Digits           numbers; individual_digits: each digit
 //   Punctuation      behavior
 //   Whitespace       words \w+ and runs of other characters; White_Space is dropped

@@ -3,8 +3,7 @@
 //   x        contiguous; f64, f32, bf16 or f16
 //   factor   [1] f64
 //   y        as many elements, contiguous; x's dtype, or f32 where x is bf16 or f16; written. May
-//   be x
-//            unless `accumulate`
+//            be x unless `accumulate`
 #pragma once
 
 #include "tensor/view.h"

@@ -21,7 +21,7 @@ struct ScalingOptions {
   int packs_per_rank = 1;                  // in a step
   bool full = false;                       // every weight is trained, not an adapter
   std::vector<std::string> gradient_sums;  // "exact", "fp32", "bf16"
-  std::vector<double> bucket_caps_mb;      //
+  std::vector<double> bucket_caps_mb;      // MiB
   int rounds = 1;
 };
 
