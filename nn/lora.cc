@@ -213,16 +213,6 @@ ModuleSelector ParseModuleSelector(absl::string_view text) {
   return selector;
 }
 
-absl::StatusOr<LoraInit> ParseLoraInit(absl::string_view text) {
-  const std::string lower = absl::AsciiStrToLower(text);
-  for (const LoraInit init :
-       {LoraInit::kTrue, LoraInit::kGaussian, LoraInit::kPissa, LoraInit::kFalse}) {
-    if (lower == ToString(init)) return init;
-  }
-  return UserError("init_lora_weights",
-                   absl::StrCat("want true, gaussian, pissa or false, got \"", text, "\""));
-}
-
 std::string ToString(LoraInit init) {
   switch (init) {
     case LoraInit::kTrue:

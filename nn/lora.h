@@ -71,7 +71,8 @@ absl::StatusOr<std::vector<std::optional<LoraTarget>>> ResolveTargets(
 // Reads the flags' spellings: "all-linear", "q_proj,v_proj", or a regular expression (anything
 // with a character that no module name has).
 ModuleSelector ParseModuleSelector(absl::string_view text);
-absl::StatusOr<LoraInit> ParseLoraInit(absl::string_view text);
+
+// PEFT's spelling.
 std::string ToString(LoraInit init);
 
 }  // namespace lockstep::nn

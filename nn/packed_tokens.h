@@ -6,7 +6,6 @@
 // them.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -29,13 +28,6 @@ struct PackedTokens {
   int64_t num_tokens() const { return input_ids.dim(0); }
   int64_t num_documents() const { return static_cast<int64_t>(host_cu_seqlens.size()) - 1; }
   int64_t num_supervised() const { return target_rows.defined() ? target_rows.dim(0) : 0; }
-  int64_t max_seqlen() const {
-    int32_t longest = 0;
-    for (size_t d = 1; d < host_cu_seqlens.size(); ++d) {
-      longest = std::max(longest, host_cu_seqlens[d] - host_cu_seqlens[d - 1]);
-    }
-    return longest;
-  }
 };
 
 // The same in host memory, as a loader hands it over; spans need only live during the call below.

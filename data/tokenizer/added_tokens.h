@@ -65,7 +65,6 @@ class AddedTokens {
   // Cut the added tokens out of the text pieces.
   absl::Status CutRaw(Pieces* pieces) const { return Cut(raw_, pieces); }
   absl::Status CutNormalized(Pieces* pieces) const { return Cut(normalized_, pieces); }
-  bool any_normalized() const { return !normalized_.empty(); }
 
   // Null if no added token has the id or the content.
   const AddedToken* Find(int32_t id) const;

@@ -4,9 +4,6 @@
 #include <cmath>
 #include <numbers>
 
-#include "absl/strings/str_cat.h"
-#include "base/status.h"
-
 namespace lockstep::nn {
 
 double LrSchedule::At(int64_t step) const {
@@ -26,19 +23,6 @@ double LrSchedule::At(int64_t step) const {
 
 int64_t WarmupSteps(double warmup_ratio, int64_t total_steps) {
   return static_cast<int64_t>(std::ceil(warmup_ratio * static_cast<double>(total_steps)));
-}
-
-absl::StatusOr<LrSchedulerType> ParseLrSchedulerType(absl::string_view name) {
-  using Type = LrSchedulerType;
-  if (name == "constant") return Type::kConstant;
-  if (name == "constant_with_warmup") return Type::kConstantWithWarmup;
-  if (name == "linear") return Type::kLinear;
-  if (name == "cosine") return Type::kCosine;
-  if (name == "cosine_with_min_lr") return Type::kCosineWithMinLr;
-  return UserError("--lr_scheduler_type",
-                   absl::StrCat("want linear, cosine, constant, constant_with_warmup or "
-                                "cosine_with_min_lr, got \"",
-                                name, "\""));
 }
 
 }  // namespace lockstep::nn

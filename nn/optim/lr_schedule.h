@@ -13,9 +13,6 @@
 
 #include <cstdint>
 
-#include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
-
 namespace lockstep::nn {
 
 enum class LrSchedulerType { kConstant, kConstantWithWarmup, kLinear, kCosine, kCosineWithMinLr };
@@ -27,13 +24,11 @@ struct LrSchedule {
   int64_t total_steps = 1;
   double min_lr_rate = 0;  // cosine_with_min_lr
 
+  // The rate of step `step`, from 1.
   double At(int64_t step) const;
 };
 
 // The steps that a share of the whole run comes to, rounded up.
 int64_t WarmupSteps(double warmup_ratio, int64_t total_steps);
-
-// Spelled as in the list above.
-absl::StatusOr<LrSchedulerType> ParseLrSchedulerType(absl::string_view name);
 
 }  // namespace lockstep::nn

@@ -32,14 +32,4 @@ __device__ __forceinline__ T BlockSum(T x, T* scratch) {
   return WarpSum(lane < warps ? scratch[lane] : T(0));
 }
 
-template <typename T>
-__device__ __forceinline__ T BlockMax(T x, T lowest, T* scratch) {
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
-  x = WarpMax(x);
-  __syncthreads();
-  if (lane == 0) scratch[warp] = x;
-  __syncthreads();
-  return WarpMax(lane < warps ? scratch[lane] : lowest);
-}
-
 }  // namespace lockstep::kernels::device

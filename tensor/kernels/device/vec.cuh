@@ -25,12 +25,6 @@ __device__ __forceinline__ bf16 FromFloat<bf16>(float x) {
   return __float2bfloat16_rn(x);
 }
 
-// x rounded to T's precision, as a float.
-template <typename T>
-__device__ __forceinline__ float RoundTo(float x) {
-  return ToFloat(FromFloat<T>(x));
-}
-
 // N neighboring elements, loaded and stored by one access: 16 bytes where N = kVec<T>.
 template <typename T, int N>
 struct alignas(sizeof(T) * N) Vec {
