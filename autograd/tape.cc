@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "autograd/node.h"
 #include "base/check.h"
 #include "tensor/kernels/accumulate.h"

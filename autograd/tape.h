@@ -25,11 +25,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
-#include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "autograd/variable.h"
 #include "tensor/context.h"

@@ -8,11 +8,11 @@
 
 #include <cerrno>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "base/hash.h"
 #include "base/status.h"
 
 namespace lockstep::data {

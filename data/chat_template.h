@@ -5,7 +5,6 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "data/jinja/template.h"
 #include "data/jinja/value.h"
 
 namespace lockstep::data {

@@ -1,6 +1,5 @@
 #include "data/doctor.h"
 
-#include <filesystem>
 #include <map>
 
 #include "absl/strings/str_cat.h"

@@ -4,7 +4,6 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <thread>

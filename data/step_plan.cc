@@ -4,9 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
-#include <utility>
 
-#include "absl/strings/string_view.h"
 #include "base/check.h"
 #include "base/hash.h"
 

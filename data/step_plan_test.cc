@@ -1,6 +1,5 @@
 #include "data/step_plan.h"
 
-#include <numeric>
 #include <random>
 #include <set>
 

@@ -13,7 +13,6 @@
 // contiguous; one that is not, or a dtype without the operation, is a programming error (fatal).
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>

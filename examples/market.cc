@@ -1,7 +1,5 @@
 #include "examples/market.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 

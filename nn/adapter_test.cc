@@ -1,7 +1,6 @@
 #include "nn/adapter.h"
 
 #include "gmock/gmock.h"
-#include "nn/json.h"
 #include "nn/testing.h"
 
 namespace lockstep::nn {

@@ -7,7 +7,6 @@
 #include "absl/status/statusor.h"
 #include "nn/decoder_weights.h"
 #include "nn/flat_parameters.h"
-#include "nn/lora.h"
 #include "nn/modules.h"
 #include "nn/trainable.h"
 #include "nn/weight_source.h"

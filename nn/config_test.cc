@@ -2,7 +2,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "nn/json.h"
+#include "nlohmann/json.hpp"
 
 namespace lockstep::nn {
 namespace {

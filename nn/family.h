@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/types/span.h"
 #include "nn/config.h"
 #include "nn/config_reader.h"
 

@@ -1,7 +1,6 @@
 #include "nn/merge.h"
 
 #include "gmock/gmock.h"
-#include "nn/json.h"
 #include "nn/testing.h"
 
 namespace lockstep::nn {

@@ -1,6 +1,5 @@
 #include "nn/safetensors.h"
 
-#include <cstring>
 #include <fstream>
 #include <random>
 

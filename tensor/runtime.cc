@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <cstring>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"

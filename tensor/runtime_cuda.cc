@@ -10,7 +10,6 @@
 #include "absl/strings/str_format.h"
 #include "base/check.h"
 #include "base/status.h"
-#include "base/thread_pool.h"
 #include "tensor/arena.h"
 #include "tensor/cuda_check.h"
 #include "tensor/fill_pieces.h"

@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"

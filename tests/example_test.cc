@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "tests/trainer_process.h"
 #include "trainer/metrics.h"

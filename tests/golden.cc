@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "nn/json.h"
+#include "nn/safetensors.h"
 
 namespace lockstep {
 namespace {

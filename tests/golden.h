@@ -3,11 +3,8 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
-
-#include "nn/safetensors.h"
 
 namespace lockstep {
 

@@ -3,7 +3,6 @@
 #include <string>
 
 #include "gtest/gtest.h"
-#include "nn/host_tensor.h"
 #include "tensor/runtime.h"
 #include "tests/golden_run.h"
 

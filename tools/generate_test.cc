@@ -1,4 +1,3 @@
-#include <cstdlib>
 
 #include "absl/strings/match.h"
 #include "base/file.h"

@@ -3,7 +3,6 @@
 #include <gflags/gflags.h>
 
 #include <cstdio>
-#include <utility>
 
 #include "base/file.h"
 #include "base/status.h"

@@ -4,7 +4,6 @@
 #include <simdjson.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <limits>

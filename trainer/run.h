@@ -1,9 +1,6 @@
 // A run around its loop: what is prepared, agreed on, restored, and written at the end.
 #pragma once
 
-#include <string>
-#include <vector>
-
 #include "absl/status/statusor.h"
 #include "dist/launch_env.h"
 #include "trainer/options.h"

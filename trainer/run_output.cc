@@ -1,6 +1,5 @@
 #include "trainer/run_output.h"
 
-#include <cstdio>
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -16,6 +15,7 @@
 #include "trainer/checkpoint.h"
 #include "trainer/memory_plan.h"
 #include "trainer/options.h"
+#include "trainer/report.h"
 #include "trainer/run_folder.h"
 #include "trainer/run_log.h"
 #include "trainer/samples.h"

@@ -9,7 +9,6 @@
 #include "data/tokenizer/tokenizer.h"
 #include "nn/decoder.h"
 #include "tensor/context.h"
-#include "trainer/report.h"
 #include "trainer/training_data.h"
 
 namespace lockstep {

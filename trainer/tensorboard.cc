@@ -5,8 +5,6 @@
 
 #include <array>
 #include <cerrno>
-#include <cstring>
-#include <ctime>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"

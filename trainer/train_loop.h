@@ -3,8 +3,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <memory>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -13,7 +11,6 @@
 #include "tensor/context.h"
 #include "trainer/checkpoint.h"
 #include "trainer/checkpoint_saver.h"
-#include "trainer/metrics.h"
 #include "trainer/options.h"
 #include "trainer/run_log.h"
 #include "trainer/startup_times.h"

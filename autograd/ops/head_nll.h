@@ -16,7 +16,6 @@
 // multiplies it by its seed and hands it in. Sums over rows: f64, in the order of s.
 #pragma once
 
-#include "absl/types/span.h"
 #include "autograd/ops/linear_lora.h"
 #include "autograd/tape.h"
 

@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "data/jinja/format.h"
 #include "data/jinja/operators.h"
 #include "data/jinja/repr.h"

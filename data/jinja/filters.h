@@ -2,7 +2,6 @@
 #pragma once
 
 #include <functional>
-#include <string>
 
 #include "absl/strings/string_view.h"
 #include "data/jinja/interpreter.h"

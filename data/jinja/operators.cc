@@ -6,8 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "data/jinja/format.h"
-#include "data/jinja/repr.h"
-#include "data/jinja/text.h"
 
 namespace lockstep::data::jinja {
 

@@ -6,7 +6,6 @@
 #include "data/jinja/interpreter.h"
 #include "data/jinja/objects.h"
 #include "data/jinja/operators.h"
-#include "data/jinja/repr.h"
 
 namespace lockstep::data::jinja {
 

@@ -1,7 +1,6 @@
 // Any bytes as a template: an error or a text, never a crash or a hang.
 #include <cstddef>
 #include <cstdint>
-#include <string>
 
 #include "absl/strings/string_view.h"
 #include "base/check.h"

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/strings/str_cat.h"
 #include "data/jinja/arguments.h"
 #include "data/jinja/filters.h"
 #include "data/jinja/operators.h"

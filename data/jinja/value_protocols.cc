@@ -4,7 +4,6 @@
 
 #include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
-#include "data/jinja/repr.h"
 #include "data/jinja/text.h"
 #include "data/jinja/value.h"
 

@@ -1,7 +1,6 @@
 #include "data/tokenizer/pieces.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "base/status.h"
 

@@ -1,7 +1,6 @@
 #include "tensor/kernels/cross_entropy.h"
 
 #include <algorithm>
-#include <functional>
 
 #include "tensor/kernels/testing.h"
 

@@ -1,7 +1,5 @@
 #include "tensor/kernels/fixed_point.h"
 
-#include <algorithm>
-
 #include "base/thread_pool.h"
 #include "tensor/kernels/testing.h"
 

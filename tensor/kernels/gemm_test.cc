@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "base/thread_pool.h"
 #include "tensor/kernels/testing.h"

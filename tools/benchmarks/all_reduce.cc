@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "base/status.h"
 #include "dist/world.h"
 #include "tensor/kernels/fill.h"
 #include "tensor/kernels/gemm.h"

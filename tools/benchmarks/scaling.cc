@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <deque>
 #include <memory>
-#include <optional>
 #include <random>
 #include <utility>
 

@@ -9,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "base/thread_pool.h"

@@ -1,9 +1,7 @@
 #include "tools/gguf/export.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"

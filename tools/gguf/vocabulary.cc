@@ -1,7 +1,5 @@
 #include "tools/gguf/vocabulary.h"
 
-#include <algorithm>
-#include <limits>
 #include <map>
 #include <optional>
 #include <utility>

@@ -6,7 +6,6 @@
 // first is the lowest rank first).
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 

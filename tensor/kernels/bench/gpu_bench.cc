@@ -4,7 +4,6 @@
 //   bazel run //tools:bench -- --kernels=gpu/gemm   (or gpu/attention)
 
 #include <algorithm>
-#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
