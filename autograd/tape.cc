@@ -136,7 +136,7 @@ std::vector<Variable> Tape::Checkpoint(const char* name, absl::Span<const Variab
                                        Segment segment, Parking* parking) {
   if (mode_ == Mode::kForward) return segment(*this, inputs);
   std::vector<Tensor> saved;
-  std::vector<std::shared_ptr<Parking::Place>> parked(inputs.size());
+  ParkedInputs parked(inputs.size());
   for (size_t i = 0; i < inputs.size(); ++i) {
     saved.push_back(inputs[i].defined() ? inputs[i].value() : Tensor());
     if (parking != nullptr && inputs[i].is_activation()) {
@@ -156,42 +156,44 @@ std::vector<Variable> Tape::Checkpoint(const char* name, absl::Span<const Variab
   all_inputs.insert(all_inputs.end(), forward.leaves_used_.begin(), forward.leaves_used_.end());
   std::vector<Variable> variables =
       Append(name, all_inputs, outputs, saved,
-             [this, count = inputs.size(), parked = std::move(parked),
-              segment = std::move(segment)](Gradients& g) {
-               Tape again(context_, Mode::kRecord);
-               again.uses_ = uses_;
-               again.counts_uses_ = false;
-               again.rerunning_ = true;
-               std::vector<Variable> fresh(count);
-               for (size_t i = count; i-- > 0;) {  // what was parked last comes first
-                 const Entry::Input& input = g.entry_.inputs[i];
-                 const Tensor value =
-                     parked[i] != nullptr ? parked[i]->Take() : g.saved(static_cast<int>(i));
-                 if (input.weight.defined()) {
-                   fresh[i] = input.weight;
-                 } else if (input.slot != nullptr) {
-                   fresh[i] = Input(value);
-                 } else if (value.defined()) {
-                   fresh[i] = Variable::Frozen(value);
-                 }
-               }
-               {
-                 const std::vector<Variable> outputs = segment(again, fresh);
-                 std::vector<Tensor> seeds;
-                 for (size_t i = 0; i < outputs.size(); ++i) seeds.push_back(g.TakeOutput(i));
-                 again.Seed(outputs, seeds);
-               }  // their values are gone: backward reads what ops have saved
-               again.Run();
-               for (size_t i = 0; i < count; ++i) {
-                 if (g.entry_.inputs[i].slot == nullptr) continue;
-                 if (Tensor grad = GradientOf(fresh[i]); grad.defined()) g.Add(i, std::move(grad));
-               }
+             [this, parked = std::move(parked), segment = std::move(segment)](Gradients& g) {
+               Rerun(segment, parked, g);
              });
   if (WouldRecord(all_inputs)) {
     entries_.back()->is_segment = true;
     entries_.back()->segment_uses = std::move(forward.leaves_used_);
   }
   return variables;
+}
+
+void Tape::Rerun(const Segment& segment, const ParkedInputs& parked, Gradients& g) {
+  Tape again(context_, Mode::kRecord);
+  again.uses_ = uses_;
+  again.counts_uses_ = false;
+  again.rerunning_ = true;
+  std::vector<Variable> inputs(parked.size());
+  for (size_t i = inputs.size(); i-- > 0;) {  // what was parked last comes first
+    const Entry::Input& input = g.entry_.inputs[i];
+    const Tensor value = parked[i] != nullptr ? parked[i]->Take() : g.saved(static_cast<int>(i));
+    if (input.weight.defined()) {
+      inputs[i] = input.weight;
+    } else if (input.slot != nullptr) {
+      inputs[i] = Input(value);
+    } else if (value.defined()) {
+      inputs[i] = Variable::Frozen(value);
+    }
+  }
+  {
+    const std::vector<Variable> outputs = segment(again, inputs);
+    std::vector<Tensor> seeds;
+    for (size_t i = 0; i < outputs.size(); ++i) seeds.push_back(g.TakeOutput(i));
+    again.Seed(outputs, seeds);
+  }  // their values are gone: backward reads what ops have saved
+  again.Run();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (g.entry_.inputs[i].slot == nullptr) continue;
+    if (Tensor grad = GradientOf(inputs[i]); grad.defined()) g.Add(i, std::move(grad));
+  }
 }
 
 void Tape::Backward(absl::Span<const Variable> outputs, absl::Span<const Tensor> seeds,

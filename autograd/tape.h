@@ -113,6 +113,10 @@ class Tape {
   std::vector<Variable> Append(const char* op, absl::Span<const Variable> inputs,
                                absl::Span<const Tensor> outputs, absl::Span<const Tensor> saved,
                                BackwardFn backward);
+  // Backward of a checkpoint: runs the segment again, on a tape of its own, and differentiates it.
+  // `parked`: by input, where it waits; null for those that the entry has saved.
+  using ParkedInputs = std::vector<std::shared_ptr<Parking::Place>>;
+  void Rerun(const Segment& segment, const ParkedInputs& parked, Gradients& g);
   void CountUses(absl::Span<const Variable> inputs);
   void FinishUse(const Variable& leaf);
   void Seed(absl::Span<const Variable> outputs, absl::Span<const Tensor> seeds);

@@ -32,10 +32,11 @@ using autograd::Tape;
 using autograd::Variable;
 
 // What half a layer leaves: the residual stream, and the branch that joins it next, which may lack
-// LoRA's shares.
+// LoRA's shares and may have a norm of its own.
 struct HalfLayer {
   Variable stream, branch;
-  PendingShares pending;
+  PendingShares pending = {};
+  Variable post_norm = {};
 };
 
 // One pack's way through the decoder: what all layers share. A layer's segment may run again in
@@ -69,6 +70,42 @@ class Pass : public std::enable_shared_from_this<Pass> {
     }
   }
 
+  // Layer `index` behind `last`; with Checkpointing::kLayer it is a segment of the tape.
+  HalfLayer Layer(Tape& tape, int index, const LayerWeights& layer, HalfLayer last) const {
+    const bool checkpointed = options_.checkpointing == Checkpointing::kLayer;
+    Tensor rstd;
+    if (checkpointed && last.branch.defined() && !last.post_norm.defined()) {
+      // A segment keeps the sum, not its two parts.
+      const autograd::ResidualSumResult sum =
+          autograd::ResidualSum(tape, Joined(last, layer.input_norm));
+      last = {sum.sum, {}};
+      rstd = sum.rstd;
+    }
+    // A segment hands out variables; what is pending of its branch goes beside them. It must not
+    // hold its inputs' values: the tape does, or parks them.
+    const auto left = std::make_shared<PendingShares>();
+    const auto run = [pass = shared_from_this(), index, &layer, pending = last.pending,
+                      post_norm = last.post_norm, rstd,
+                      left](Tape& t, absl::Span<const Variable> in) {
+      HalfLayer x =
+          pass->Attention(t, index, layer,
+                          pass->Joined({in[0], in[1], pending, post_norm}, layer.input_norm, rstd));
+      x = pass->Mlp(t, layer, pass->Joined(x, layer.pre_mlp_norm), *left);
+      *left = x.pending;
+      return std::vector<Variable>{x.stream, x.branch};
+    };
+    const std::vector<Variable> inputs = {last.stream, last.branch};
+    const std::vector<Variable> outputs =
+        checkpointed ? tape.Checkpoint("layer", inputs, run, options_.parking) : run(tape, inputs);
+    return {outputs[0], outputs[1], *left, layer.post_mlp_norm};
+  }
+
+  // What an op reads that adds the branch to the stream and norms the sum by `norm`.
+  ResidualInput Joined(const HalfLayer& half, const Variable& norm, Tensor rstd = {}) const {
+    return {half.stream, half.branch, half.pending, half.post_norm, norm, norm_, std::move(rstd)};
+  }
+
+ private:
   HalfLayer Attention(Tape& tape, int index, const LayerWeights& layer,
                       const ResidualInput& in) const {
     const Tensor& table = rope_tables_[config_.layers[index].rope];
@@ -90,7 +127,7 @@ class Pass : public std::enable_shared_from_this<Pass> {
     const Variable mixed = options_.caches.empty()
                                ? autograd::Attention(tape, qkv, layout_, queries_, attention)
                                : Cached(tape, index, qkv, attention);
-    HalfLayer out = {normed.sum, {}, {}};
+    HalfLayer out = {normed.sum, {}, {}, layer.post_attention_norm};
     const bool leave = LeavesShares(layer.o, layer.post_attention_norm);
     out.branch = Linear(tape, layer.o, mixed,
                         {.left = leave ? &out.pending : nullptr, .unread = false, .h = {}});
@@ -112,25 +149,22 @@ class Pass : public std::enable_shared_from_this<Pass> {
         const NormedResult result = autograd::NormedMlp(
             tape, in, wide, down, activation,
             {.left = leave ? &pending : nullptr, .unread = tape.rerunning(), .h = before.h()});
-        return {result.sum, result.y, pending};
+        return {result.sum, result.y, pending, layer.post_mlp_norm};
       }
     }
     const NormedResult wide = NormedLinear(tape, layer.gate_up, in);
     const auto activate = [pass = shared_from_this(), &layer, activation](
-                              Tape& t, absl::Span<const Variable> in) {
-      const Variable product = autograd::Glu(t, in[0], activation);
+                              Tape& t, absl::Span<const Variable> gate_up) {
+      const Variable product = autograd::Glu(t, gate_up[0], activation);
       return std::vector<Variable>{pass->Linear(
           t, layer.down, product, {.left = nullptr, .unread = t.rerunning(), .h = {}})};
     };
     const std::vector<Variable> branch = options_.checkpointing == Checkpointing::kCheap
                                              ? tape.Checkpoint("mlp", {wide.y}, activate)
                                              : activate(tape, {wide.y});
-    return {wide.sum, branch[0], {}};
+    return {wide.sum, branch[0], {}, layer.post_mlp_norm};
   }
 
-  const autograd::RmsNormOptions& norm() const { return norm_; }
-
- private:
   // What the products alone compute: with DoRA the bias comes behind its scaling.
   static LoraLayer LoraOf(const LinearWeights& linear) {
     return {linear.weight, linear.magnitudes.empty() ? linear.bias : Variable(), linear.adapters};
@@ -195,10 +229,6 @@ class Pass : public std::enable_shared_from_this<Pass> {
   std::vector<Tensor> rope_tables_;  // by RopeConfig
 };
 
-}  // namespace
-
-namespace {
-
 // transformers rounds the factor to the model's dtype before it multiplies.
 double EmbeddingScale(double scale, DType compute_dtype) {
   if (compute_dtype != DType::kBF16) return scale;
@@ -240,44 +270,13 @@ Variable Decoder::Hidden(Tape& tape, const PackedTokens& pack,
     last.stream = autograd::EmbeddingLora(tape, pack.input_ids, last.stream, lora.a, lora.b,
                                           {.scale = lora.scale * scale, .padding_idx = padding});
   }
-  Variable branch_norm;  // of last.branch
   for (int i = 0; i < static_cast<int>(weights_.layers.size()); ++i) {
-    const LayerWeights& layer = weights_.layers[i];
-    const bool checkpointed = options.checkpointing == Checkpointing::kLayer;
-    Tensor rstd;
-    if (checkpointed && last.branch.defined() && !branch_norm.defined()) {
-      // A segment keeps the sum, not its two parts.
-      const autograd::ResidualSumResult sum = autograd::ResidualSum(
-          tape, {last.stream, last.branch, last.pending, {}, layer.input_norm, pass->norm()});
-      last = {sum.sum, Variable(), {}};
-      rstd = sum.rstd;
-    }
-    const Variable post = last.branch.defined() ? branch_norm : Variable();
-    // A segment hands out variables; what is pending of its branch goes beside them.
-    const auto left = std::make_shared<PendingShares>();
-    const auto run = [pass, i, &layer, post, pending = last.pending, rstd, left](
-                         Tape& t, absl::Span<const Variable> in) {
-      HalfLayer x = pass->Attention(
-          t, i, layer, {in[0], in[1], pending, post, layer.input_norm, pass->norm(), rstd});
-      x = pass->Mlp(t, layer,
-                    {x.stream, x.branch, x.pending, layer.post_attention_norm, layer.pre_mlp_norm,
-                     pass->norm()},
-                    *left);
-      *left = x.pending;
-      return std::vector<Variable>{x.stream, x.branch};
-    };
-    const std::vector<Variable> inputs = {last.stream, last.branch};
-    const std::vector<Variable> outputs =
-        checkpointed ? tape.Checkpoint("layer", inputs, run, options.parking) : run(tape, inputs);
-    last = {outputs[0], outputs[1], *left};
-    branch_norm = layer.post_mlp_norm;
+    last = pass->Layer(tape, i, weights_.layers[i], std::move(last));
   }
   for (size_t d = 0; d < options.caches.size(); ++d) {
     options.caches[d]->Advance(pack.host_cu_seqlens[d + 1] - pack.host_cu_seqlens[d]);
   }
-  return autograd::AddRmsNorm(tape, {last.stream, last.branch, last.pending, branch_norm,
-                                     weights_.norm, pass->norm()})
-      .normed;
+  return autograd::AddRmsNorm(tape, pass->Joined(last, weights_.norm)).normed;
 }
 
 int64_t Decoder::HeadChunkRows() const {
