@@ -81,38 +81,30 @@ absl::StatusOr<Launcher> FromTorchrun(const Environment& env) {
 
 int PortOfJob(absl::string_view job) { return 15000 + static_cast<int>(Hash64(job) % 20000); }
 
-absl::StatusOr<Launcher> FromOpenMpi(const Environment& env) {
-  Launcher l;
-  l.name = "Open MPI";
-  l.said_by =
-      Present(env, {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
-                    "OMPI_COMM_WORLD_LOCAL_SIZE", "MASTER_ADDR", "MASTER_PORT", "PMIX_NAMESPACE"});
-  RETURN_IF_ERROR(Number(env, "OMPI_COMM_WORLD_RANK", 0, true, &l.rank));
-  RETURN_IF_ERROR(Number(env, "OMPI_COMM_WORLD_SIZE", 1, true, &l.size));
-  RETURN_IF_ERROR(Number(env, "OMPI_COMM_WORLD_LOCAL_RANK", 0, true, &l.local_rank));
-  RETURN_IF_ERROR(Number(env, "OMPI_COMM_WORLD_LOCAL_SIZE", 1, true, &l.local_size));
-  l.num_nodes = (l.size + l.local_size - 1) / l.local_size;
-  l.node = l.rank / l.local_size;
-  l.master_addr = Text(env, "MASTER_ADDR");
-  l.job = Text(env, "PMIX_NAMESPACE");
-  l.port = PortOfJob(l.job);
-  RETURN_IF_ERROR(Number(env, "MASTER_PORT", 1, false, &l.port));
-  return l;
-}
+// The names under which an MPI launcher says the same things.
+struct MpiVariables {
+  const char *rank, *size, *local_rank, *local_size, *job;
+};
+constexpr MpiVariables kOpenMpi = {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
+                                   "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE",
+                                   "PMIX_NAMESPACE"};
+constexpr MpiVariables kPmi = {"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS",
+                               "PMI_JOBID"};
 
-absl::StatusOr<Launcher> FromPmi(const Environment& env) {
+absl::StatusOr<Launcher> FromMpi(const Environment& env, const char* name,
+                                 const MpiVariables& variables) {
   Launcher l;
-  l.name = "PMI";
-  l.said_by = Present(env, {"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS",
-                            "MASTER_ADDR", "MASTER_PORT", "PMI_JOBID"});
-  RETURN_IF_ERROR(Number(env, "PMI_RANK", 0, true, &l.rank));
-  RETURN_IF_ERROR(Number(env, "PMI_SIZE", 1, true, &l.size));
-  RETURN_IF_ERROR(Number(env, "MPI_LOCALRANKID", 0, l.size > 1, &l.local_rank));
-  RETURN_IF_ERROR(Number(env, "MPI_LOCALNRANKS", 1, l.size > 1, &l.local_size));
+  l.name = name;
+  l.said_by = Present(env, {variables.rank, variables.size, variables.local_rank,
+                            variables.local_size, "MASTER_ADDR", "MASTER_PORT", variables.job});
+  RETURN_IF_ERROR(Number(env, variables.rank, 0, true, &l.rank));
+  RETURN_IF_ERROR(Number(env, variables.size, 1, true, &l.size));
+  RETURN_IF_ERROR(Number(env, variables.local_rank, 0, l.size > 1, &l.local_rank));
+  RETURN_IF_ERROR(Number(env, variables.local_size, 1, l.size > 1, &l.local_size));
   l.num_nodes = (l.size + l.local_size - 1) / l.local_size;
   l.node = l.rank / l.local_size;
   l.master_addr = Text(env, "MASTER_ADDR");
-  l.job = Text(env, "PMI_JOBID");
+  l.job = Text(env, variables.job);
   l.port = PortOfJob(l.job);
   RETURN_IF_ERROR(Number(env, "MASTER_PORT", 1, false, &l.port));
   return l;
@@ -165,10 +157,10 @@ absl::StatusOr<std::optional<Launcher>> FindLauncher(const Environment& env) {
   absl::StatusOr<Launcher> found;
   if (Has(env, "RANK") && Has(env, "WORLD_SIZE")) {
     found = FromTorchrun(env);
-  } else if (Has(env, "OMPI_COMM_WORLD_RANK")) {
-    found = FromOpenMpi(env);
-  } else if (Has(env, "PMI_RANK")) {
-    found = FromPmi(env);
+  } else if (Has(env, kOpenMpi.rank)) {
+    found = FromMpi(env, "Open MPI", kOpenMpi);
+  } else if (Has(env, kPmi.rank)) {
+    found = FromMpi(env, "PMI", kPmi);
   } else if (Has(env, "SLURM_PROCID") &&
              (Has(env, "SLURM_STEP_ID") || Has(env, "SLURM_STEP_NODELIST"))) {
     found = FromSlurm(env);

@@ -35,10 +35,9 @@ constexpr char kFailedKey[] = "nccl/failed";
 
 absl::Status StatusOf(ncclResult_t result, ncclComm_t comm) {
   if (result == ncclSuccess || result == ncclInProgress) return absl::OkStatus();
-  const char* detail = ncclGetLastError(comm);
-  return absl::UnavailableError(absl::StrCat("NCCL: ", ncclGetErrorString(result),
-                                             detail != nullptr && *detail != '\0' ? ": " : "",
-                                             detail != nullptr ? detail : ""));
+  const absl::string_view detail = absl::NullSafeStringView(ncclGetLastError(comm));
+  return absl::UnavailableError(
+      absl::StrCat("NCCL: ", ncclGetErrorString(result), detail.empty() ? "" : ": ", detail));
 }
 
 ncclDataType_t TypeOf(DType dtype) {
@@ -300,10 +299,9 @@ class NcclCommunicator final : public Communicator {
       }
       absl::Status status = Poll();
       if (status.ok()) status = ErrorOfNccl();
-      if (!status.ok()) {
-        if (on_failure_) on_failure_(status, position().current);
-        return;
-      }
+      if (status.ok()) continue;
+      if (on_failure_) on_failure_(status, position().current);
+      return;
     }
   }
 
