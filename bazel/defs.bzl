@@ -47,7 +47,7 @@ def lockstep_fuzz_test(name, srcs = None, deps = [], seeds = [], iterations = 20
     In an ordinary test run it is a GoogleTest that tries the seeds and a fixed number of their
     mutations, the same ones every time. To search on, for as long as one likes, by coverage:
 
-      bazel run --config=fuzz //data:reader_fuzz_test -- -max_total_time=60 CORPUS_DIR
+      bazel run --config=fuzz //data:documents_fuzz_test -- -max_total_time=60 CORPUS_DIR
 
     (Debian: clang-14 libclang-rt-14-dev.)
 

@@ -3,8 +3,8 @@
 //   ASSIGN_OR_RETURN(auto model, Model::Load(context, {.directory = dir, .lora = LoraConfig{}}));
 //   Tape tape(context);
 //   Variable hidden = model->decoder().Hidden(tape, pack);
-//   Variable nll = model->decoder().NllSum(tape, hidden, pack, 1.0 / supervised_tokens_of_step);
-//   tape.Backward({nll}, {seed}, [&](const Variable& leaf) { … });
+//   HeadNllResult nll = model->decoder().NllSum(tape, hidden, pack, 1.0 / supervised_of_step);
+//   tape.Backward({nll.loss}, {ones}, [&](const Variable& leaf) { … });
 //
 // On a meta context the same call reads the config, checks the files' headers and allocates, but
 // reads no weight: the memory plan.

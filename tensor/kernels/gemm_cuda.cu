@@ -2,7 +2,7 @@
 //
 // Bits: the algorithm is the library's first suggestion for (types, sizes, strides, alignment,
 // hardware), never measured at run time, hence the same on every rank. (It is also the one to have:
-// docs/performance.md, "Choosing between kernels".) Split-K may reduce through its workspace, in a
+// docs/experiments.md, "Choosing between kernels".) Split-K may reduce through its workspace, in a
 // fixed order; reductions in arrival order (in place, by atomics) are excluded.
 
 #include <map>

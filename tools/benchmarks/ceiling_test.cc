@@ -11,10 +11,8 @@ namespace {
 // All operations of a step without LoRA's, but for the input's gradient of the first layer.
 TEST(CeilingTest, HasTheStepsProductsAndAttention) {
   const auto runtime = *Runtime::Open(Device{DeviceType::kCPU});
-  nn::ModelOptions options;
-  options.lora = nn::LoraConfig{};
-  options.num_slots = 1;
-  const auto model = RandomModel(runtime->context(), *ShapeConfig("tiny"), options);
+  const auto model =
+      RandomModel(runtime->context(), *ShapeConfig("tiny"), LoraOptions(16, DType::kF32));
   ASSERT_TRUE(model.ok()) << model.status();
   const nn::Model& tiny = **model;
   const BenchStep step(runtime->context(), model->get(), 3, 24, {});

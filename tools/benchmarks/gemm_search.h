@@ -6,7 +6,7 @@
 //
 // What a GPU at its power limit does in a second depends on the energy that a product takes, not on
 // its time at a given clock: timed once, or in turns with others, small tiles look up to 11 %
-// faster than they make a step (docs/performance.md, "Choosing between kernels"). So the fastest of
+// faster than they make a step (docs/experiments.md, "Choosing between kernels"). So the fastest of
 // each size of tile are timed in rows of a second of one kernel, of which the first half settles
 // the clock. The first suggestion comes twice: their difference is the spread.
 #pragma once

@@ -72,13 +72,8 @@ absl::Status Measure(const Context& context, const StepsOptions& options, const 
 
 absl::Status BenchGenerate(const StepsOptions& options) {
   ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(options.device));
-  nn::ModelOptions model_options;
-  model_options.lora = nn::LoraConfig{};
-  model_options.lora->r = options.lora_r;
-  model_options.lora->init = nn::LoraInit::kFalse;
-  model_options.compute_dtype = model_options.base_dtype = options.dtype;
-  ASSIGN_OR_RETURN(const auto model,
-                   RandomModel(runtime->context(), options.config_json, model_options));
+  ASSIGN_OR_RETURN(const auto model, RandomModel(runtime->context(), options.config_json,
+                                                 LoraOptions(options.lora_r, options.dtype)));
   absl::PrintF("%s\n", runtime->Describe());
   for (const std::string& text : options.packs) {
     ASSIGN_OR_RETURN(const PackShape shape, ParsePack(text));

@@ -189,17 +189,11 @@ absl::StatusOr<GradientSum> SumNamed(const std::string& name) {
 
 absl::StatusOr<std::unique_ptr<nn::Model>> MakeModel(const ScalingOptions& options,
                                                      const Context& context, GradientSum sum) {
-  nn::ModelOptions model;
+  nn::ModelOptions model = LoraOptions(options.steps.lora_r, options.steps.dtype);
   model.full = options.full;
-  if (!options.full) {
-    model.lora = nn::LoraConfig{};
-    model.lora->r = options.steps.lora_r;
-    model.lora->alpha = 2.0 * options.steps.lora_r;
-    model.lora->init = nn::LoraInit::kFalse;
-  }
+  if (options.full) model.lora.reset();
   model.num_slots = dist::kNumStepSlots;
   model.sum_dtype = SumDtype(sum);
-  model.compute_dtype = model.base_dtype = options.steps.dtype;
   return RandomModel(context, options.steps.config_json, model);
 }
 

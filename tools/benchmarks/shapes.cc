@@ -91,6 +91,17 @@ absl::StatusOr<std::string> ShapeConfig(absl::string_view name) {
                    "--model=FOLDER takes any other config.json");
 }
 
+nn::ModelOptions LoraOptions(int64_t r, DType dtype) {
+  nn::ModelOptions options;
+  options.lora = nn::LoraConfig{};
+  options.lora->r = r;
+  options.lora->alpha = 2.0 * static_cast<double>(r);
+  options.lora->init = nn::LoraInit::kFalse;
+  options.num_slots = 1;
+  options.compute_dtype = options.base_dtype = dtype;
+  return options;
+}
+
 absl::StatusOr<std::unique_ptr<nn::Model>> RandomModel(const Context& context,
                                                        const std::string& config_json,
                                                        nn::ModelOptions options) {

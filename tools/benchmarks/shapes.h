@@ -18,6 +18,10 @@ namespace lockstep {
 // 135M) or "tiny" (for tests).
 absl::StatusOr<std::string> ShapeConfig(absl::string_view name);
 
+// LoRA of rank `r` on all linear layers, everything computed and stored in `dtype`, one slot. B is
+// not zero: products with zeros would draw less power.
+nn::ModelOptions LoraOptions(int64_t r, DType dtype);
+
 // `options` says how it is trained and computed; frozen weights are random.
 absl::StatusOr<std::unique_ptr<nn::Model>> RandomModel(const Context& context,
                                                        const std::string& config_json,

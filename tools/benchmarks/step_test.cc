@@ -11,10 +11,8 @@ namespace {
 
 TEST(BenchStep, TrainsAndRepeats) {
   const auto runtime = *Runtime::Open(Device{DeviceType::kCPU});
-  nn::ModelOptions options;
-  options.lora = nn::LoraConfig{};
-  options.num_slots = 1;
-  const auto model = RandomModel(runtime->context(), *ShapeConfig("tiny"), options);
+  const auto model =
+      RandomModel(runtime->context(), *ShapeConfig("tiny"), LoraOptions(16, DType::kF32));
   ASSERT_TRUE(model.ok()) << model.status();
   BenchStep step(runtime->context(), model->get(), 2, 24, {});
   EXPECT_EQ(step.tokens(), 48);

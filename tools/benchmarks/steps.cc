@@ -156,15 +156,8 @@ absl::Status BenchSteps(const StepsOptions& options) {
     ASSIGN_OR_RETURN(packs.emplace_back(), ParsePack(pack));
   }
   ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(options.device));
-  nn::ModelOptions model_options;
-  model_options.lora = nn::LoraConfig{};
-  model_options.lora->r = options.lora_r;
-  model_options.lora->alpha = 2.0 * options.lora_r;
-  model_options.lora->init = nn::LoraInit::kFalse;  // products with zeros would draw less power
-  model_options.num_slots = 1;
-  model_options.compute_dtype = model_options.base_dtype = options.dtype;
-  ASSIGN_OR_RETURN(const auto model,
-                   RandomModel(runtime->context(), options.config_json, model_options));
+  ASSIGN_OR_RETURN(const auto model, RandomModel(runtime->context(), options.config_json,
+                                                 LoraOptions(options.lora_r, options.dtype)));
   Synchronize(runtime->context().stream);
   absl::PrintF("%s; model ready after %.1f s\n", runtime->Describe(),
                MillisecondsSince(start) * 1e-3);
