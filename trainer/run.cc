@@ -9,9 +9,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "base/check.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -33,7 +30,6 @@
 #include "trainer/run_identity.h"
 #include "trainer/run_log.h"
 #include "trainer/run_output.h"
-#include "trainer/samples.h"
 #include "trainer/startup_times.h"
 #include "trainer/step_profiler.h"
 #include "trainer/train_loop.h"
@@ -168,6 +164,85 @@ int ExitCodeOf(Ending ending, dist::World& world) {
       world.communicator(), int64_t{world.stop_requested()}, dist::ReduceOp::kMax, "stop"));
 }
 
+// The plan is for the machine and GPU that have least memory: all ranks compute alike.
+absl::StatusOr<MemoryPlan> PlanMemory(const TrainOptions& options, const TrainingData& data,
+                                      const Runtime& runtime, dist::World& world) {
+  const auto least = [&](int64_t bytes) {
+    return -dist::AllReduceValue(world.communicator(), -bytes, dist::ReduceOp::kMax, "memory");
+  };
+  const FreeMemory available = {.host = least(AvailableMemory()),
+                                .device = least(runtime.FreeBytes())};
+  ASSIGN_OR_RETURN(const auto planner,
+                   MemoryPlanner::Create(options, data, NumSteps(options, *data.plan)));
+  return planner->Choose(options, world.env().local_world_size, available);
+}
+
+// Early stopping's result is the best evaluation's, wherever the run has ended.
+absl::Status RestoreBest(Run& run, const RunStart& start) {
+  const CheckpointState& state = run.state;
+  if (!run.options.early_stopping_patience) return absl::OkStatus();
+  if (state.best_step < 0 || state.best_step >= state.step) return absl::OkStatus();
+  RETURN_IF_ERROR(run.saver.Finish());
+  const std::string best = JoinPath(CheckpointFolder(start), CheckpointName(state.best_step));
+  RETURN_IF_ERROR(RestoreOnAllRanks(run.world, run.context, best, &run.model.parameters()));
+  run.log.Say(absl::StrCat("the best evaluation was after step ", state.best_step,
+                           ": its parameters are the result"));
+  return absl::OkStatus();
+}
+
+// From the model's weights to what the run leaves behind.
+absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& prepared,
+                                  const MemoryPlan& memory, Runtime& runtime, dist::World& world,
+                                  StartupTimes& startup) {
+  const Context& context = runtime.context();
+  const RunStart& start = prepared.start;
+  const std::unique_ptr<Parking> parking = Parking::Create(runtime);
+  const nn::ForwardOptions forward = {
+      .checkpointing = memory.checkpointing, .parking = parking.get(), .dropout = true};
+  // A frozen base model with small trainable adapters, or every weight.
+  nn::ModelOptions model_options = options.model;
+  model_options.num_slots = dist::kNumStepSlots;
+  ASSIGN_OR_RETURN(const auto model, nn::Model::Load(context, model_options));
+  startup.Done("weights");
+
+  ASSIGN_OR_RETURN(const auto output, RunOutput::Create(options, start, world, context, *model,
+                                                        *prepared.data, prepared.identity, memory));
+  if (options.verify) {
+    ASSIGN_OR_RETURN(const std::string proof,
+                     VerifyLockstep(context, forward, options.reduction, *prepared.data,
+                                    &world.communicator(), model.get()));
+    output->log().Say(proof);
+  }
+  RETURN_IF_ERROR(output->SampleBefore());
+  if (start.kind == RunStart::Kind::kResume) {
+    RETURN_IF_ERROR(RestoreOnAllRanks(world, context, start.checkpoint, &model->parameters()));
+  }
+
+  CheckpointSaver saver(
+      world, context, model->parameters(),
+      {CheckpointFolder(start), options.save_total_limit, JoinPath(start.folder, "metrics.jsonl")});
+  StepProfiler profiler(options.profile_steps, output->num_steps(),
+                        JoinPath(start.folder, "profile"), world.rank());
+  startup.Done("samples");
+  Run run{options, world,          context,       *model,
+          forward, *prepared.data, output->log(), output->num_steps(),
+          saver,   profiler,       startup,       start.state,
+          {}};
+  run.state.identity = prepared.identity;
+  run.state.tokens_per_pack = prepared.data->plan_options.tokens_per_pack;
+  run.on_evaluation = [&] { return output->Show("running"); };
+  ASSIGN_OR_RETURN(const Ending ending, TrainLoop(run));
+
+  if (ending != Ending::kInterrupted) {
+    RETURN_IF_ERROR(RestoreBest(run, start));
+    // The model speaks while its last checkpoint is being written.
+    RETURN_IF_ERROR(output->SampleAfter());
+  }
+  RETURN_IF_ERROR(saver.Finish());
+  RETURN_IF_ERROR(output->Finish(ending, run.state.step));
+  return ending;
+}
+
 }  // namespace
 
 absl::StatusOr<Preflight> CheckBeforeLaunch(const TrainOptions& options, int ranks) {
@@ -218,16 +293,13 @@ absl::Status PrintPlans(const TrainOptions& options, int ranks) {
   return chosen.status();
 }
 
-absl::StatusOr<int> RunRank(const TrainOptions& asked, const dist::LaunchEnv& env) {
-  TrainOptions options = asked;
+absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& env) {
   StartupTimes startup(env.has_parent);
   SetNumThreads(static_cast<int>(
       options.num_threads.value_or(std::max(1, NumCores() / env.local_world_size))));
   ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(DeviceOf(options, env)));
-  const Context& context = runtime->context();
   startup.Done("device");
   ASSIGN_OR_RETURN(const auto world, dist::JoinWorld(env, WorldOptionsFor(options, *runtime)));
-
   startup.Done("ranks");
 
   // What is trained on, and from where: the same on every rank, proven.
@@ -237,77 +309,19 @@ absl::StatusOr<int> RunRank(const TrainOptions& asked, const dist::LaunchEnv& en
                                                 [&](const RunIdentity& identity) {
                                                   return AgreeOnStart(*world, options, identity);
                                                 }));
-  const RunStart& start = prepared.start;
-  if (start.kind == RunStart::Kind::kFinished) {
+  if (prepared.start.kind == RunStart::Kind::kFinished) {
     world->Leave();
     return dist::kExitDone;
   }
   RETURN_IF_ERROR(world->Agree(FactsThatRanksShare(options, prepared)));
   startup.Done("data");
 
-  // The plan is for the machine and GPU that have least memory: all ranks compute alike.
-  const auto least = [&](int64_t bytes) {
-    return -dist::AllReduceValue(world->communicator(), -bytes, dist::ReduceOp::kMax, "memory");
-  };
-  const FreeMemory available = {.host = least(AvailableMemory()),
-                                .device = least(runtime->FreeBytes())};
-  ASSIGN_OR_RETURN(
-      const auto planner,
-      MemoryPlanner::Create(options, *prepared.data, NumSteps(options, *prepared.data->plan)));
-  ASSIGN_OR_RETURN(const MemoryPlan memory,
-                   planner->Choose(options, env.local_world_size, available));
+  ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(options, *prepared.data, *runtime, *world));
   RETURN_IF_ERROR(runtime->Reserve(memory.arena, memory.host));
-  const std::unique_ptr<Parking> parking = Parking::Create(*runtime);
-  const nn::ForwardOptions forward = {
-      .checkpointing = memory.checkpointing, .parking = parking.get(), .dropout = true};
   startup.Done("plan");
-  // A frozen base model with small trainable adapters, or every weight.
-  nn::ModelOptions model_options = options.model;
-  model_options.num_slots = dist::kNumStepSlots;
-  ASSIGN_OR_RETURN(const auto model, nn::Model::Load(context, model_options));
-  startup.Done("weights");
 
-  ASSIGN_OR_RETURN(const auto output, RunOutput::Create(options, start, *world, context, *model,
-                                                        *prepared.data, prepared.identity, memory));
-  if (options.verify) {
-    ASSIGN_OR_RETURN(const std::string proof,
-                     VerifyLockstep(context, forward, options.reduction, *prepared.data,
-                                    &world->communicator(), model.get()));
-    output->log().Say(proof);
-  }
-  RETURN_IF_ERROR(output->SampleBefore());
-  if (start.kind == RunStart::Kind::kResume) {
-    RETURN_IF_ERROR(RestoreOnAllRanks(*world, context, start.checkpoint, &model->parameters()));
-  }
-
-  CheckpointSaver saver(
-      *world, context, model->parameters(),
-      {CheckpointFolder(start), options.save_total_limit, JoinPath(start.folder, "metrics.jsonl")});
-  StepProfiler profiler(options.profile_steps, output->num_steps(),
-                        JoinPath(start.folder, "profile"), world->rank());
-  startup.Done("samples");
-  Run run{options, *world,         context,       *model,
-          forward, *prepared.data, output->log(), output->num_steps(),
-          saver,   profiler,       startup,       start.state,
-          {}};
-  run.state.identity = prepared.identity;
-  run.state.tokens_per_pack = prepared.data->plan_options.tokens_per_pack;
-  run.on_evaluation = [&] { return output->Show("running"); };
-  ASSIGN_OR_RETURN(const Ending ending, TrainLoop(run));
-
-  // Early stopping's result is the best evaluation's, wherever the run has ended.
-  const bool has_better = run.state.best_step >= 0 && run.state.best_step < run.state.step;
-  if (options.early_stopping_patience && has_better && ending != Ending::kInterrupted) {
-    RETURN_IF_ERROR(saver.Finish());
-    const std::string best = JoinPath(CheckpointFolder(start), CheckpointName(run.state.best_step));
-    RETURN_IF_ERROR(RestoreOnAllRanks(*world, context, best, &model->parameters()));
-    output->log().Say(absl::StrCat("the best evaluation was after step ", run.state.best_step,
-                                   ": its parameters are the result"));
-  }
-  // The model speaks while its last checkpoint is being written.
-  if (ending != Ending::kInterrupted) RETURN_IF_ERROR(output->SampleAfter());
-  RETURN_IF_ERROR(saver.Finish());
-  RETURN_IF_ERROR(output->Finish(ending, run.state.step));
+  ASSIGN_OR_RETURN(const Ending ending,
+                   TrainModel(options, prepared, memory, *runtime, *world, startup));
   const int exit_code = ExitCodeOf(ending, *world);
   world->Leave();
   return exit_code;
