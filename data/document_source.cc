@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -140,6 +141,35 @@ absl::StatusOr<char> DocumentSource::SkipSpace() {
   }
 }
 
+namespace {
+
+// Finds where an element of a JSON array ends: where its brackets are closed, or before the array's
+// own ',' or ']'.
+class ElementEnd {
+ public:
+  // Takes the element's next character. At its end: 1 if that character still belongs to it, else
+  // 0.
+  std::optional<int> At(char c) {
+    if (in_string_) {
+      in_string_ = escaped_ || c != '"';
+      escaped_ = !escaped_ && c == '\\';
+      return std::nullopt;
+    }
+    in_string_ = c == '"';
+    const bool closes = c == '}' || c == ']';
+    if (depth_ == 0 && (c == ',' || closes)) return 0;  // a bare value
+    if (c == '{' || c == '[') ++depth_;
+    if (closes && --depth_ == 0) return 1;
+    return std::nullopt;
+  }
+
+ private:
+  int depth_ = 0;
+  bool in_string_ = false, escaped_ = false;
+};
+
+}  // namespace
+
 absl::StatusOr<bool> DocumentSource::NextElement(RawDocument& document) {
   const auto where = [this] { return absl::StrCat(path_, ":", line_); };
   ASSIGN_OR_RETURN(char next, SkipSpace());
@@ -160,9 +190,7 @@ absl::StatusOr<bool> DocumentSource::NextElement(RawDocument& document) {
   }
   first_element_ = false;
   document.line = line_;
-  // The element ends where its brackets are closed, or before the array's own ',' or ']'.
-  int depth = 0;
-  bool in_string = false, escaped = false;
+  ElementEnd end;
   for (size_t offset = 0;; ++offset) {
     while (at_ + offset >= buffer_.size()) {
       ASSIGN_OR_RETURN(const bool more, More());
@@ -172,28 +200,10 @@ absl::StatusOr<bool> DocumentSource::NextElement(RawDocument& document) {
                          "a bracket or a quotation mark is not closed");
       }
     }
-    const char c = buffer_[at_ + offset];
-    if (in_string) {
-      if (escaped) {
-        escaped = false;
-      } else if (c == '\\') {
-        escaped = true;
-      } else if (c == '"') {
-        in_string = false;
-      }
-      continue;
-    }
-    if (c == '"') in_string = true;
-    if (c == '{' || c == '[') ++depth;
-    const bool closes = c == '}' || c == ']';
-    if (depth == 0 && (c == ',' || closes)) {  // a bare value
-      document.text.assign(buffer_, at_, offset);
-      Advance(offset);
-      return true;
-    }
-    if (closes && --depth == 0) {
-      document.text.assign(buffer_, at_, offset + 1);
-      Advance(offset + 1);
+    if (const std::optional<int> more = end.At(buffer_[at_ + offset]); more.has_value()) {
+      const size_t size = offset + static_cast<size_t>(*more);
+      document.text.assign(buffer_, at_, size);
+      Advance(size);
       return true;
     }
   }

@@ -253,81 +253,115 @@ std::string Convert(const Value& value, const Spec& base, bool markup) {
   return Pad(sign + digits, spec, '>', sign.size());
 }
 
-}  // namespace
+// One `format % arguments`, read from left to right.
+class PercentFormatter {
+ public:
+  // Both outlive this.
+  PercentFormatter(const Value& format, const Value& arguments)
+      : text_(format.str()),
+        is_markup_(format.is_markup()),
+        arguments_(arguments),
+        one_({arguments}),
+        values_(arguments.is_tuple() ? arguments.items() : one_) {}
 
-Value PercentFormat(const Value& format, const Value& arguments) {
-  const std::string& text = format.str();
-  const std::vector<Value> one = {arguments};
-  const std::vector<Value>& values = arguments.is_tuple() ? arguments.items() : one;
-  size_t next = 0;
-  bool named = false;
-  const auto take = [&]() -> const Value& {
-    if (next >= values.size()) throw TemplateError("not enough arguments for format string");
-    return values[next++];
-  };
-  std::string out;
-  for (size_t at = 0; at < text.size();) {
-    if (text[at] != '%') {
-      const size_t percent = std::min(text.find('%', at), text.size());
-      out.append(text, at, percent - at);
-      at = percent;
-      continue;
+  std::string Run() {
+    std::string out;
+    while (at_ < text_.size()) {
+      const size_t percent = std::min(text_.find('%', at_), text_.size());
+      out.append(text_, at_, percent - at_);
+      at_ = percent;
+      if (at_ < text_.size()) out += Conversion();
     }
-    if (++at == text.size()) throw TemplateError("incomplete format");
+    const bool surplus_is_fine = arguments_.is_dict() || arguments_.is_list() ||
+                                 arguments_.is_undefined() || names_arguments_;
+    if (next_ < values_.size() && !surplus_is_fine) {
+      throw TemplateError("not all arguments converted during string formatting");
+    }
+    return out;
+  }
+
+ private:
+  // What stands for "%(key)#0- +width.precision type" at this place.
+  std::string Conversion() {
+    if (++at_ == text_.size()) throw TemplateError("incomplete format");
+    const Value* named = text_[at_] == '(' ? &Named() : nullptr;
     Spec spec;
-    const Value* value = nullptr;
-    if (text[at] == '(') {
-      int open = 1;
-      const size_t begin = ++at;
-      for (; at < text.size(); ++at) {
-        if (text[at] == '(') ++open;
-        if (text[at] == ')' && --open == 0) break;
-      }
-      if (at == text.size()) throw TemplateError("incomplete format key");
-      if (!arguments.is_dict()) throw TemplateError("format requires a mapping");
-      const std::string key = text.substr(begin, at++ - begin);
-      value = arguments.Find(key);
-      if (value == nullptr) throw TemplateError(QuoteString(key));
-      named = true;
-    }
-    for (; at < text.size() && std::string("#0- +").find(text[at]) != std::string::npos; ++at) {
-      if (text[at] == '#') spec.alternate = true;
-      if (text[at] == '0' && spec.align == 0) spec.align = '=', spec.fill = "0";
-      if (text[at] == '-') spec.align = '<', spec.fill = " ";
-      if (text[at] == ' ' && spec.sign != '+') spec.sign = ' ';
-      if (text[at] == '+') spec.sign = '+';
-    }
-    const auto number = [&] {
-      if (at >= text.size() || text[at] != '*') return ReadNumber(text, &at);
-      ++at;
-      return static_cast<int>(std::clamp<int64_t>(AsIndex(take()), -kMaxWidth, kMaxWidth));
-    };
-    spec.width = number();
+    ReadFlags(&spec);
+    spec.width = Number();
     if (spec.width < 0) spec.width = -spec.width, spec.align = '<', spec.fill = " ";
-    if (at < text.size() && text[at] == '.') {
-      ++at;
-      spec.precision = std::max(number(), 0);
+    if (at_ < text_.size() && text_[at_] == '.') {
+      ++at_;
+      spec.precision = std::max(Number(), 0);
     }
-    while (at < text.size() && std::string("hlL").find(text[at]) != std::string::npos) ++at;
-    if (at == text.size()) throw TemplateError("incomplete format");
-    spec.type = text[at++];
-    if (spec.type == '%') {
-      out += '%';
-      continue;
-    }
+    while (IsOneOf("hlL")) ++at_;
+    if (at_ == text_.size()) throw TemplateError("incomplete format");
+    spec.type = text_[at_++];
+    if (spec.type == '%') return "%";
     if (spec.type == 'i' || spec.type == 'u') spec.type = 'd';
-    if (std::string("sradcoxXeEfFgG").find(spec.type) == std::string::npos) {
+    if (absl::string_view("sradcoxXeEfFgG").find(spec.type) == absl::string_view::npos) {
       throw TemplateError(
           absl::StrCat("unsupported format character '", std::string(1, spec.type), "'"));
     }
-    out += Convert(value != nullptr ? *value : take(), spec, format.is_markup());
+    return Convert(named != nullptr ? *named : Next(), spec, is_markup_);
   }
-  const bool surplus_is_fine =
-      arguments.is_dict() || arguments.is_list() || arguments.is_undefined() || named;
-  if (next < values.size() && !surplus_is_fine) {
-    throw TemplateError("not all arguments converted during string formatting");
+
+  // The argument of "(key)", which may hold brackets.
+  const Value& Named() {
+    int open = 1;
+    const size_t begin = ++at_;
+    for (; at_ < text_.size(); ++at_) {
+      if (text_[at_] == '(') ++open;
+      if (text_[at_] == ')' && --open == 0) break;
+    }
+    if (at_ == text_.size()) throw TemplateError("incomplete format key");
+    if (!arguments_.is_dict()) throw TemplateError("format requires a mapping");
+    const std::string key = text_.substr(begin, at_++ - begin);
+    const Value* value = arguments_.Find(key);
+    if (value == nullptr) throw TemplateError(QuoteString(key));
+    names_arguments_ = true;
+    return *value;
   }
-  return Text(std::move(out), format);
+
+  void ReadFlags(Spec* spec) {
+    for (; IsOneOf("#0- +"); ++at_) {
+      const char flag = text_[at_];
+      if (flag == '#') spec->alternate = true;
+      if (flag == '0' && spec->align == 0) spec->align = '=', spec->fill = "0";
+      if (flag == '-') spec->align = '<', spec->fill = " ";
+      if (flag == ' ' && spec->sign != '+') spec->sign = ' ';
+      if (flag == '+') spec->sign = '+';
+    }
+  }
+
+  // A width or precision: digits, or '*' for the next argument.
+  int Number() {
+    if (!IsOneOf("*")) return ReadNumber(text_, &at_);
+    ++at_;
+    return static_cast<int>(std::clamp<int64_t>(AsIndex(Next()), -kMaxWidth, kMaxWidth));
+  }
+
+  const Value& Next() {
+    if (next_ >= values_.size()) throw TemplateError("not enough arguments for format string");
+    return values_[next_++];
+  }
+
+  bool IsOneOf(absl::string_view characters) const {
+    return at_ < text_.size() && characters.find(text_[at_]) != absl::string_view::npos;
+  }
+
+  const std::string& text_;
+  const bool is_markup_;
+  const Value& arguments_;
+  const std::vector<Value> one_;
+  const std::vector<Value>& values_;
+  size_t at_ = 0, next_ = 0;
+  bool names_arguments_ = false;
+};
+
+}  // namespace
+
+Value PercentFormat(const Value& format, const Value& arguments) {
+  return Text(PercentFormatter(format, arguments).Run(), format);
 }
 
 }  // namespace lockstep::data::jinja
