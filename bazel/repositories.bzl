@@ -28,7 +28,7 @@ def _cuda_impl(rctx):
         build += "cc_library(name = \"%s\", linkopts = %s, deps = [\":headers\"])\n" % (name, repr(options))
     rctx.file("BUILD", build)
 
-cuda_configure = repository_rule(implementation = _cuda_impl, local = True, environ = ["CUDA_HOME"])
+_cuda_configure = repository_rule(implementation = _cuda_impl, local = True, environ = ["CUDA_HOME"])
 
 def _shared_impl(rctx):
     # ../shared beside the checkout, file by file, so that tests may name what they read as data.
@@ -100,7 +100,28 @@ def _headers_impl(rctx):
     rctx.extract("wheel.zip", output = "wheel")
 
 # Headers that only the CUDA back end includes.
-pypi_headers = repository_rule(
+_pypi_headers = repository_rule(
     implementation = _headers_impl,
     attrs = {"requirement": attr.string(), "header": attr.string(), "build": attr.string()},
 )
+
+def cuda_repositories():
+    """What the CUDA back end is built with: the toolkit, where the machine has one, and headers.
+
+    The headers are cuDNN's frontend's; only builds with CUDA fetch them, by their hash.
+    """
+    _cuda_configure(name = "local_config_cuda")
+    _pypi_headers(
+        name = "cudnn_frontend",
+        build = """
+cc_library(
+    name = "cudnn_frontend",
+    hdrs = glob(["wheel/include/**"]),
+    includes = ["wheel/include"],
+    visibility = ["//visibility:public"],
+    deps = ["@local_config_cuda//:cudart", "@local_config_cuda//:cudnn"],
+)
+""",
+        header = "cudnn_frontend.h",
+        requirement = "nvidia-cudnn-frontend==1.18.0 --hash=sha256:382ea063b92cbfd5b442cb75ff8422932d78276aecf139e46713ed1ad3d07af4",
+    )
