@@ -29,10 +29,9 @@ struct ParameterRange {
 enum StepSlot {
   kOverflowSlot,  // number of gradient values that were non-finite or too large for the fixed point
   kStopSlot,      // number of ranks that were asked to stop: not zero ends the run after this step
-  kLossSlot,      // the rank's sum of the loss over supervised tokens, in quanta of 2^-30
+  kLossSlot,      // the rank's sum of the loss over supervised tokens, in fixed point too
   kNumStepSlots
 };
-inline constexpr double kLossQuantum = 0x1p-30;
 
 struct BucketPlan {
   struct Bucket {

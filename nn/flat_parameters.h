@@ -87,9 +87,9 @@ class FlatParameters {
   void ZeroSums(const Context& context);
 
   // Adds one pack's gradients of parameters [first, end) from scratch to sums, in one pass. Exact
-  // sums: values are rounded to multiples of kGradientQuantum; one that is not finite or exceeds
-  // the fair share of the int64 range, (2^63 - 1) / packs_in_step, counts in slot `overflow_slot`
-  // and adds nothing.
+  // sums round values as tensor/kernels/fixed_point.h says; one that is not finite or exceeds the
+  // fair share of the int64 range, (2^63 - 1) / packs_in_step, counts in slot `overflow_slot` and
+  // adds nothing.
   void AddToSums(const Context& context, int first, int end, int64_t packs_in_step,
                  int overflow_slot);
 

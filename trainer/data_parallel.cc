@@ -115,7 +115,7 @@ StepSums DataParallel::Decode(const void* host_slots) const {
                  : static_cast<double>(static_cast<const float*>(host_slots)[i]);
   };
   StepSums sums;
-  sums.loss_sum = slot(dist::kLossSlot) * (exact ? dist::kLossQuantum : 1.0);
+  sums.loss_sum = std::ldexp(slot(dist::kLossSlot), exact ? -kernels::kLossFractionBits : 0);
   sums.num_overflow = slot(dist::kOverflowSlot);
   sums.stop = slot(dist::kStopSlot) != 0;
   return sums;
