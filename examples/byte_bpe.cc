@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "base/utf8.h"
+
 namespace lockstep::examples {
 namespace {
 
@@ -17,13 +19,14 @@ std::string Printable(unsigned char byte) {
   const auto prints = [](int b) {
     return (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || (b >= 174 && b <= 255);
   };
-  int code = byte;
+  char32_t code = byte;
   if (!prints(byte)) {
     code = 256;
     for (int b = 0; b < byte; ++b) code += !prints(b);
   }
-  if (code < 128) return std::string(1, static_cast<char>(code));
-  return {static_cast<char>(0xC0 | (code >> 6)), static_cast<char>(0x80 | (code & 0x3F))};
+  std::string out;
+  AppendUtf8(code, &out);
+  return out;
 }
 
 // The words of GPT-2's expression, for ASCII: runs of letters, digits or other characters, each

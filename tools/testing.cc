@@ -9,6 +9,7 @@
 #include "absl/strings/str_replace.h"
 #include "base/check.h"
 #include "base/file.h"
+#include "base/utf8.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "nn/model.h"
@@ -28,9 +29,10 @@ std::string Quoted(const std::string& word) {
   return absl::StrCat("'", absl::StrReplaceAll(word, {{"'", "'\\''"}}), "'");
 }
 
-std::string Utf8(int code) {  // below U+0800
-  if (code < 0x80) return std::string(1, static_cast<char>(code));
-  return {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 0x3F))};
+std::string Utf8(char32_t code) {
+  std::string out;
+  AppendUtf8(code, &out);
+  return out;
 }
 
 // A token for each byte, written as byte-level BPE writes bytes: printable ones as themselves, the

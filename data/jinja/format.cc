@@ -80,7 +80,7 @@ std::string FormatInteger(Int value, const Spec& spec) {
   if (type == 'c') {
     if (value < 0 || value > 0x10FFFF) throw TemplateError("%c arg not in range(0x110000)");
     std::string out;
-    AppendCodePoint(static_cast<char32_t>(value), &out);
+    AppendUtf8(static_cast<char32_t>(value), &out);
     return Pad(out, spec, '<');
   }
   const int base = type == 'x' || type == 'X' ? 16 : type == 'o' ? 8 : type == 'b' ? 2 : 10;

@@ -327,12 +327,12 @@ class Lexer {
           code = code * 8 + (text[i] - '0');
         }
         --i;
-        AppendCodePoint(code, &out);
+        AppendUtf8(code, &out);
       } else if (c == 'N') {
         const size_t close = std::min(text.find('}', i), text.size());
         const auto code = CharacterOfName(text.substr(i, close + 1 - i));
         if (!code.has_value()) Fail("unknown Unicode character name in a string");
-        AppendCodePoint(*code, &out);
+        AppendUtf8(*code, &out);
         i = close;
       } else {
         out += '\\';
@@ -353,7 +353,7 @@ class Lexer {
     if (code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) {
       Fail("an escape in a string is no character");
     }
-    AppendCodePoint(code, out);
+    AppendUtf8(code, out);
     return i + digits;
   }
 

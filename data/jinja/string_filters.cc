@@ -204,7 +204,7 @@ std::string Unescape(absl::string_view text) {
       absl::StrAppend(&out, known->second);
     } else if (name.size() > 1 && name[0] == '#') {
       const bool hexadecimal = name[1] == 'x' || name[1] == 'X';
-      AppendCodePoint(
+      AppendUtf8(
           static_cast<char32_t>(std::strtoul(std::string(name.substr(hexadecimal ? 2 : 1)).c_str(),
                                              nullptr, hexadecimal ? 16 : 10)) &
               0x1FFFFF,

@@ -245,7 +245,7 @@ Value ExpandTabs(const Value& self, const Arguments& arguments) {
       out.append(spaces, ' ');
       column += spaces;
     } else {
-      AppendCodePoint(code, &out);
+      AppendUtf8(code, &out);
       column = code == '\n' || code == '\r' ? 0 : column + 1;
     }
   }

@@ -21,24 +21,6 @@ char32_t NextCodePoint(absl::string_view text, size_t* at) {
   return code;
 }
 
-void AppendCodePoint(char32_t code, std::string* out) {
-  if (code < 0x80) {
-    out->push_back(static_cast<char>(code));
-  } else if (code < 0x800) {
-    out->push_back(static_cast<char>(0xC0 | code >> 6));
-    out->push_back(static_cast<char>(0x80 | (code & 0x3F)));
-  } else if (code < 0x10000) {
-    out->push_back(static_cast<char>(0xE0 | code >> 12));
-    out->push_back(static_cast<char>(0x80 | (code >> 6 & 0x3F)));
-    out->push_back(static_cast<char>(0x80 | (code & 0x3F)));
-  } else {
-    out->push_back(static_cast<char>(0xF0 | code >> 18));
-    out->push_back(static_cast<char>(0x80 | (code >> 12 & 0x3F)));
-    out->push_back(static_cast<char>(0x80 | (code >> 6 & 0x3F)));
-    out->push_back(static_cast<char>(0x80 | (code & 0x3F)));
-  }
-}
-
 int64_t CountCodePoints(absl::string_view text) {
   constexpr uint64_t kNotAscii = 0x8080808080808080;
   int64_t count = 0;
@@ -64,7 +46,7 @@ std::u32string Decode(absl::string_view text) {
 
 std::string Encode(std::u32string_view text) {
   std::string out;
-  for (const char32_t code : text) AppendCodePoint(code, &out);
+  for (const char32_t code : text) AppendUtf8(code, &out);
   return out;
 }
 

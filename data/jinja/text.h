@@ -8,12 +8,13 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "base/utf8.h"  // IWYU pragma: export
 
 namespace lockstep::data::jinja {
 
 // The code point at text[*at], which moves behind it.
 char32_t NextCodePoint(absl::string_view text, size_t* at);
-void AppendCodePoint(char32_t code, std::string* out);
+
 int64_t CountCodePoints(absl::string_view text);
 std::u32string Decode(absl::string_view text);
 std::string Encode(std::u32string_view text);

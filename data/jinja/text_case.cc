@@ -39,7 +39,7 @@ std::string FromUtf16(const UChars& text) {
     if (code >= 0xD800 && code < 0xDC00 && i + 1 < text.size()) {
       code = 0x10000 + ((code - 0xD800) << 10) + (text[++i] - 0xDC00);
     }
-    AppendCodePoint(code, &out);
+    AppendUtf8(code, &out);
   }
   return out;
 }
@@ -60,7 +60,7 @@ std::string MapCase(absl::string_view text, Map map) {
 std::string TitleOne(char32_t code) {
   if (code < 0x80) return std::string(1, absl::ascii_toupper(static_cast<char>(code)));
   std::string one;
-  AppendCodePoint(code, &one);
+  AppendUtf8(code, &one);
   const UChars in = ToUtf16(one);
   UChars out(8, u'\0');
   UErrorCode status = U_ZERO_ERROR;

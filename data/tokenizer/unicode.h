@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "base/utf8.h"  // IWYU pragma: export
 
 namespace lockstep::data {
 
@@ -23,7 +24,6 @@ inline char32_t DecodeUtf8(const char* p, int* length) {
 // The character that ends at `end` (exclusive) of valid UTF-8.
 char32_t DecodeUtf8Before(const char* end, int* length);
 
-void AppendUtf8(char32_t c, std::string* out);
 std::string Utf8(char32_t c);
 
 // Length of the longest valid prefix: text.size() if all of it is valid UTF-8.
