@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "absl/strings/string_view.h"
 #include "nn/config.h"
 #include "nn/config_reader.h"
 
@@ -65,8 +67,15 @@ void ReadRope(ConfigReader& reader, RopeDefaults defaults, ModelConfig& config);
 RopeConfig ReadRopeObject(ConfigReader& reader, const RopeDefaults& defaults,
                           const ModelConfig& config);
 
-// The windows of `layer_types`, or of `sliding(i)` where the field is missing.
-void ReadLayerTypes(ConfigReader& reader, int64_t window, bool (*sliding)(int64_t layer, int64_t n),
-                    int64_t n, ModelConfig& config);
+// sliding_window: 4096 where it is missing; 0, which is none, where it is null.
+int64_t ReadWindow(ConfigReader& reader);
+
+// Gives `window` to the layers that `layer_types` says, or, where the field is missing, to those of
+// which `slides` is true.
+void ReadLayerTypes(ConfigReader& reader, int64_t window,
+                    absl::FunctionRef<bool(int64_t layer)> slides, ModelConfig& config);
+
+// Qwen's windows: in the layers from max_window_layers up, if use_sliding_window.
+void ReadQwenWindows(ConfigReader& reader, ModelConfig& config);
 
 }  // namespace lockstep::nn

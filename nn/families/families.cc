@@ -203,8 +203,12 @@ void ReadRope(ConfigReader& reader, RopeDefaults defaults, ModelConfig& config) 
   reader.Append(nested);
 }
 
-void ReadLayerTypes(ConfigReader& reader, int64_t window, bool (*sliding)(int64_t layer, int64_t n),
-                    int64_t n, ModelConfig& config) {
+int64_t ReadWindow(ConfigReader& reader) {
+  return reader.Int("sliding_window", reader.HasKey("sliding_window") ? 0 : 4096);
+}
+
+void ReadLayerTypes(ConfigReader& reader, int64_t window,
+                    absl::FunctionRef<bool(int64_t layer)> slides, ModelConfig& config) {
   const std::vector<std::string> types = reader.Strings("layer_types");
   if (!types.empty() && types.size() != config.layers.size()) {
     reader.Problem("layer_types",
@@ -212,20 +216,28 @@ void ReadLayerTypes(ConfigReader& reader, int64_t window, bool (*sliding)(int64_
     return;
   }
   for (size_t i = 0; i < config.layers.size(); ++i) {
-    bool slides = sliding(static_cast<int64_t>(i), n);
+    bool with_window = slides(static_cast<int64_t>(i));
     if (!types.empty()) {
-      slides = types[i] == "sliding_attention";
-      if (!slides && types[i] != "full_attention") {
+      with_window = types[i] == "sliding_attention";
+      if (!with_window && types[i] != "full_attention") {
         reader.Problem("layer_types",
                        absl::StrCat("\"", types[i], "\" in layer ", i, " is not supported"));
       }
     }
-    if (slides && window == 0) {
+    if (with_window && window == 0) {
       reader.Problem("sliding_window", absl::StrCat("missing, but layer ", i, " slides"));
       return;
     }
-    config.layers[i].window = slides ? window : 0;
+    config.layers[i].window = with_window ? window : 0;
   }
+}
+
+void ReadQwenWindows(ConfigReader& reader, ModelConfig& config) {
+  const int64_t window = reader.Bool("use_sliding_window", false) ? ReadWindow(reader) : 0;
+  const int64_t first = reader.Int("max_window_layers", 28, /*least=*/0);
+  reader.Ignore({"sliding_window"});  // where it is not used
+  ReadLayerTypes(
+      reader, window, [&](int64_t layer) { return window > 0 && layer >= first; }, config);
 }
 
 }  // namespace lockstep::nn

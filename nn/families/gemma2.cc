@@ -7,8 +7,6 @@
 namespace lockstep::nn {
 namespace {
 
-bool Slides(int64_t layer, int64_t) { return layer % 2 == 0; }
-
 void Read(ConfigReader& reader, ModelConfig& config) {
   ReadSizes(reader,
             {.vocab_size = 256000,
@@ -37,9 +35,8 @@ void Read(ConfigReader& reader, ModelConfig& config) {
   config.attention_softcap = reader.Positive("attn_logit_softcapping", none ? 0 : 50);
   const bool no_final = reader.HasKey("final_logit_softcapping");
   config.final_softcap = reader.Positive("final_logit_softcapping", no_final ? 0 : 30);
-  const bool no_window = reader.HasKey("sliding_window");
-  const int64_t window = reader.Int("sliding_window", no_window ? 0 : 4096);
-  ReadLayerTypes(reader, window, Slides, 0, config);
+  ReadLayerTypes(
+      reader, ReadWindow(reader), [](int64_t layer) { return layer % 2 == 0; }, config);
   reader.Want("use_bidirectional_attention", false);
   reader.Ignore({"cache_implementation"});
 }

@@ -8,8 +8,6 @@
 namespace lockstep::nn {
 namespace {
 
-bool Slides(int64_t layer, int64_t pattern) { return (layer + 1) % pattern != 0; }
-
 enum { kGlobalRope, kLocalRope };
 
 // rope_parameters {full_attention: {…}, sliding_attention: {…}}, or the older fields rope_theta and
@@ -71,10 +69,10 @@ void Read(ConfigReader& reader, ModelConfig& config) {
     config.warnings.push_back("attn_logit_softcapping has no effect in gemma3");
   }
   config.final_softcap = reader.Positive("final_logit_softcapping", 0);
-  const bool no_window = reader.HasKey("sliding_window");
-  const int64_t window = reader.Int("sliding_window", no_window ? 0 : 4096);
   const int64_t pattern = reader.Int("sliding_window_pattern", 6);
-  ReadLayerTypes(reader, window, Slides, pattern, config);
+  ReadLayerTypes(
+      reader, ReadWindow(reader), [&](int64_t layer) { return (layer + 1) % pattern != 0; },
+      config);
   for (LayerConfig& layer : config.layers) layer.rope = layer.window > 0 ? kLocalRope : kGlobalRope;
   reader.Want("use_bidirectional_attention", false);
   reader.Ignore({"cache_implementation"});

@@ -17,9 +17,7 @@ void Read(ConfigReader& reader, ModelConfig& config) {
   ReadActivation(reader, "hidden_act", "silu", config);
   ReadRope(reader, {}, config);
   config.tie_word_embeddings = reader.Bool("tie_word_embeddings", false);
-  // null means none; a missing field does not.
-  const int64_t missing = reader.HasKey("sliding_window") ? 0 : 4096;
-  const int64_t window = reader.Int("sliding_window", missing);
+  const int64_t window = ReadWindow(reader);
   for (LayerConfig& layer : config.layers) layer.window = window;
 }
 

@@ -5,8 +5,6 @@
 namespace lockstep::nn {
 namespace {
 
-bool Slides(int64_t layer, int64_t max_window_layers) { return layer >= max_window_layers; }
-
 void Read(ConfigReader& reader, ModelConfig& config) {
   ReadSizes(reader,
             {.vocab_size = 151936,
@@ -21,12 +19,8 @@ void Read(ConfigReader& reader, ModelConfig& config) {
   ReadRope(reader, {}, config);
   config.qkv_bias = true;
   config.tie_word_embeddings = reader.Bool("tie_word_embeddings", false);
-  const bool use = reader.Bool("use_sliding_window", false);
-  const int64_t missing = reader.HasKey("sliding_window") ? 0 : 4096;
-  const int64_t window = use ? reader.Int("sliding_window", missing) : 0;
-  const int64_t first = reader.Int("max_window_layers", 28, /*least=*/0);
-  reader.Ignore({"sliding_window", "use_mrope"});
-  ReadLayerTypes(reader, window, Slides, window > 0 ? first : config.num_layers(), config);
+  ReadQwenWindows(reader, config);
+  reader.Ignore({"use_mrope"});
 }
 
 }  // namespace

@@ -5,8 +5,6 @@
 namespace lockstep::nn {
 namespace {
 
-bool Slides(int64_t layer, int64_t max_window_layers) { return layer >= max_window_layers; }
-
 void Read(ConfigReader& reader, ModelConfig& config) {
   ReadSizes(reader,
             {.vocab_size = 151936,
@@ -23,12 +21,7 @@ void Read(ConfigReader& reader, ModelConfig& config) {
   config.qkv_bias = config.o_bias = reader.Bool("attention_bias", false);
   config.qk_norm = true;
   config.tie_word_embeddings = reader.Bool("tie_word_embeddings", false);
-  const bool use = reader.Bool("use_sliding_window", false);
-  const int64_t missing = reader.HasKey("sliding_window") ? 0 : 4096;
-  const int64_t window = use ? reader.Int("sliding_window", missing) : 0;
-  const int64_t first = reader.Int("max_window_layers", 28, /*least=*/0);
-  reader.Ignore({"sliding_window"});
-  ReadLayerTypes(reader, window, Slides, window > 0 ? first : config.num_layers(), config);
+  ReadQwenWindows(reader, config);
 }
 
 }  // namespace
