@@ -57,10 +57,8 @@ void Merge(const Pair& pair, Tokens* tokens) {
   *tokens = std::move(merged);
 }
 
-}  // namespace
-
-std::string MakeTokenizerJson(const std::vector<std::string>& texts, int vocab_size,
-                              const std::string& end_of_text) {
+// The different words of the texts as tokens, a byte each, and how often they come.
+std::vector<std::pair<Tokens, int64_t>> CountWords(const std::vector<std::string>& texts) {
   std::map<std::string, int64_t> counts;
   for (const std::string& text : texts) {
     for (const std::string& word : Words(text)) ++counts[word];
@@ -71,13 +69,21 @@ std::string MakeTokenizerJson(const std::vector<std::string>& texts, int vocab_s
     for (const char c : word) tokens.push_back(Printable(static_cast<unsigned char>(c)));
     words.push_back({std::move(tokens), count});
   }
+  return words;
+}
 
+struct Bpe {
   Json vocab = Json::object(), merges = Json::array();
   int next_id = 0;
+};
+
+// The bytes, then the most frequent pair of neighbors as one token, again and again.
+Bpe Learn(std::vector<std::pair<Tokens, int64_t>> words, int num_ids) {
+  Bpe bpe;
   for (int byte = 0; byte < 256; ++byte) {
-    vocab[Printable(static_cast<unsigned char>(byte))] = next_id++;
+    bpe.vocab[Printable(static_cast<unsigned char>(byte))] = bpe.next_id++;
   }
-  while (next_id < vocab_size - 1) {
+  while (bpe.next_id < num_ids) {
     std::map<Pair, int64_t> pairs;
     for (const auto& [tokens, count] : words) {
       for (size_t i = 0; i + 1 < tokens.size(); ++i) pairs[{tokens[i], tokens[i + 1]}] += count;
@@ -87,11 +93,19 @@ std::string MakeTokenizerJson(const std::vector<std::string>& texts, int vocab_s
     for (auto pair = pairs.begin(); pair != pairs.end(); ++pair) {
       if (pair->second > best->second) best = pair;
     }
+    const auto& [left, right] = best->first;
     for (auto& [tokens, count] : words) Merge(best->first, &tokens);
-    merges.push_back(Json::array({best->first.first, best->first.second}));
-    vocab[best->first.first + best->first.second] = next_id++;
+    bpe.merges.push_back(Json::array({left, right}));
+    bpe.vocab[left + right] = bpe.next_id++;
   }
+  return bpe;
+}
 
+}  // namespace
+
+std::string MakeTokenizerJson(const std::vector<std::string>& texts, int vocab_size,
+                              const std::string& end_of_text) {
+  const Bpe bpe = Learn(CountWords(texts), vocab_size - 1);
   const Json byte_level = {{"type", "ByteLevel"},
                            {"add_prefix_space", false},
                            {"trim_offsets", true},
@@ -100,7 +114,7 @@ std::string MakeTokenizerJson(const std::vector<std::string>& texts, int vocab_s
                           {"truncation", nullptr},
                           {"padding", nullptr},
                           {"added_tokens",
-                           {{{"id", next_id},
+                           {{{"id", bpe.next_id},
                              {"content", end_of_text},
                              {"single_word", false},
                              {"lstrip", false},
@@ -120,8 +134,8 @@ std::string MakeTokenizerJson(const std::vector<std::string>& texts, int vocab_s
                             {"fuse_unk", false},
                             {"byte_fallback", false},
                             {"ignore_merges", false},
-                            {"vocab", vocab},
-                            {"merges", merges}}}};
+                            {"vocab", bpe.vocab},
+                            {"merges", bpe.merges}}}};
   return tokenizer.dump(1) + "\n";
 }
 
