@@ -12,11 +12,13 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "trainer/environment.h"
+#include "trainer/help.h"
 
 namespace lockstep {
 namespace {
@@ -63,6 +65,7 @@ absl::Status UnknownFlag(absl::string_view where, const std::string& name,
     return UserError(where, problem, known->second);
   }
   std::string nearest;
+  std::vector<std::string> longer;  // that contain the name: --warmup of --warmup_steps
   size_t least = std::max<size_t>(2, name.size() / 3) + 1;
   for (const gflags::CommandLineFlagInfo& flag : OwnFlags()) {
     const size_t distance = EditDistance(name, flag.name);
@@ -70,10 +73,21 @@ absl::Status UnknownFlag(absl::string_view where, const std::string& name,
       least = distance;
       nearest = flag.name;
     }
+    const std::string words = absl::StrCat("_", flag.name, "_");
+    if (absl::StrContains(words, absl::StrCat("_", name, "_"))) longer.push_back(flag.name);
   }
+  constexpr size_t kMaxShown = 4;
+  if (nearest.empty() && longer.size() <= kMaxShown) nearest = absl::StrJoin(longer, ", --");
   const std::string hint =
       nearest.empty() ? "--help lists the flags" : absl::StrCat("did you mean --", nearest, "?");
   return UserError(where, problem, hint);
+}
+
+// What gflags calls a type, for people.
+std::string KindOfValue(const std::string& type) {
+  if (type == "bool") return "true or false";
+  if (type == "double") return "a number";
+  return type == "uint64" ? "a whole number, at least 0" : "a whole number";
 }
 
 // --name="a\nb" of a flag file as the command line would have it.
@@ -119,7 +133,7 @@ class FlagParser {
     }
     if (!has_value && next == nullptr) {
       return UserError(where, absl::StrCat("--", info.name, " wants a value"),
-                       absl::StrCat("--", info.name, "=VALUE"));
+                       absl::StrCat("--", info.name, "=VALUE. ", info.description));
     }
     RETURN_IF_ERROR(Set(where, info, has_value ? std::string(parts.second) : std::string(next)));
     return !has_value;
@@ -130,10 +144,10 @@ class FlagParser {
                    const std::string& value) {
     if (info.name == "flagfile") return ReadFlagFile(value);
     if (gflags::SetCommandLineOption(info.name.c_str(), value.c_str()).empty()) {
-      return UserError(where,
-                       absl::StrCat("--", info.name, ": want a value of type ", info.type,
-                                    ", got \"", value, "\""),
-                       info.description);
+      return UserError(
+          where,
+          absl::StrCat("--", info.name, ": want ", KindOfValue(info.type), ", got \"", value, "\""),
+          info.description);
     }
     return absl::OkStatus();
   }
@@ -165,12 +179,19 @@ class FlagParser {
   int flag_file_depth_ = 0;
 };
 
-void PrintHelp(absl::string_view usage) {
-  std::printf("%s\n\nFlags:\n", std::string(usage).c_str());
-  for (const gflags::CommandLineFlagInfo& flag : OwnFlags()) {
-    std::printf("  --%s=%s\n      %s\n", flag.name.c_str(), flag.default_value.c_str(),
-                flag.description.c_str());
+// The flags of the tool's own file come first, then those that it shares with others.
+void PrintHelp(absl::string_view program, absl::string_view usage) {
+  const size_t slash = program.rfind('/');  // npos + 1 is 0
+  const std::string own = absl::StrCat("tools/", program.substr(slash + 1), ".cc");
+  std::vector<gflags::CommandLineFlagInfo> flags = OwnFlags();
+  std::stable_partition(flags.begin(), flags.end(),
+                        [&](const auto& flag) { return flag.filename == own; });
+  std::string text = absl::StrCat(usage, "\n\nFlags:\n");
+  for (const gflags::CommandLineFlagInfo& flag : flags) {
+    absl::StrAppend(&text, FlagHelp(FlagInfo(flag.name.c_str()), HelpWidth()));
   }
+  absl::StrAppend(&text, "  --help, --version, --flagfile=FILE\n");
+  std::fputs(text.c_str(), stdout);
 }
 
 bool IsSet(const char* flag) {
@@ -237,7 +258,7 @@ int ToolMain(int argc, char** argv, absl::string_view usage,
   google::InstallFailureFunction(+[] { _exit(2); });
   const absl::StatusOr<std::vector<std::string>> arguments = ParseFlags(argc, argv);
   if (arguments.ok() && (IsSet("help") || IsSet("helpfull") || IsSet("helpshort"))) {
-    PrintHelp(usage);
+    PrintHelp(argv[0], usage);
     return 0;
   }
   if (arguments.ok() && IsSet("version")) {

@@ -4,6 +4,7 @@
 #include <glog/logging.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 
@@ -11,7 +12,7 @@
 
 DEFINE_int32(number_of_things, 3, "how many things");
 DEFINE_bool(special, false, "a switch");
-DEFINE_string(label, "", "a text");
+DEFINE_string(label, "two\nlines", "a text");
 
 namespace lockstep {
 namespace {
@@ -44,6 +45,10 @@ TEST(ParseFlagsTest, NamesAnUnknownFlagAndTheNearestOne) {
   const auto rest = Parse({"--numbr_of_things=5"});
   EXPECT_THAT(rest.status().message(), HasSubstr("there is no flag --numbr_of_things"));
   EXPECT_THAT(rest.status().message(), HasSubstr("HINT: did you mean --number_of_things?"));
+  // A word of a longer name; a piece of a word is none.
+  EXPECT_THAT(Parse({"--things"}).status().message(),
+              HasSubstr("did you mean --number_of_things?"));
+  EXPECT_THAT(Parse({"--hin"}).status().message(), HasSubstr("HINT: --help lists the flags"));
 }
 
 TEST(ParseFlagsTest, AnswersNamesFromElsewhereWithOurs) {
@@ -57,8 +62,9 @@ TEST(ParseFlagsTest, AnswersNamesFromElsewhereWithOurs) {
 
 TEST(ParseFlagsTest, NamesAValueThatDoesNotParse) {
   EXPECT_THAT(Parse({"--number_of_things=many"}).status().message(),
-              HasSubstr("--number_of_things: want a value of type int32, got \"many\""));
+              HasSubstr("--number_of_things: want a whole number, got \"many\""));
   EXPECT_THAT(Parse({"--label"}).status().message(), HasSubstr("--label wants a value"));
+  EXPECT_THAT(Parse({"--label"}).status().message(), HasSubstr("HINT: --label=VALUE. a text"));
 }
 
 TEST(ParseFlagsTest, ReadsAFlagFileAndNamesItsLine) {
@@ -109,6 +115,13 @@ TEST(ToolMainDeathTest, ExitCodes) {
   char* argv[] = {name.data()};
   const auto bug = [](const std::vector<std::string>&) -> absl::Status { LOG(FATAL) << "a bug"; };
   EXPECT_EXIT(exit(ToolMain(1, argv, "A tool.", bug)), ExitedWithCode(2), "a bug");
+  EXPECT_EXIT(
+      {
+        dup2(STDERR_FILENO, STDOUT_FILENO);
+        exit(RunTool({"--help"}, absl::OkStatus()));
+      },
+      ExitedWithCode(0),
+      "A tool.\n\nFlags:\n  --label=two\\\\nlines\n      a text\n(.|\n)*  --help, --version");
   EXPECT_EXIT(exit(RunTool({"--version"}, absl::NotFoundError("run"))), ExitedWithCode(0), "");
 }
 

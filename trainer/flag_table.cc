@@ -1,18 +1,12 @@
 #include "trainer/flag_table.h"
 
 #include <gflags/gflags.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
-#include "absl/strings/str_split.h"
 #include "trainer/command_line.h"
-#include "trainer/number.h"
+#include "trainer/help.h"
 
 DECLARE_bool(help);
 DECLARE_bool(helpfull);
@@ -20,21 +14,6 @@ DECLARE_bool(helpshort);
 
 namespace lockstep {
 namespace {
-
-// gflags prints doubles with 17 digits: 0.00020000000000000001.
-void Shorten(std::string* value) {
-  double number;
-  if (absl::SimpleAtod(*value, &number)) *value = ShortestNumber(number);
-}
-
-gflags::CommandLineFlagInfo FlagInfo(const char* name) {
-  gflags::CommandLineFlagInfo info = gflags::GetCommandLineFlagInfoOrDie(name);
-  if (info.type == "double") {
-    Shorten(&info.current_value);
-    Shorten(&info.default_value);
-  }
-  return info;
-}
 
 // Calls body(info, changes_result) for each flag of each group.
 template <typename Body>
@@ -45,23 +24,6 @@ void ForEachFlag(const Body& body) {
       body(FlagInfo(flag + !changes_result), changes_result);
     }
   }
-}
-
-void AppendWrapped(const std::string& text, int indent, int width, std::string* out) {
-  int column = width;
-  for (const absl::string_view word : absl::StrSplit(text, ' ')) {
-    if (column + 1 + static_cast<int>(word.size()) > width) {
-      absl::StrAppend(out, column == width && out->back() == '\n' ? "" : "\n",
-                      std::string(indent, ' '));
-      column = indent;
-    } else {
-      absl::StrAppend(out, " ");
-      ++column;
-    }
-    absl::StrAppend(out, word);
-    column += static_cast<int>(word.size());
-  }
-  absl::StrAppend(out, "\n");
 }
 
 }  // namespace
@@ -107,10 +69,7 @@ std::string HelpText(int width) {
   for (const FlagGroup& group : FlagGroups()) {
     absl::StrAppend(&text, "\n", group.title, "\n");
     for (const char* flag : group.flags) {
-      const gflags::CommandLineFlagInfo info = FlagInfo(flag + (*flag == '*'));
-      const std::string shown = absl::StrReplaceAll(info.default_value, {{"\n", "\\n"}});
-      absl::StrAppend(&text, "  --", info.name, info.default_value.empty() ? "" : "=", shown, "\n");
-      AppendWrapped(info.description, 6, width, &text);
+      absl::StrAppend(&text, FlagHelp(FlagInfo(flag + (*flag == '*')), width));
     }
   }
   return text;
@@ -118,9 +77,7 @@ std::string HelpText(int width) {
 
 bool PrintedHelp() {
   if (!FLAGS_help && !FLAGS_helpfull && !FLAGS_helpshort) return false;
-  winsize window{};
-  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col >= 60;
-  std::fputs(HelpText(known ? std::min<int>(window.ws_col, 110) : 100).c_str(), stdout);
+  std::fputs(HelpText(HelpWidth()).c_str(), stdout);
   return true;
 }
 
@@ -148,6 +105,12 @@ const std::map<std::string, std::string>& ForeignFlags() {
   static const char kAlways[] = "nothing to set: it is always so";
   static const char kReports[] =
       "metrics.jsonl, TensorBoard files and report.html are always written";
+  static const char kAdamW[] = "AdamW is the optimizer; --adam_beta1 and its siblings set it up";
+  static const char kStored[] = "--base_dtype is how the frozen weights are stored: fp32 or bf16";
+  static const char kReplicas[] =
+      "every rank holds the model; --gradient_checkpointing and a smaller --max_seq_length or "
+      "--tokens_per_pack save memory";
+  static const char kFile[] = "--flagfile reads flags from a file, one a line";
   static const auto* flags = new std::map<std::string, std::string>{
       {"per_device_train_batch_size", kBatch},
       {"per_device_eval_batch_size", "evaluation packs documents by itself"},
@@ -162,6 +125,7 @@ const std::map<std::string, std::string>& ForeignFlags() {
       {"tf32", "--dtype=fp32 or --dtype=bf16"},
       {"report_to", kReports},
       {"logging_dir", kReports},
+      {"wandb_project", kReports},
       {"num_gpus", "--nproc_per_node"},
       {"num_processes", "--nproc_per_node"},
       {"world_size", "--nproc_per_node, and --nnodes for several machines"},
@@ -169,7 +133,11 @@ const std::map<std::string, std::string>& ForeignFlags() {
       {"dataset_name", "--train_file"},
       {"dataset", "--train_file"},
       {"data_path", "--train_file"},
+      {"dataset_path", "--train_file"},
+      {"data", "--train_file"},
       {"eval_file", "--validation_file"},
+      {"val_file", "--validation_file"},
+      {"test_file", "--validation_file"},
       {"test_size", "--validation_split"},
       {"lr", "--learning_rate"},
       {"epochs", "--num_train_epochs"},
@@ -189,9 +157,17 @@ const std::map<std::string, std::string>& ForeignFlags() {
       {"logging_strategy", "--logging_steps"},
       {"ddp_timeout", "--stall_timeout"},
       {"ddp_bucket_cap_mb", "--bucket_cap_mb"},
-      {"optim", "AdamW is the optimizer; --adam_beta1 and its siblings set it up"},
-      {"load_in_4bit", "--base_dtype is how the frozen weights are stored"},
-      {"load_in_8bit", "--base_dtype is how the frozen weights are stored"},
+      {"optimizer", kAdamW},
+      {"optim", kAdamW},
+      {"load_in_4bit", kStored},
+      {"load_in_8bit", kStored},
+      {"quantization", kStored},
+      {"qlora", kStored},
+      {"fsdp", kReplicas},
+      {"deepspeed", kReplicas},
+      {"config", kFile},
+      {"config_file", kFile},
+      {"yaml", kFile},
       {"use_flash_attention_2", kAlways},
       {"overwrite_output_dir", "give another --output_dir; a run's folder is never overwritten"},
   };

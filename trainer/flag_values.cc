@@ -1,5 +1,7 @@
 #include "trainer/flag_values.h"
 
+#include <gflags/gflags.h>
+
 #include <cmath>
 
 #include "absl/strings/numbers.h"
@@ -14,13 +16,15 @@ namespace {
 absl::Status WrongValue(absl::string_view flag, absl::string_view wanted,
                         const std::string& value) {
   return UserError(absl::StrCat("--", flag), absl::StrCat("want ", wanted, ", got \"", value, "\""),
-                   SeeHelp(flag));
+                   WhatItMeans(flag));
 }
 
 }  // namespace
 
-std::string SeeHelp(absl::string_view flag) {
-  return absl::StrCat("--help says what --", flag, " means");
+std::string WhatItMeans(absl::string_view flag) {
+  gflags::CommandLineFlagInfo info;
+  const bool known = gflags::GetCommandLineFlagInfo(std::string(flag).c_str(), &info);
+  return known ? info.description : "--help lists the flags";
 }
 
 absl::StatusOr<std::optional<int64_t>> OptionalInteger(absl::string_view flag,
@@ -50,7 +54,7 @@ absl::Status CheckRange(absl::string_view flag, double value, double low, double
   return UserError(absl::StrCat("--", flag),
                    absl::StrCat("want ", wanted, ", got ",
                                 std::isfinite(value) ? ShortestNumber(value) : "no number"),
-                   hint.empty() ? SeeHelp(flag) : std::string(hint));
+                   hint.empty() ? WhatItMeans(flag) : std::string(hint));
 }
 
 std::vector<std::string> UserPaths(const std::string& comma_separated) {

@@ -15,8 +15,8 @@
 
 namespace lockstep {
 
-// The HINT where there is nothing better to say.
-std::string SeeHelp(absl::string_view flag);
+// The HINT where there is nothing better to say: the flag's description.
+std::string WhatItMeans(absl::string_view flag);
 
 // nullopt for "".
 absl::StatusOr<std::optional<int64_t>> OptionalInteger(absl::string_view flag,
@@ -38,7 +38,7 @@ absl::StatusOr<T> Choice(absl::string_view flag, const std::string& value,
     names += (names.empty() ? "" : ", ") + name;
   }
   return UserError("--" + std::string(flag), "want one of " + names + "; got \"" + value + "\"",
-                   SeeHelp(flag));
+                   WhatItMeans(flag));
 }
 
 // "a,b" → each as the user means it (trainer/command_line.h: UserPath).

@@ -171,8 +171,9 @@ TEST(OptionsTest, VariantsOfLora) {
 }
 
 TEST(OptionsTest, WrongValuesAreNamed) {
-  EXPECT_THAT(Read({"--lora_dropout=1"}).status().message(),
-              HasSubstr("[--lora_dropout] want 0 to 0.99, got 1"));
+  EXPECT_THAT(
+      Read({"--lora_dropout=1"}).status().message(),
+      HasSubstr("[--lora_dropout] want 0 to 0.99, got 1\nHINT: Share of the adapter's inputs"));
   EXPECT_THAT(Read({"--adam_epsilon=0"}).status().message(),
               HasSubstr("[--adam_epsilon] want 1e-20 to 1, got 0"));
   EXPECT_THAT(Read({"--validation_split=lots"}).status().message(),
