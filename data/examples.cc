@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -80,8 +81,12 @@ absl::StatusOr<Value> ReadDocument(absl::string_view json, const SourcePosition&
   }
   const absl::StatusOr<Value> parsed = jinja::ParseJson(json, {.refuse_duplicate_keys = true});
   if (!parsed.ok()) {
+    const bool is_object = absl::StartsWith(absl::StripAsciiWhitespace(json), "{");
     return UserError(Place(source),
-                     absl::StrCat("this is no valid JSON: ", parsed.status().message()));
+                     absl::StrCat("this is no valid JSON: ", parsed.status().message()),
+                     is_object ? ""
+                               : "want JSONL, an object on each line, or one JSON array; the name "
+                                 "of a file of plain text ends in .txt");
   }
   if (!parsed->is_dict()) {
     return UserError(Place(source),

@@ -104,6 +104,7 @@ TEST(Examples, MixedFilesAndBadLinesAreRefusedByLine) {
   const auto mixed = ParseExample(R"({"text": "t"})", Format::kMessages, {"d.jsonl", 9}, {});
   EXPECT_THAT(std::string(mixed.status().message()), HasSubstr("[d.jsonl:9] mixed file"));
   EXPECT_THAT(ErrorOf("{\"messages\": [}"), HasSubstr("[d.jsonl:7] this is no valid JSON: byte"));
+  EXPECT_THAT(ErrorOf("question,answer"), HasSubstr("HINT: want JSONL, an object on each line"));
   EXPECT_THAT(ErrorOf("[1]"), HasSubstr("want a JSON object, got list"));
   EXPECT_THAT(ErrorOf(R"({"foo": 1})"), HasSubstr("foo"));
   EXPECT_THAT(ErrorOf(R"({"text": "a", "text": "b"})"), HasSubstr("twice"));
