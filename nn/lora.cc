@@ -187,13 +187,46 @@ absl::StatusOr<std::vector<std::optional<LoraTarget>>> ResolveTargets(
   }
   if (!any && config.modules_to_save.empty()) {
     return UserError(
-        "target_modules", "no module of the model matches",
+        "target_modules",
+        config.layers_to_transform.empty()
+            ? "no module of the model matches"
+            : absl::StrCat("no module of the model matches in layers ",
+                           absl::StrJoin(config.layers_to_transform, ","),
+                           " (layers_to_transform)"),
         absl::StrCat("the model's modules are ",
                      absl::StrJoin(modules.begin(),
                                    modules.begin() + std::min<size_t>(8, modules.size()), ", "),
                      " …"));
   }
   return out;
+}
+
+absl::StatusOr<std::vector<std::string>> IdleNames(const LoraConfig& config,
+                                                   const std::vector<std::string>& modules) {
+  ASSIGN_OR_RETURN(const auto targets, ResolveTargets(config, modules));
+  std::vector<std::string> targeted;
+  for (size_t i = 0; i < modules.size(); ++i) {
+    if (targets[i]) targeted.push_back(modules[i]);
+  }
+  std::vector<std::string> idle;
+  const auto check = [&](const char* where, const std::string& name, const auto& matches) {
+    if (std::any_of(targeted.begin(), targeted.end(), matches)) return;
+    idle.push_back(absl::StrCat(where, ": no adapter is at \"", name, "\""));
+  };
+  for (const std::string& name : config.target_modules.names) {
+    check("target_modules", name, [&](const std::string& path) { return NameMatches(path, name); });
+  }
+  const auto check_keys = [&](const char* where, const auto& pattern) -> absl::Status {
+    ASSIGN_OR_RETURN(const auto compiled, CompilePatterns(where, pattern));
+    for (size_t i = 0; i < compiled.size(); ++i) {
+      check(where, pattern[i].first,
+            [&](const std::string& path) { return compiled[i].regex.Matches(path); });
+    }
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(check_keys("rank_pattern", config.rank_pattern));
+  RETURN_IF_ERROR(check_keys("alpha_pattern", config.alpha_pattern));
+  return idle;
 }
 
 ModuleSelector ParseModuleSelector(absl::string_view text) {

@@ -68,6 +68,12 @@ struct LoraTarget {
 absl::StatusOr<std::vector<std::optional<LoraTarget>>> ResolveTargets(
     const LoraConfig& config, const std::vector<std::string>& modules);
 
+// What of the configuration says nothing about this model: names of target_modules and keys of
+// rank_pattern and alpha_pattern that no target matches, a sentence each. PEFT passes over them;
+// often they are misspelled.
+absl::StatusOr<std::vector<std::string>> IdleNames(const LoraConfig& config,
+                                                   const std::vector<std::string>& modules);
+
 // Reads the flags' spellings: "all-linear", "q_proj,v_proj", or a regular expression (anything
 // with a character that no module name has).
 ModuleSelector ParseModuleSelector(absl::string_view text);

@@ -95,6 +95,23 @@ TEST(Lora, RanksAndScales) {
   EXPECT_EQ((*ResolveTargets(lora, paths))[2]->scale, 2);
 }
 
+// PEFT passes over what matches nothing; a person may have misspelled it.
+TEST(Lora, NamesThatMatchNothingAreFound) {
+  const std::vector<std::string> paths = LinearPaths(ModulesOf(Config()));
+  LoraConfig lora = With("q_proj,v_porj");
+  lora.rank_pattern = {{"q_proj", 4}, {"v_proj", 4}};  // v_proj is no target
+  lora.alpha_pattern = {{"layers.0.*", 8}, {"layers.9.*", 8}};
+  EXPECT_THAT(*IdleNames(lora, paths),
+              ElementsAre("target_modules: no adapter is at \"v_porj\"",
+                          "rank_pattern: no adapter is at \"v_proj\"",
+                          "alpha_pattern: no adapter is at \"layers.9.*\""));
+  EXPECT_THAT(*IdleNames(With("all-linear"), paths), ElementsAre());
+  lora = With("q_proj");
+  lora.layers_to_transform = {99};
+  EXPECT_THAT(std::string(ResolveTargets(lora, paths).status().message()),
+              HasSubstr("matches in layers 99 (layers_to_transform)"));
+}
+
 TEST(Lora, BadOptions) {
   const std::vector<std::string> paths = LinearPaths(ModulesOf(Config()));
   EXPECT_THAT(std::string(ResolveTargets(With("q_(proj"), paths).status().message()),

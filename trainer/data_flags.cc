@@ -24,15 +24,15 @@
 DEFINE_string(
     model, "",
     "Folder with config.json, *.safetensors and tokenizer.json (Hugging Face layout), or a "
-    "hub id that lies in the local cache. Default: the tiny model that comes with the "
-    "program.");
+    "hub id that lies in the local cache. The trainer's default: the tiny model that comes with "
+    "it.");
 DEFINE_string(train_file, "",
               "JSONL, JSON array or .txt; several, separated by commas; - is standard input. "
-              "Default: the data set that comes with the program.");
+              "The trainer's default: the data set that comes with it.");
 DEFINE_string(validation_file, "", "Documents to evaluate on; like --train_file.");
 DEFINE_string(validation_split, "",
               "Share of the documents held out by content hash, the same ones on any number of "
-              "ranks. Default: 0.05 for the data set that comes with the program, else 0.");
+              "ranks. Default: 0.05 for the data set that comes with the trainer, else 0.");
 DEFINE_string(format, "",
               "Format of the documents instead of recognizing it: messages, sharegpt, "
               "prompt_completion, alpaca, question_answer, tokens, text.");
