@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <chrono>
+#include <cstdio>
 #include <string>
 #include <thread>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "tests/process_faults.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"
+#include "trainer/checkpoint.h"
 
 namespace lockstep {
 namespace {
@@ -167,6 +169,31 @@ TEST_F(ResumeTest, AFinishedRunIsLeftAlone) {
   EXPECT_EQ(refused.exit_code, 1);
   EXPECT_TRUE(absl::StrContains(refused.err, "--learning_rate was \"0.01\" and is \"0.02\""))
       << refused.err;
+  // Nor does the run's folder pass for a checkpoint.
+  Flags from = FlagsFor(FreshPath("from"), 1);
+  from.push_back("--resume_from_checkpoint=" + folder);
+  EXPECT_TRUE(absl::StrContains(
+      Train(from).err, "the newest of that run is " + folder + "/checkpoints/step-00000030"));
+}
+
+TEST_F(ResumeTest, AResultThatWasLostIsMadeAgain) {
+  const std::string folder = FreshPath("lost");
+  const std::string adapter = folder + "/adapter_model.safetensors";
+  ASSERT_EQ(Train(FlagsFor(folder, 1)).exit_code, 0);
+  ASSERT_EQ(std::remove(adapter.c_str()), 0);
+  const Outcome again = Train(FlagsFor(folder, 2));
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_TRUE(absl::StrContains(again.out, "goes on after step 30")) << again.out;
+  EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
+  // Without a whole checkpoint all of it, and it is said.
+  ASSERT_EQ(std::remove(adapter.c_str()), 0);
+  for (const std::string& checkpoint : ListCheckpoints(folder + "/checkpoints")) {
+    ASSERT_EQ(std::remove((checkpoint + "/state.json").c_str()), 0);
+  }
+  const Outcome anew = Train(FlagsFor(folder, 2));
+  ASSERT_EQ(anew.exit_code, 0) << anew.err;
+  EXPECT_TRUE(absl::StrContains(anew.out, "no checkpoint is whole: begins anew")) << anew.out;
+  EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
 }
 
 TEST_F(ResumeTest, ADamagedCheckpointIsPassedOver) {
@@ -190,7 +217,9 @@ TEST_F(ResumeTest, ADamagedCheckpointIsPassedOver) {
   ASSERT_TRUE(WriteFileAtomically(newest, bytes).ok());
   const Outcome outcome = Train(FlagsFor(folder, 2));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-  EXPECT_TRUE(absl::StrContains(outcome.err, "not a whole checkpoint")) << outcome.err;
+  EXPECT_TRUE(
+      absl::StrContains(outcome.out, "passed over: [" + newest + "] not a whole checkpoint"))
+      << outcome.out;
   EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
 }
 

@@ -84,24 +84,51 @@ absl::StatusOr<RunStart> ResumeFrom(RunStart start, const std::string& checkpoin
 }
 
 // The newest checkpoint that is whole; a damaged one is named and passed over.
-absl::StatusOr<RunStart> ResumeFromNewest(const RunStart& start, const TrainOptions& options,
+absl::StatusOr<RunStart> ResumeFromNewest(RunStart start, const TrainOptions& options,
                                           const RunIdentity& identity) {
   std::vector<std::string> checkpoints = ListCheckpoints(CheckpointFolder(start));
   std::reverse(checkpoints.begin(), checkpoints.end());
   for (const std::string& checkpoint : checkpoints) {
-    if (const auto whole = ReadCheckpoint(checkpoint); !whole.ok()) {
-      LOG(WARNING) << whole.status().message() << "; trying the one before";
-      continue;
-    }
-    return ResumeFrom(start, checkpoint, options, identity);
+    const auto whole = ReadCheckpoint(checkpoint);
+    if (whole.ok()) return ResumeFrom(start, checkpoint, options, identity);
+    const std::vector<std::string> lines = absl::StrSplit(whole.status().message(), '\n');
+    start.notes.push_back(absl::StrCat("warning: passed over: ", lines[0]));
   }
+  if (!checkpoints.empty()) start.notes.push_back("warning: no checkpoint is whole: begins anew");
   return start;
+}
+
+// --resume_from_checkpoint is neither auto nor none.
+absl::Status WantACheckpoint(const std::string& folder) {
+  if (FileExists(JoinPath(folder, "state.json"))) return absl::OkStatus();
+  const std::vector<std::string> inside = ListCheckpoints(JoinPath(folder, "checkpoints"));
+  return UserError("--resume_from_checkpoint",
+                   absl::StrCat("want auto, none or a checkpoint's folder; there is no ",
+                                JoinPath(folder, "state.json")),
+                   inside.empty() ? "a run's checkpoints are in its folder's checkpoints/"
+                                  : absl::StrCat("the newest of that run is ", inside.back()));
+}
+
+// Whether a run that ended by itself still has what it was for.
+bool HoldsResult(const std::string& folder) {
+  for (const char* name :
+       {"adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json"}) {
+    if (FileExists(JoinPath(folder, name))) return true;
+  }
+  return false;
 }
 
 }  // namespace
 
 std::string CheckpointFolder(const RunStart& start) {
   return JoinPath(start.folder, "checkpoints");
+}
+
+std::string HowItGoesOn(const RunStart& start) {
+  const std::vector<std::string> checkpoints = ListCheckpoints(CheckpointFolder(start));
+  if (checkpoints.empty()) return "";
+  return absl::StrCat("the same command with --output_dir=", start.folder, " goes on from ",
+                      fs::path(checkpoints.back()).filename().string());
 }
 
 absl::StatusOr<RunStart> DecideStart(const TrainOptions& options, const RunIdentity& identity) {
@@ -122,12 +149,16 @@ absl::StatusOr<RunStart> DecideStart(const TrainOptions& options, const RunIdent
   if (holds_run) {
     ASSIGN_OR_RETURN(const StoredRun stored, ReadRunJson(run_json));
     RETURN_IF_ERROR(CompareRuns(start.folder, stored.identity, identity));
-    if (stored.state == "done" || stored.state == "early stopped") {
+    const bool has_ended = stored.state == "done" || stored.state == "early stopped";
+    if (has_ended && HoldsResult(start.folder)) {
       start.kind = RunStart::Kind::kFinished;
       return start;
     }
   }
-  if (resume != "auto" && resume != "none") return ResumeFrom(start, resume, options, identity);
+  if (resume != "auto" && resume != "none") {
+    RETURN_IF_ERROR(WantACheckpoint(resume));
+    return ResumeFrom(start, resume, options, identity);
+  }
   return holds_run ? ResumeFromNewest(start, options, identity) : start;
 }
 

@@ -23,9 +23,10 @@ namespace lockstep {
 struct RunStart {
   enum class Kind { kNew, kResume, kFinished };
   Kind kind = Kind::kNew;
-  std::string folder;      // absolute
-  std::string checkpoint;  // kResume: its folder
-  CheckpointState state;   // kResume: what is in it; else step 0
+  std::string folder;              // absolute
+  std::string checkpoint;          // kResume: its folder
+  CheckpointState state;           // kResume: what is in it; else step 0
+  std::vector<std::string> notes;  // what is to be said about it: checkpoints that were passed over
 };
 
 // Looks at the output folder and --resume_from_checkpoint; changes nothing. Errors: the folder
@@ -61,5 +62,8 @@ absl::Status WriteRunJson(const RunStart& start, const TrainOptions& options,
                           const RunFacts& facts);
 
 std::string CheckpointFolder(const RunStart& start);
+
+// Where a run that was cut off goes on from, and how; "" if it left no checkpoint.
+std::string HowItGoesOn(const RunStart& start);
 
 }  // namespace lockstep

@@ -80,7 +80,8 @@ absl::Status CompareRuns(absl::string_view where, const RunIdentity& stored,
   if (count == 0) return absl::OkStatus();
   if (count > 4) absl::StrAppend(&differences, "; and ", count - 4, " more");
   return UserError(where, absl::StrCat("holds another run: ", differences),
-                   "give another --output_dir, or the options of that run (its run.flags)");
+                   "give another --output_dir, or the options of that run (its run.flags); "
+                   "--init_adapter begins a new run with its adapter");
 }
 
 }  // namespace lockstep

@@ -106,6 +106,7 @@ absl::Status RunOutput::Begin() {
   if (!options_.in_lockstep()) {
     log_->Say("note: without --gradient_sum=exact the bits depend on the number of ranks");
   }
+  for (const std::string& note : start_.notes) log_->Say(note);
   for (const std::string& line : ProvenanceChanges(before, ProvenanceOf(options_, world_))) {
     log_->Say(line);
   }

@@ -48,7 +48,12 @@ absl::StatusOr<int> RunParent(const TrainOptions& options, const dist::LaunchEnv
   dist::SuperviseOptions supervise;
   supervise.stall_timeout_seconds = options.stall_timeout_s;
   supervise.max_restarts = static_cast<int>(options.max_restarts);
-  return dist::Supervise(env, supervise, argv);
+  const int exit_code = dist::Supervise(env, supervise, argv);
+  const std::string onward = HowItGoesOn(preflight.start);
+  if (exit_code == dist::kExitRankLost && !onward.empty()) {
+    std::fprintf(stderr, "HINT: %s\n", onward.c_str());
+  }
+  return exit_code;
 }
 
 absl::StatusOr<int> Train(int argc, char** argv) {
