@@ -353,8 +353,10 @@ absl::Status ErrorsOf(const Diagnosis& diagnosis) {
   std::vector<std::string> problems, advice;
   for (const Finding& finding : diagnosis.findings) {
     if (finding.severity != Severity::kError) continue;
+    // Broken documents are none of the data set's.
+    const int64_t all = diagnosis.documents + (finding.code == "bad_document" ? finding.count : 0);
     std::string problem = absl::StrCat(finding.code, ": ", finding.message, " (", finding.count,
-                                       " of ", diagnosis.documents, " documents");
+                                       " of ", all, " documents");
     if (!finding.places.empty()) {
       absl::StrAppend(&problem, ", e.g. ", finding.places[0].file, ":", finding.places[0].line);
     }

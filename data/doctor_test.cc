@@ -168,7 +168,9 @@ TEST_F(DoctorTest, BrokenDocumentsAreErrorsUnlessTheyMayBeSkipped) {
   EXPECT_EQ(warning.count, 2);
   EXPECT_THAT(Lines(warning), ElementsAre(7));
   input_.may_skip = false;
-  EXPECT_EQ(data::Examine(input_).findings.at(0).severity, Severity::kError);
+  const data::Diagnosis diagnosis = data::Examine(input_);
+  EXPECT_EQ(diagnosis.findings.at(0).severity, Severity::kError);
+  EXPECT_THAT(ErrorsOf(diagnosis).message(), HasSubstr("(2 of 3 documents"));
 }
 
 TEST_F(DoctorTest, DescribesLengths) {
