@@ -159,7 +159,7 @@ absl::StatusOr<std::unique_ptr<PlainStream>> OpenPlain(absl::string_view path) {
   std::string name(path);
   const int fd = open(name.c_str(), O_RDONLY | O_CLOEXEC);
   constexpr char kWanted[] = "want a file of documents: JSONL, a JSON array or .txt";
-  if (fd < 0) return SystemError(path, "cannot open", errno, kWanted);
+  if (fd < 0) return SystemError(path, "cannot open", errno, errno == ENOENT ? kWanted : "");
   struct stat info;
   if (fstat(fd, &info) != 0 || S_ISDIR(info.st_mode)) {
     close(fd);

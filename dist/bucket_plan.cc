@@ -56,7 +56,7 @@ BucketPlan PlanBuckets(absl::Span<const ParameterRange> parameters, const Bucket
 
 std::string Describe(const BucketPlan& plan, int element_bytes) {
   std::string text = absl::StrFormat(
-      "%d bucket%s of one flat buffer, %.1f MB\n", static_cast<int>(plan.buckets.size()),
+      "%d bucket%s of one flat buffer, %.2f MB\n", static_cast<int>(plan.buckets.size()),
       plan.buckets.size() == 1 ? "" : "s", 1e-6 * static_cast<double>(plan.numel * element_bytes));
   for (size_t b = 0; b < plan.buckets.size(); ++b) {
     const BucketPlan::Bucket& bucket = plan.buckets[b];
