@@ -64,7 +64,7 @@ TEST_F(BadInputTest, TheFixtureItselfIsFine) {
 TEST_F(BadInputTest, Flags) {
   ExpectRefused({"--learning_rat=1"},
                 {"no flag --learning_rat", "HINT: did you mean --learning_rate"});
-  ExpectRefused({"--lora_r=many"}, {"--lora_r", "int64", "\"many\""});
+  ExpectRefused({"--lora_r=many"}, {"--lora_r", "want a whole number", "\"many\""});
   ExpectRefused({"--lora_r=0"}, {"[--lora_r] want 1 to 4096, got 0"});
   ExpectRefused({"--max_steps=-3"}, {"[--max_steps] want at least 1, got -3"});
   ExpectRefused({"--warmup_steps=few"}, {"[--warmup_steps] want a whole number, got \"few\""});
@@ -220,6 +220,15 @@ TEST_F(BadInputTest, AMissingShardIsNamed) {
 
 TEST_F(BadInputTest, TargetModulesThatMatchNothing) {
   ExpectRefused({"--lora_target_modules=qq_proj"}, {"target_modules", "q_proj", "HINT"});
+}
+
+// Legal, and yet hardly what was meant.
+TEST_F(BadInputTest, AdaptersThatMayDisappoint) {
+  const Outcome outcome =
+      Run({"--lora_target_modules=q_proj,v_porj", "--rank_pattern={\"q_proj\":2}"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("note: target_modules: no adapter is at \"v_porj\""));
+  EXPECT_THAT(outcome.out, HasSubstr("note: vLLM does not apply an adapter's rank_pattern;"));
 }
 
 // Flags may repeat what the initial adapter says, in other words too; they may not contradict it.

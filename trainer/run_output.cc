@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -63,6 +64,18 @@ std::string Word(Ending ending) {
   return "";
 }
 
+// Options of an adapter that are PEFT's alone. vLLM's peft_helper.py refuses use_dora and
+// modules_to_save and passes over the others, so that it would compute something else.
+std::vector<std::string> OptionsOfPeftAlone(const nn::LoraConfig& lora) {
+  std::vector<std::string> names;
+  if (lora.use_dora) names.push_back("use_dora");
+  if (!lora.modules_to_save.empty()) names.push_back("modules_to_save");
+  if (!lora.rank_pattern.empty()) names.push_back("rank_pattern");
+  if (!lora.alpha_pattern.empty()) names.push_back("alpha_pattern");
+  if (lora.init == nn::LoraInit::kPissa) names.push_back("init_lora_weights=pissa");
+  return names;
+}
+
 }  // namespace
 
 RunOutput::RunOutput(const TrainOptions& options, const RunStart& start, dist::World& world,
@@ -112,6 +125,13 @@ absl::Status RunOutput::Begin() {
   }
   if (world_.size() > 1) log_->Say(MemberTable(world_.members(), kMaxMembers, world_.env()));
   for (const std::string& warning : model_.warnings()) log_->Say("note: " + warning);
+  if (model_.lora()) {
+    const std::vector<std::string> peft = OptionsOfPeftAlone(*model_.lora());
+    if (!peft.empty()) {
+      log_->Say(absl::StrCat("note: vLLM does not apply an adapter's ", absl::StrJoin(peft, ", "),
+                             "; it loads the model that //tools:merge writes"));
+    }
+  }
   for (const auto& [name, value] : DataTable(data_)) {
     log_->Say(TableRow(name, value));
   }
