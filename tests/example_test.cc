@@ -49,5 +49,17 @@ TEST(ExampleTest, HalvesTheValidationLossAndSaysWhatItLearned) {
   EXPECT_NEAR(planned / peak, 1, 0.02);
 }
 
+TEST(ExampleTest, ItsSamplesHaveDifferentPrompts) {
+  const std::string documents = FreshPath("documents") + ".jsonl";
+  const std::string paul = R"({"prompt":"Paul would like","completion":" an egg."})";
+  ASSERT_TRUE(WriteFileAtomically(documents, absl::StrCat(paul, "\n", paul, "\n", R"({"prompt":)",
+                                                          R"("Emma would","completion":" go."})"))
+                  .ok());
+  const Outcome outcome = Train({"--train_file=" + documents, "--output_dir=" + FreshPath("run")});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("\n> Paul"));
+  EXPECT_THAT(outcome.out, HasSubstr("\n> Emma"));
+}
+
 }  // namespace
 }  // namespace lockstep

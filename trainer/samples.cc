@@ -21,6 +21,8 @@ std::vector<Prompt> ChoosePrompts(const TrainingData& data) {
     if (length < 2) length = std::min<size_t>(8, tokens.size());
     Prompt prompt;
     for (size_t i = 0; i < length; ++i) prompt.ids.push_back(tokens[i].id());
+    const auto is_same = [&](const Prompt& other) { return other.ids == prompt.ids; };
+    if (std::any_of(prompts.begin(), prompts.end(), is_same)) continue;  // would say the same
     prompt.text = data.documents.tokenizer->Decode(prompt.ids, /*skip_special_tokens=*/true);
     prompts.push_back(std::move(prompt));
   }

@@ -22,7 +22,7 @@ struct Prompt {
   std::string text;
 };
 
-// Prompts of up to kNumSamples documents that are held out, or trained on where none are. None
+// Different prompts of up to kNumSamples documents that are held out, or trained on where none are. None
 // without a tokenizer.
 std::vector<Prompt> ChoosePrompts(const TrainingData& data);
 
