@@ -3,8 +3,11 @@
 #include <gflags/gflags.h>
 
 #include <cstdio>
+#include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "trainer/command_line.h"
 #include "trainer/help.h"
 
@@ -14,6 +17,21 @@ DECLARE_bool(helpshort);
 
 namespace lockstep {
 namespace {
+
+// Files and folders where they are, from whichever folder the flags are read again.
+std::string WithAbsolutePaths(const gflags::CommandLineFlagInfo& info) {
+  static const auto* names = new std::set<std::string>{
+      "model",         "train_file", "validation_file",       "init_adapter",
+      "chat_template", "cache_dir",  "resume_from_checkpoint"};
+  if (names->count(info.name) == 0) return info.current_value;
+  return absl::StrJoin(absl::StrSplit(info.current_value, ','), ",",
+                       [](std::string* out, absl::string_view path) {
+                         std::error_code error;  // "chatml", "-", "auto" are no files
+                         const bool is_path = std::filesystem::exists(std::string(path), error);
+                         out->append(is_path ? std::filesystem::absolute(std::string(path)).string()
+                                             : std::string(path));
+                       });
+}
 
 // Calls body(info, changes_result) for each flag of each group.
 template <typename Body>
@@ -86,7 +104,7 @@ std::string RunFlags(const std::set<std::string>& without) {
   ForEachFlag([&](const gflags::CommandLineFlagInfo& info, bool) {
     const bool one_off = info.name == "dry_run" || info.name == "verify" || info.name == "version";
     if (one_off || info.current_value.empty() || without.count(info.name) > 0) return;
-    absl::StrAppend(&text, FlagLine(info.name, info.current_value), "\n");
+    absl::StrAppend(&text, FlagLine(info.name, WithAbsolutePaths(info)), "\n");
   });
   return text;
 }

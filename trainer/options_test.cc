@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <set>
 #include <string>
 #include <vector>
@@ -133,6 +134,21 @@ TEST(OptionsTest, FlagsWithoutEffectAreErrors) {
   EXPECT_THAT(Read({"--early_stopping_patience=2"}).status().message(),
               HasSubstr("[--early_stopping_patience] there are no documents to evaluate on"));
   EXPECT_TRUE(Read({"--early_stopping_patience=2", "--validation_split=0.1"}).ok());
+}
+
+TEST(OptionsTest, RunFlagsNameFilesFromAnywhere) {
+  const std::string home = std::filesystem::current_path();
+  std::filesystem::current_path(::testing::TempDir());
+  ASSERT_TRUE(WriteFileAtomically("a.jsonl", "{}").ok());
+  ASSERT_TRUE(WriteFileAtomically("b.jsonl", "{}").ok());
+  const auto options = Read({"--train_file=a.jsonl,b.jsonl", "--chat_template=chatml"});
+  std::filesystem::current_path(home);
+  ASSERT_TRUE(options.ok()) << options.status();
+  const std::string folder = std::filesystem::absolute(::testing::TempDir()).lexically_normal();
+  EXPECT_THAT(options->run_flags, HasSubstr("--train_file=" + JoinPath(folder, "a.jsonl") + "," +
+                                            JoinPath(folder, "b.jsonl") + "\n"));
+  EXPECT_THAT(options->run_flags, HasSubstr("--chat_template=chatml\n"));
+  EXPECT_THAT(options->run_flags, HasSubstr("--resume_from_checkpoint=auto\n"));
 }
 
 TEST(OptionsTest, RanksAndReportsAreNoPartOfARunsIdentity) {
