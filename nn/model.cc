@@ -10,6 +10,7 @@
 #include "nn/lora_init.h"
 #include "nn/save_model.h"
 #include "nn/weights.h"
+#include "tensor/kernels/attention.h"
 
 namespace lockstep::nn {
 
@@ -53,7 +54,21 @@ absl::Status Model::Read() {
   }
   if (saved) RETURN_IF_ERROR(LoadAdapter(context_, options_.adapter, *parameters_));
   decoder_ = std::make_unique<Decoder>(config_, std::move(weights), options_.compute_dtype);
+  WarnOfSlowAttention();
   return absl::OkStatus();
+}
+
+void Model::WarnOfSlowAttention() {
+  const kernels::AttentionShape shape = {.tokens_q = 1,
+                                         .heads = config_.num_heads,
+                                         .kv_heads = config_.num_kv_heads,
+                                         .head_dim = config_.head_dim,
+                                         .dtype = options_.compute_dtype};
+  const absl::string_view why =
+      kernels::WhyAttentionIsSlow(context_.device(), shape, {.softcap = config_.attention_softcap});
+  if (why.empty()) return;
+  warnings_.push_back(
+      absl::StrCat("attention is computed by plain kernels, several times slower, as ", why));
 }
 
 absl::Status Model::DecideTrainable() {

@@ -61,7 +61,8 @@ class Model {
   const FlatParameters& parameters() const { return *parameters_; }
   // The adapter's options: of ModelOptions::lora or of the adapter's folder.
   const std::optional<LoraConfig>& lora() const { return lora_; }
-  // What Load has to say about tensors or config keys that it left alone; one line each.
+  // What Load has to say about tensors or config keys that it left alone, and about what will be
+  // slow; one line each.
   const std::vector<std::string>& warnings() const { return warnings_; }
 
   // The trained values as they are loaded elsewhere: a PEFT adapter (adapter_config.json,
@@ -74,6 +75,7 @@ class Model {
   Model(const Context& context, const ModelOptions& options)
       : context_(context), options_(options) {}
   absl::Status Read();
+  void WarnOfSlowAttention();
   absl::Status DecideTrainable();
   absl::StatusOr<std::unique_ptr<WeightSource>> OpenSource();
   absl::Status SaveFull(const std::string& directory) const;

@@ -107,4 +107,12 @@ WorkspaceBytes AttentionWorkspace(Device device, const AttentionShape& shape,
   return bytes;
 }
 
+absl::string_view WhyAttentionIsSlow(Device device, const AttentionShape& shape,
+                                     const AttentionOptions& options) {
+#ifdef LOCKSTEP_OP_HAS_CUDA
+  if (device.type == DeviceType::kCUDA) return cuda::WhyAttentionIsSlow(shape, options);
+#endif
+  return "";
+}
+
 }  // namespace lockstep::kernels

@@ -26,6 +26,7 @@
 // Bits depend on the document alone: not on its neighbors, its place in the pack or the threads.
 #pragma once
 
+#include "absl/strings/string_view.h"
 #include "tensor/view.h"
 
 namespace lockstep::kernels {
@@ -70,6 +71,11 @@ WorkspaceBytes AttentionWorkspace(Device device, const AttentionShape& shape,
                                   const PackedDocuments& documents,
                                   const AttentionOptions& options);
 
+// Why `device` has no fast kernel for attention of this kind, whatever the documents, and plain
+// ones take it, several times slower; "" if it has, as the CPU does for everything.
+absl::string_view WhyAttentionIsSlow(Device device, const AttentionShape& shape,
+                                     const AttentionOptions& options);
+
 namespace cpu {
 void Attention(const Stream& stream, const View& q, const View& k, const View& v,
                const PackedDocuments& documents, const AttentionOptions& options, const View& out,
@@ -92,6 +98,7 @@ void AttentionBackward(const Stream& stream, const View& dout, const View& q, co
 // `ask`: what the libraries on this machine's GPU say; otherwise what they are known to want.
 WorkspaceBytes AttentionWorkspace(const AttentionShape& shape, const PackedDocuments& documents,
                                   const AttentionOptions& options, bool ask);
+absl::string_view WhyAttentionIsSlow(const AttentionShape& shape, const AttentionOptions& options);
 }  // namespace cuda
 
 }  // namespace lockstep::kernels

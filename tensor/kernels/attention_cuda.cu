@@ -317,6 +317,12 @@ void AttentionBackward(const Stream& stream, const View& dout, const View& q, co
   });
 }
 
+absl::string_view WhyAttentionIsSlow(const AttentionShape& shape, const AttentionOptions& options) {
+  const absl::string_view refusal = cudnn::Refusal(shape, options);
+  if (!refusal.empty() || cudnn::IsForThisGpu()) return refusal;
+  return "cuDNN's deterministic backward is for compute capability 9 and 10";
+}
+
 WorkspaceBytes AttentionWorkspace(const AttentionShape& shape, const PackedDocuments& documents,
                                   const AttentionOptions& options, bool ask) {
   const WorkspaceBytes plain = {0,

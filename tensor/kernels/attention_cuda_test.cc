@@ -197,6 +197,18 @@ TEST(AttentionCudaTest, AVeryLongDocumentAddsUpItsHeads) {
   EXPECT_EQ(sums, ToVector(FromVector(DType::kBF16, {static_cast<int64_t>(want.size())}, want)));
 }
 
+TEST(AttentionCudaTest, SaysWhyItIsSlow) {
+  SKIP_WITHOUT_GPU();
+  const auto why = [](const AttentionShape& shape, const AttentionOptions& options) {
+    return std::string(WhyAttentionIsSlow(GpuContext()->device(), shape, options));
+  };
+  EXPECT_NE(why({1, 4, 2, 64, DType::kF32}, {}), "");
+  EXPECT_NE(why({1, 4, 2, 256, DType::kBF16}, {}), "");
+  EXPECT_NE(why({1, 4, 2, 64, DType::kBF16}, {.softcap = 50}), "");
+  const std::string fast = why({1, 4, 2, 64, DType::kBF16}, {.window = 9});
+  EXPECT_TRUE(fast.empty() || fast.find("compute capability") != std::string::npos) << fast;
+}
+
 TEST(AttentionCudaTest, CachedKeysGoBeforeTheQueries) {
   SKIP_WITHOUT_GPU();
   for (const auto& [dtype, tolerance] : kCudaTypes) {

@@ -232,11 +232,18 @@ bool IsForThisGpu() {
   return major == 9 || major == 10;
 }
 
+absl::string_view Refusal(const AttentionShape& shape, const AttentionOptions& options) {
+  if (shape.dtype != DType::kBF16) return "its type is not bf16";
+  if (options.softcap != 0) return "its scores have a soft cap";
+  if (shape.head_dim > 128) return "its heads are wider than 128";
+  if (shape.head_dim % 8 != 0) return "the width of its heads is no multiple of 8";
+  return "";
+}
+
 bool Takes(const AttentionShape& shape, const PackedDocuments& documents,
            const AttentionOptions& options) {
   const int64_t widest = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;
-  return shape.dtype == DType::kBF16 && options.softcap == 0 && shape.head_dim % 8 == 0 &&
-         shape.head_dim <= 128 && shape.tokens_q * widest < (int64_t{1} << 31) &&
+  return Refusal(shape, options).empty() && shape.tokens_q * widest < (int64_t{1} << 31) &&
          std::equal(documents.starts_q, documents.starts_q + documents.size + 1,
                     documents.starts_k);
 }

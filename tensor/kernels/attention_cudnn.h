@@ -12,6 +12,9 @@ namespace lockstep::kernels::cuda::cudnn {
 // different lengths is for compute capability 9 and 10 alone.
 bool IsForThisGpu();
 
+// Why cuDNN does not compute problems of this kind on any GPU, "" if it does.
+absl::string_view Refusal(const AttentionShape& shape, const AttentionOptions& options);
+
 // Whether cuDNN computes this problem, on such a GPU.
 bool Takes(const AttentionShape& shape, const PackedDocuments& documents,
            const AttentionOptions& options);

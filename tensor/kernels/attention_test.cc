@@ -136,6 +136,10 @@ TEST(AttentionTest, BlocksAgreeForAnyGroupAndHeadSize) {
   }
 }
 
+TEST(AttentionTest, IsNotSlowOnTheCpu) {
+  EXPECT_EQ(WhyAttentionIsSlow(Device(), {1, 4, 2, 256, DType::kF32}, {.softcap = 50}), "");
+}
+
 TEST(AttentionTest, NewQueriesSeeTheCacheBehindThem) {
   const Case step = {4, 2, 8, {1, 5, 0}, {300, 5, 9}, {.scale = 0.3}, 0};
   ExpectSame(step, DType::kF64, 1e-12);
