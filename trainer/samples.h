@@ -22,8 +22,8 @@ struct Prompt {
   std::string text;
 };
 
-// Different prompts of up to kNumSamples documents that are held out, or trained on where none are. None
-// without a tokenizer.
+// Different prompts of up to kNumSamples documents that are held out, or trained on where none are.
+// None without a tokenizer.
 std::vector<Prompt> ChoosePrompts(const TrainingData& data);
 
 // Their continuations, the likeliest token each time, until one that ends a text or
