@@ -145,6 +145,25 @@ struct Tensors {
   View dout, dq, dk, dv;  // backward alone
 };
 
+// Keys that a kernel takes at a time, at most. Those of the last tile that are no document's are
+// masked, but of what the workspace holds there NaN would come through the mask: 0 · NaN.
+constexpr int64_t kMostKeysOfTile = 256;
+
+// Dense k and v, with zeros behind the last row. What that overwrites, up to `limit`, is not yet in
+// use.
+void FillDense(const Stream& stream, const Tensors& in, const Tensors& dense, int64_t begin,
+               int64_t end, const char* limit) {
+  for (const View* x : {&dense.k, &dense.v}) {
+    const int64_t row = x->stride[0] * static_cast<int64_t>(SizeOf(x->dtype));
+    char* const tail = static_cast<char*>(x->data) + end * row;
+    const int64_t bytes = std::min<int64_t>(kMostKeysOfTile * row, limit - tail);
+    CHECK_EQ(cudaMemsetAsync(tail, 0, bytes, static_cast<cudaStream_t>(stream.handle)),
+             cudaSuccess);
+  }
+  CopyRows(stream, in.k, dense.k, begin, end);
+  CopyRows(stream, in.v, dense.v, begin, end);
+}
+
 // Those of a launch's heads.
 Tensors HeadsOf(const Tensors& t, const Launch& launch) {
   const auto q = [&](const View& x) { return HeadsOf(x, launch.head, launch.heads); };
@@ -200,8 +219,7 @@ void Run(const Stream& stream, const Launch& launch, const AttentionShape& shape
   for (int i = 0; i < 4; ++i) {
     *dense[i] = Dense(memory + layout.dense + i * layout.dense_bytes, *dense[i]);
   }
-  CopyRows(stream, in.k, t.k, begin, end);
-  CopyRows(stream, in.v, t.v, begin, end);
+  FillDense(stream, in, t, begin, end, memory + layout.sums);
   RunGraph(stream, key, t, lengths, begin, memory + layout.own);
   if (launch.singly) {
     const int64_t group = shape.heads / shape.kv_heads, place = launch.head % group;
