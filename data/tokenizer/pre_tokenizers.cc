@@ -1,5 +1,7 @@
 #include "data/tokenizer/pre_tokenizers.h"
 
+#include <unicode/uscript.h>
+
 #include <string>
 #include <utility>
 
@@ -124,6 +126,39 @@ class FixedLength : public PreTokenizer {
 
  private:
   const int64_t characters_;
+};
+
+// Cuts where the script changes; Japanese is one script. Spaces and characters without a script go
+// with what stands before them, and are lost where nothing does.
+class UnicodeScripts : public PreTokenizer {
+ public:
+  absl::Status Apply(Pieces* pieces) const override {
+    return pieces->Cut([&](const Piece& piece, std::vector<Piece>* cut) {
+      const absl::string_view text = pieces->View(piece).text;
+      int last = kAny;
+      for (uint32_t i = 0; i < text.size();) {
+        int length;
+        const int script = ScriptOf(DecodeUtf8(text.data() + i, &length));
+        const uint32_t begin = piece.begin + i;
+        if (script != kAny && script != last) {
+          cut->push_back({begin, begin, Piece::kText});
+          last = script;
+        }
+        if (last != kAny) cut->back().end = begin + length;
+        i += length;
+      }
+      return absl::OkStatus();
+    });
+  }
+
+ private:
+  static constexpr int kAny = -1;
+  static int ScriptOf(char32_t c) {
+    if (c == ' ') return kAny;
+    const int script = Script(c);
+    const bool kana = script == USCRIPT_HIRAGANA || script == USCRIPT_KATAKANA || c == 0x30FC;
+    return kana ? static_cast<int>(USCRIPT_HAN) : script;
+  }
 };
 
 class PrefixSpace : public PreTokenizer {
@@ -267,6 +302,8 @@ absl::Status Add(const Settings& settings, PreTokenizers* out) {
     AddSplitCharacters(IsPunctuation, SplitBehavior::kIsolated, out);
   } else if (type == "Whitespace") {
     out->steps.push_back(std::make_unique<Whitespace>());
+  } else if (type == "UnicodeScripts") {
+    out->steps.push_back(std::make_unique<UnicodeScripts>());
   } else if (type == "CharDelimiterSplit" || type == "Delimiter") {
     ASSIGN_OR_RETURN(const char32_t delimiter, settings.Character("delimiter"));
     out->steps.push_back(

@@ -3,6 +3,9 @@
 #include <unicode/uchar.h>
 #include <unicode/uscript.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -34,8 +37,7 @@ constexpr char kNewEmoji[] =
     "\\x{1fae8}-\\x{1fae9}\\x{1faf7}-\\x{1faf8}";
 constexpr char kNewIdeographs[] = "\\x{18cff}\\x{2b739}\\x{2ebf0}-\\x{2ee5d}\\x{31350}-\\x{323af}";
 
-// The scripts of characters that ICU does not know (Unicode 15.1 and 16). Scripts that are new
-// themselves have no name here.
+// The scripts of characters that ICU does not know (Unicode 15.1 and 16).
 constexpr struct {
   char32_t first, last;
   UScriptCode script;
@@ -47,12 +49,23 @@ constexpr struct {
     {0xA7CB, 0xA7DC, USCRIPT_LATIN},
     {0x10EC2, 0x10EFC, USCRIPT_ARABIC},
     {0x116D0, 0x116E3, USCRIPT_MYANMAR},
-    {0x11F5A, 0x11F5A, USCRIPT_KAWI},
     {0x13460, 0x143FA, USCRIPT_EGYPTIAN_HIEROGLYPHS},
     {0x18CFF, 0x18CFF, USCRIPT_KHITAN_SMALL_SCRIPT},
     {0x1CC00, 0x1CEB3, USCRIPT_COMMON},
     {0x1F6DC, 0x1FBEF, USCRIPT_COMMON},
     {0x2EBF0, 0x2EE5D, USCRIPT_HAN},
+};
+
+// Scripts that came with Unicode 15 and 16: all new characters of a block. Names as Find has them.
+constexpr struct {
+  absl::string_view name, code;
+  char32_t first, last;
+} kNewScripts[] = {
+    {"garay", "gara", 0x10D40, 0x10D8F},        {"gurungkhema", "gukh", 0x16100, 0x16139},
+    {"kawi", "kawi", 0x11F00, 0x11F5A},         {"kiratrai", "krai", 0x16D40, 0x16D79},
+    {"nagmundari", "nagm", 0x1E4D0, 0x1E4F9},   {"olonal", "onao", 0x1E5D0, 0x1E5FF},
+    {"sunuwar", "sunu", 0x11BC0, 0x11BF9},      {"todhri", "todr", 0x105C0, 0x105F3},
+    {"tulutigalari", "tutg", 0x11380, 0x113E2},
 };
 
 bool HasScript(char32_t c, int script) {
@@ -123,6 +136,20 @@ std::string NamedSets::Script(int script) const {
   return items;
 }
 
+std::optional<CharacterSet> NamedSets::NewScript(absl::string_view name) const {
+  const auto* script =
+      std::find_if(std::begin(kNewScripts), std::end(kNewScripts),
+                   [&](const auto& one) { return name == one.name || name == one.code; });
+  if (script == std::end(kNewScripts)) return std::nullopt;
+  CharacterSet set;  // PCRE2 knows none of them
+  if (!new_characters_) return set;
+  ForEachNewRange("", [&](char32_t first, char32_t last) {
+    if (first < script->first || last > script->last) return;
+    absl::StrAppend(&set.items, HexEscape(first), "-", HexEscape(last));
+  });
+  return set;
+}
+
 std::string NamedSets::Alphabetic() const {
   return absl::StrCat("\\p{Alphabetic}", kNowAlphabetic,
                       new_characters_ ? NewItems("L") + NewItems("Nl") : "");
@@ -160,6 +187,7 @@ CharacterSet NamedSets::Find(absl::string_view given) const {
   for (const char c : given) {
     if (c != ' ' && c != '_' && c != '-') name += absl::ascii_tolower(c);
   }
+  if (const std::optional<CharacterSet> script = NewScript(name)) return *script;
   CharacterSet set;
   if (name == "space" || name == "whitespace") {
     set.items = kSpaceItems;
@@ -186,6 +214,9 @@ CharacterSet NamedSets::Find(absl::string_view given) const {
     std::string assigned;
     for (const char* category : {"L", "M", "N", "P", "S"}) assigned += NewItems(category);
     set.others.push_back(absl::StrCat("(?:(?![", assigned, "])\\p{C})"));
+  } else if (new_characters_ && (name == "mn" || name == "nonspacingmark")) {
+    set.items = NewItems("Mn");
+    set.others.push_back("(?:(?!\\x{1171e})\\p{Mn})");  // Mc since Unicode 16
   } else if (new_characters_ && (name == "emoji" || name == "emojipresentation")) {
     set.items = absl::StrCat("\\p{", name, "}", kNewEmoji);
   } else if (new_characters_ && name == "ideographic") {

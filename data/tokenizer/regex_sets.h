@@ -1,6 +1,7 @@
 // Sets of characters by the names that Oniguruma knows them under, as PCRE2 writes them.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,7 @@ class NamedSets {
  private:
   std::string Category(absl::string_view name) const;
   std::string Script(int script) const;
+  std::optional<CharacterSet> NewScript(absl::string_view name) const;
   std::string Alphabetic() const;
   std::string UnicodeProperty(absl::string_view name) const;
 

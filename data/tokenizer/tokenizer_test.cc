@@ -55,6 +55,36 @@ TEST(TokenizerTest, BothSpellingsOfMergesAreTheSame) {
             *MakeTokenizer(SmallTokenizer())->EncodeIds("hello world", false));
 }
 
+TEST(TokenizerTest, UnicodeScriptsCutsWhereTheScriptChanges) {
+  json settings = SmallTokenizer();
+  settings["pre_tokenizer"] = {
+      {"type", "Sequence"},
+      {"pretokenizers",
+       {{{"type", "UnicodeScripts"}},
+        {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"use_regex", false}}}}};
+  const auto tokenizer = MakeTokenizer(settings);
+  EXPECT_EQ(
+      tokenizer->Decode(
+          *tokenizer->EncodeIds(" \uE000\u0378aя 日本ひカー語1 x\u0378y\u0589з", false), false),
+      " a я  日本ひカー語 1  x\u0378y \u0589 з");
+}
+
+TEST(TokenizerTest, ExpressionsKnowTheScriptsOfUnicode15And16) {
+  json settings = SmallTokenizer();
+  json steps = json::array();
+  for (const auto& [name, letter] :
+       {std::pair("Kawi", "k"), {"Nag_Mundari", "n"}, {"Garay", "g"}, {"Mn", "m"}, {"Mc", "c"}}) {
+    const std::string pattern = absl::StrCat("\\p{", name, "}");
+    steps.push_back({{"type", "Replace"}, {"pattern", {{"Regex", pattern}}}, {"content", letter}});
+  }
+  settings["normalizer"] = {{"type", "Sequence"}, {"normalizers", steps}};
+  const auto tokenizer = MakeTokenizer(settings);
+  EXPECT_EQ(
+      tokenizer->Decode(
+          *tokenizer->EncodeIds("\U00011F04\U0001E4D0\U00010D40\u0301\U0001171Ea", false), false),
+      "kngmca");
+}
+
 TEST(TokenizerTest, InvalidTextIsNamedByByte) {
   const auto tokenizer = MakeTokenizer(SmallTokenizer());
   EXPECT_THAT(tokenizer->Encode("ab\xED\xA0\x80", false).status().message(),

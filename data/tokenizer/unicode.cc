@@ -2,6 +2,7 @@
 
 #include <simdjson.h>
 #include <unicode/uchar.h>
+#include <unicode/uscript.h>
 
 #include <algorithm>
 #include <bitset>
@@ -168,6 +169,15 @@ char32_t LowercaseCharacter(char32_t c) {
   if (c >= 0x10D50 && c <= 0x10D65) return c + 32;
   if (c >= 0x16EA0 && c <= 0x16EB8) return c + 27;
   return c;
+}
+
+int Script(char32_t c) {
+  if (c == 0x953 || c == 0x954) return USCRIPT_DEVANAGARI;  // reassigned since, as the next two
+  if (c == 0x589 || c == 0x61C) return USCRIPT_COMMON;
+  if (Age(c) > 9 * 16) return -1;
+  UErrorCode error = U_ZERO_ERROR;
+  const int script = uscript_getScript(static_cast<UChar32>(c), &error);
+  return script == USCRIPT_UNKNOWN ? -1 : script;
 }
 
 }  // namespace lockstep::data

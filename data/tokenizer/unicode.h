@@ -48,6 +48,7 @@ bool IsNonspacingMark(char32_t c);        // Mn of Unicode 8
 bool IsCombiningMark(char32_t c);         // M* of Unicode 9
 bool IsControlOrFormat(char32_t c);       // Cc, Cf, Co, Cs of Unicode 8
 char32_t LowercaseCharacter(char32_t c);  // simple mapping, of Unicode 17
+int Script(char32_t c);                   // ICU's UScriptCode, of Unicode 9; −1: in none
 
 // One range of unicode_data.cc.
 struct UnicodeRange {

@@ -23,7 +23,7 @@ WORDS = ("the of and to in is that it was for on are as with his they at be this
          "naïve café ÉCOLE straße İstanbul ὈΔΥΣΣΕΎΣ привет мир שלום مرحبا नमस्ते สวัสดี 你好 世界 こんにちは カタカナ "
          "한국어 😀 👨‍👩‍👧 🇩🇪 ½ ² Ⅷ ﬁne e\u0301 \u212b \u0344").split(" ")
 PIECES = [" ", "  ", "   ", "\n", "\n\n", "\t", "\r\n", "\u00a0", "\u3000", "\u2028", "\u0085", "\u180e",
-          "\u200b", "\u200d", "\ufeff", "▁", "_", "'s", "'S", "'ſ", "\x00", "\x7f", "\ufffd", "<0x41>", "##"]
+          "\u200b", "\u200d", "\ufeff", "\U00011f04\U00011f00\U0001e4d0\U0001171e", "▁", "_", "'s", "'S", "'ſ", "\x00", "\x7f", "\ufffd", "<0x41>", "##"]
 RANGES = ([(0x20, 0x7F)] * 6 + [(0, 0x20), (0x80, 0x250), (0x300, 0x370), (0x370, 0x530), (0x590, 0x700),
           (0x900, 0xE00), (0x1E00, 0x2100), (0x2100, 0x2C00), (0x3000, 0x3100), (0x4E00, 0x9FFF),
           (0xAC00, 0xD7A4), (0xF900, 0xFFFF), (0x1F300, 0x1FB00), (0x10000, 0x12000), (0x20000, 0x32000)])
@@ -38,7 +38,8 @@ EXPRESSIONS = [
     r"\p{Han}+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lo}\p{M}&&[^\p{Han}]]+|\p{N}{1,3}|\s+(?!\S)|\s+",
     r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s+",
     r"(?=(\d{3})+(?!\d))", r"(?<=\d)(?=(?:\d{3})+\b)|\s+|\S+?(?=\s|$)", r"<\|[a-z]+\|>|[0-9][0-9][0-9]",
-    r"\p{Han}+|\p{Hiragana}+|\p{^L}", r"(?i)THE|and", r"a{,2}b|\u00e9", r"\p{Letter}+|\p{Nd}", r"\d{2}+|\h+"]
+    r"\p{Han}+|\p{Hiragana}+|\p{^L}", r"(?i)THE|and", r"a{,2}b|\u00e9", r"\p{Letter}+|\p{Nd}", r"\d{2}+|\h+",
+    r"\p{Kawi}+|\p{Nagm}|[\p{^Mn}a]+"]
 BEHAVIORS = ["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"]
 
 
@@ -121,7 +122,8 @@ def pre_tokenizer(r):
                      {"type": "Digits", "individual_digits": r.random() < 0.5},
                      {"type": "Punctuation", "behavior": r.choice(BEHAVIORS)},
                      {"type": "Whitespace"}, {"type": "WhitespaceSplit"}, {"type": "BertPreTokenizer"},
-                     {"type": "CharDelimiterSplit", "delimiter": "a"}, {"type": "FixedLength", "length": 3}])
+                     {"type": "CharDelimiterSplit", "delimiter": "a"}, {"type": "FixedLength", "length": 3},
+                     {"type": "UnicodeScripts"}])
 
 
 def decoder(r):
