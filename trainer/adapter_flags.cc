@@ -18,14 +18,18 @@
 #include "trainer/command_line.h"
 #include "trainer/flag_values.h"
 
+// Numbers that a flag takes over unless it is given.
+static const lockstep::nn::LoraConfig& kDefaults = *new lockstep::nn::LoraConfig;
+
 DEFINE_string(train, "lora", "lora trains an adapter, full every weight.");
 DEFINE_string(init, "pretrained",
               "random starts from random weights: config.json and tokenizer.json suffice (with "
               "--train=full).");
 DEFINE_string(init_adapter, "", "A PEFT adapter's folder to start from; rank and targets are its.");
-DEFINE_int64(lora_r, 16, "Rank of the adapter.");
-DEFINE_double(lora_alpha, 32, "The adapter's output is scaled by alpha / rank.");
-DEFINE_double(lora_dropout, 0, "Share of the adapter's inputs that are dropped in training.");
+DEFINE_int64(lora_r, kDefaults.r, "Rank of the adapter.");
+DEFINE_double(lora_alpha, kDefaults.alpha, "The adapter's output is scaled by alpha / rank.");
+DEFINE_double(lora_dropout, kDefaults.dropout,
+              "Share of the adapter's inputs that are dropped in training.");
 DEFINE_string(lora_target_modules, "all-linear",
               "Layers that get an adapter: all-linear, names separated by commas, or a regular "
               "expression for the whole path.");
@@ -38,7 +42,8 @@ DEFINE_string(rank_pattern, "",
               "Other ranks for some modules, a JSON object: {\"q_proj\": 8, \"layers.0.*\": 4}.");
 DEFINE_string(alpha_pattern, "", "Other alphas, like --rank_pattern.");
 DEFINE_string(modules_to_save, "", "Modules that are trained whole: lm_head, embed_tokens.");
-DEFINE_double(loraplus_lr_ratio, 1, "LoRA+: the learning rate of B over that of A.");
+DEFINE_double(loraplus_lr_ratio, kDefaults.loraplus_lr_ratio,
+              "LoRA+: the learning rate of B over that of A.");
 
 namespace lockstep {
 namespace {

@@ -21,6 +21,9 @@
 #include "trainer/model_folder.h"
 #include "trainer/number.h"
 
+// Numbers that a flag takes over unless it is given.
+static const lockstep::DataOptions& kDefaults = *new lockstep::DataOptions;
+
 DEFINE_string(
     model, "",
     "Folder with config.json, *.safetensors and tokenizer.json (Hugging Face layout), or a "
@@ -42,10 +45,11 @@ DEFINE_string(
     loss_on, "",
     "Which tokens are learned: assistant, completion or all. Default: assistant for chats, "
     "completion for pairs, all for text.");
-DEFINE_int64(max_seq_length, 2048, "Tokens of a document, at most the model's.");
+DEFINE_int64(max_seq_length, kDefaults.length.max_seq_length,
+             "Tokens of a document, at most the model's.");
 DEFINE_string(long_documents, "truncate",
               "What becomes of longer ones: truncate, split, drop or refuse.");
-DEFINE_int64(global_batch_size, 16,
+DEFINE_int64(global_batch_size, kDefaults.global_batch_size,
              "Documents per optimizer step over all ranks: never depends on the number of GPUs.");
 DEFINE_string(
     tokens_per_pack, "",

@@ -18,31 +18,38 @@
 #include "trainer/flag_table.h"
 #include "trainer/flag_values.h"
 
-DEFINE_double(num_train_epochs, 1, "Passes over the documents.");
+// Numbers that a flag takes over unless it is given.
+static const lockstep::TrainOptions& kDefaults = *new lockstep::TrainOptions;
+
+DEFINE_double(num_train_epochs, kDefaults.num_train_epochs, "Passes over the documents.");
 DEFINE_string(max_steps, "", "Optimizer steps, instead of epochs; repeats the data where needed.");
-DEFINE_uint64(seed, 42, "Of the order of documents, dropout and initial weights.");
+DEFINE_uint64(seed, kDefaults.seed, "Of the order of documents, dropout and initial weights.");
 DEFINE_string(early_stopping_patience, "",
               "Stop after so many evaluations without a better loss; the best checkpoint is kept.");
 
-DEFINE_double(learning_rate, 2e-4, "Peak of the schedule.");
+DEFINE_double(learning_rate, kDefaults.optimizer.learning_rate, "Peak of the schedule.");
 DEFINE_string(lr_scheduler_type, "cosine",
               "linear, cosine, constant, constant_with_warmup or cosine_with_min_lr.");
-DEFINE_double(min_lr_rate, 0, "Of cosine_with_min_lr: the end, as a share of the peak.");
+DEFINE_double(min_lr_rate, kDefaults.optimizer.min_lr_rate,
+              "Of cosine_with_min_lr: the end, as a share of the peak.");
 DEFINE_string(warmup_steps, "", "Steps of linear warm-up; beats the ratio.");
-DEFINE_double(warmup_ratio, 0.03, "Warm-up as a share of all steps.");
-DEFINE_double(weight_decay, 0, "AdamW's decoupled decay; not of norms and biases.");
-DEFINE_double(adam_beta1, 0.9, "Decay of the first moment.");
-DEFINE_double(adam_beta2, 0.999, "Decay of the second moment.");
-DEFINE_double(adam_epsilon, 1e-8, "Added to the root of the second moment.");
-DEFINE_double(max_grad_norm, 1.0, "Clip the gradient to this norm; 0: never.");
+DEFINE_double(warmup_ratio, kDefaults.optimizer.warmup_ratio, "Warm-up as a share of all steps.");
+DEFINE_double(weight_decay, kDefaults.optimizer.weight_decay,
+              "AdamW's decoupled decay; not of norms and biases.");
+DEFINE_double(adam_beta1, kDefaults.optimizer.adam_beta1, "Decay of the first moment.");
+DEFINE_double(adam_beta2, kDefaults.optimizer.adam_beta2, "Decay of the second moment.");
+DEFINE_double(adam_epsilon, kDefaults.optimizer.adam_epsilon,
+              "Added to the root of the second moment.");
+DEFINE_double(max_grad_norm, kDefaults.optimizer.max_grad_norm,
+              "Clip the gradient to this norm; 0: never.");
 
 DEFINE_string(output_dir, "", "Where everything goes. Default: runs/RUN_NAME.");
 DEFINE_string(run_name, "", "Default: TIME-MODEL-DATA.");
-DEFINE_int64(logging_steps, 1, "Steps between lines on the terminal.");
-DEFINE_int64(eval_steps, 100,
+DEFINE_int64(logging_steps, kDefaults.logging_steps, "Steps between lines on the terminal.");
+DEFINE_int64(eval_steps, kDefaults.eval_steps,
              "Steps between evaluations; 0: only before the first and after the last.");
-DEFINE_int64(save_steps, 500, "Steps between checkpoints; 0: only at the end.");
-DEFINE_int64(save_total_limit, 3, "Checkpoints that are kept; 0: all.");
+DEFINE_int64(save_steps, kDefaults.save_steps, "Steps between checkpoints; 0: only at the end.");
+DEFINE_int64(save_total_limit, kDefaults.save_total_limit, "Checkpoints that are kept; 0: all.");
 DEFINE_string(
     resume_from_checkpoint, "auto",
     "auto goes on if the output folder holds this very run; none; or a checkpoint's folder.");
@@ -78,10 +85,13 @@ DEFINE_string(master_port, "", "A free port there.");
 DEFINE_string(gradient_sum, "",
               "exact: the same bits on any number of ranks; fp32: half the bytes; bf16: a quarter, "
               "coarser. Default: exact, fp32 for --train=full.");
-DEFINE_double(bucket_cap_mb, 100, "MiB of gradients that are summed over the ranks at once.");
+DEFINE_double(bucket_cap_mb, kDefaults.reduction.bucket_cap_mb,
+              "MiB of gradients that are summed over the ranks at once.");
 DEFINE_string(num_threads, "", "CPU threads of a rank; changes no bit. Default: cores / ranks.");
-DEFINE_double(stall_timeout, 60, "Seconds without progress after which a run is ended.");
-DEFINE_int64(max_restarts, 0, "How often a run that lost a rank starts again by itself.");
+DEFINE_double(stall_timeout, kDefaults.stall_timeout_s,
+              "Seconds without progress after which a run is ended.");
+DEFINE_int64(max_restarts, kDefaults.max_restarts,
+             "How often a run that lost a rank starts again by itself.");
 
 DEFINE_bool(dry_run, false, "Print the plans of data, steps, buckets and memory; load no weights.");
 DEFINE_bool(verify, false,
