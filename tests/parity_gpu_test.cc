@@ -1,15 +1,11 @@
 // The goldens of parity_test.cc on a GPU: f32 (without TF32), and bf16 within what bf16 allows.
-#include <cstdio>
-#include <string>
 
 #include "gtest/gtest.h"
 #include "tensor/runtime.h"
-#include "tests/golden_run.h"
+#include "tests/golden_fixture.h"
 
 namespace lockstep {
 namespace {
-
-constexpr char kRoot[] = "external/shared";
 
 // Logits relative to the golden's largest. stories260k is a trained model and goes through 20
 // steps; the others are random and small.
@@ -18,12 +14,11 @@ constexpr Tolerance kRandomF32{4e-6, 2e-6, 6e-6, 8e-6, 3e-5};
 // As kRandomBF16, but the trained model's logits and gradients are differences of larger values.
 constexpr Tolerance kTrainedBF16{0.1, 0.06, 0.2, 0.3, 0.2};
 
-class GpuParity : public ::testing::TestWithParam<std::string> {
+class GpuParity : public GoldenFixture {
  protected:
   void SetUp() override {
     if (CudaDeviceCount() == 0) GTEST_SKIP() << "no GPU here";
-    if (GetParam() == "none") GTEST_SKIP() << "../shared/goldens is not there";
-    golden_ = ReadGolden(kRoot, GetParam());
+    GoldenFixture::SetUp();
   }
 
   Differences Run(GoldenRunOptions options) {
@@ -32,16 +27,11 @@ class GpuParity : public ::testing::TestWithParam<std::string> {
   }
 
   void Expect(const char* what, const GoldenRunOptions& options) {
-    const bool trained = golden_.name == "stories260k";
-    const Tolerance& tolerance = options.dtype == DType::kF32 ? trained ? kTrainedF32 : kRandomF32
-                                 : trained                    ? kTrainedBF16
+    const Tolerance& tolerance = options.dtype == DType::kF32 ? trained() ? kTrainedF32 : kRandomF32
+                                 : trained()                  ? kTrainedBF16
                                                               : kRandomBF16;
-    const Differences differences = RelativeLogits(golden_, Run(options));
-    std::printf("%-12s %-18s %s\n", GetParam().c_str(), what, Show(differences).c_str());
-    EXPECT_TRUE(Meets(differences, tolerance)) << what << ": " << Show(differences);
+    GoldenFixture::Expect(what, RelativeLogits(golden_, Run(options)), tolerance);
   }
-
-  Golden golden_;
 };
 
 TEST_P(GpuParity, F32) {
@@ -84,8 +74,7 @@ TEST_P(GpuParity, AnyOrderOfPacks) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, GpuParity, ::testing::ValuesIn(GoldenNames(kRoot)),
-                         [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Families, GpuParity, AllGoldens(), GoldenName);
 
 }  // namespace
 }  // namespace lockstep

@@ -2,24 +2,18 @@
 // matrix, AdamW steps and the final adapter. And that a wrong model is found out.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "nn/host_tensor.h"
 #include "nn/kv_cache.h"
-#include "tests/golden_run.h"
+#include "tests/golden_fixture.h"
 
 namespace lockstep {
 namespace {
 
-constexpr char kRoot[] = "external/shared";
-
 // The goldens are not all f64: transformers computes RoPE, softmax and the statistics of norms in
 // fp32 whatever the dtype, and logits are stored so. That limits the second row of each pair.
-// stories260k is a trained model with logits up to 20 and 20 steps; the others are random and
-// small.
 // In the final adapter, AdamW makes noise of elements whose gradient is hardly more than noise:
 // its tolerance is wide.
 constexpr Tolerance kTrainedF32{5e-5, 4e-6, 3e-5, 2e-5, 4e-4};
@@ -27,21 +21,13 @@ constexpr Tolerance kTrainedF64{1e-5, 1e-6, 3e-6, 3e-6, 6e-5};
 constexpr Tolerance kRandomF32{6e-6, 6e-8, 3e-6, 6e-6, 2e-3};
 constexpr Tolerance kRandomF64{2e-6, 3e-8, 1e-6, 2e-6, 1e-3};
 
-class Parity : public ::testing::TestWithParam<std::string> {
+class Parity : public GoldenFixture {
  protected:
-  void SetUp() override {
-    if (GetParam() == "none") GTEST_SKIP() << "../shared/goldens is not there";
-    golden_ = ReadGolden(kRoot, GetParam());
-  }
   void Expect(const char* what, const GoldenRunOptions& options, const Tolerance& tolerance) {
-    const Differences differences = RunGolden(golden_, options);
-    std::printf("%-12s %-18s %s\n", GetParam().c_str(), what, Show(differences).c_str());
-    EXPECT_TRUE(Meets(differences, tolerance)) << what << ": " << Show(differences);
+    GoldenFixture::Expect(what, RunGolden(golden_, options), tolerance);
   }
-  bool trained() const { return golden_.name == "stories260k"; }
   const Tolerance& F32() const { return trained() ? kTrainedF32 : kRandomF32; }
   const Tolerance& F64() const { return trained() ? kTrainedF64 : kRandomF64; }
-  Golden golden_;
 };
 
 TEST_P(Parity, F32) {
@@ -189,8 +175,7 @@ TEST_P(Parity, GenerationWithCache) {
   EXPECT_LE(worst, F32().logits);
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, Parity, ::testing::ValuesIn(GoldenNames(kRoot)),
-                         [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Families, Parity, AllGoldens(), GoldenName);
 
 }  // namespace
 }  // namespace lockstep
