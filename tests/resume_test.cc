@@ -196,6 +196,21 @@ TEST_F(ResumeTest, AResultThatWasLostIsMadeAgain) {
   EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
 }
 
+TEST_F(ResumeTest, TwoRunsAtOnceDoNotShareAFolder) {
+  const std::string folder = FreshPath("shared");
+  Flags flags = FlagsFor(folder, 2);
+  flags.push_back("--max_steps=100000");
+  TrainerProcess first(flags);
+  ASSERT_TRUE(WaitForFile(folder + "/checkpoints/step-00000003", 60));
+  const Outcome second = Train(flags);
+  EXPECT_EQ(second.exit_code, 1) << second.out;
+  EXPECT_TRUE(absl::StrContains(second.err, "another process is training into this folder"))
+      << second.err;
+  first.Signal(SIGTERM);
+  const Outcome outcome = first.Wait();
+  EXPECT_EQ(outcome.exit_code, 143) << outcome.err;
+}
+
 TEST_F(ResumeTest, ADamagedCheckpointIsPassedOver) {
   const std::string folder = FreshPath("damaged");
   {

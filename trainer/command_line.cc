@@ -2,6 +2,7 @@
 
 #include <gflags/gflags.h>
 #include <glog/logging.h>
+#include <simdjson.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -142,6 +143,11 @@ class FlagParser {
  private:
   absl::Status Set(absl::string_view where, const gflags::CommandLineFlagInfo& info,
                    const std::string& value) {
+    if (!simdjson::validate_utf8(value)) {
+      return UserError(where,
+                       absl::StrCat("--", info.name, ": want UTF-8, got ", absl::CHexEscape(value)),
+                       "files' names count as well: another encoding's cannot be used");
+    }
     if (info.name == "flagfile") return ReadFlagFile(value);
     if (gflags::SetCommandLineOption(info.name.c_str(), value.c_str()).empty()) {
       return UserError(

@@ -67,6 +67,13 @@ TEST(ParseFlagsTest, NamesAValueThatDoesNotParse) {
   EXPECT_THAT(Parse({"--label"}).status().message(), HasSubstr("HINT: --label=VALUE. a text"));
 }
 
+TEST(ParseFlagsTest, WantsUtf8) {
+  gflags::FlagSaver saver;
+  EXPECT_TRUE(Parse({"--label=Grüße"}).ok());
+  EXPECT_THAT(Parse({"--label=Gr\xfc\xdf"}).status().message(),
+              HasSubstr("--label: want UTF-8, got Gr\\xfc\\xdf"));
+}
+
 TEST(ParseFlagsTest, ReadsAFlagFileAndNamesItsLine) {
   gflags::FlagSaver saver;
   const std::string path = ::testing::TempDir() + "/flags";

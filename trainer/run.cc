@@ -25,6 +25,7 @@
 #include "trainer/checkpoint_saver.h"
 #include "trainer/data_parallel.h"
 #include "trainer/environment.h"
+#include "trainer/folder_lock.h"
 #include "trainer/memory_plan.h"
 #include "trainer/number.h"
 #include "trainer/run_identity.h"
@@ -108,11 +109,13 @@ dist::WorldOptions WorldOptionsFor(const TrainOptions& options, const Runtime& r
   return world;
 }
 
-// Rank 0 looks at the output folder, the others are told what it found.
+// Rank 0 looks at the output folder, which no other run writes to, and tells the others.
 absl::StatusOr<RunStart> AgreeOnStart(dist::World& world, const TrainOptions& options,
-                                      const RunIdentity& identity) {
+                                      const RunIdentity& identity, FolderLock& lock) {
   constexpr char kKey[] = "run start";
+  constexpr double kEndingSeconds = 5;  // that killed ranks may take to be gone
   if (world.rank() == 0) {
+    RETURN_IF_ERROR(lock.Take(RunFolderOf(options), kEndingSeconds));
     ASSIGN_OR_RETURN(const RunStart start, DecideStart(options, identity));
     RETURN_IF_ERROR(world.store().Set(kKey, EncodeStart(start)));
     return start;
@@ -120,6 +123,13 @@ absl::StatusOr<RunStart> AgreeOnStart(dist::World& world, const TrainOptions& op
   ASSIGN_OR_RETURN(const std::string text,
                    world.store().Wait(kKey, std::chrono::milliseconds(600'000)));
   return DecodeStart(text);
+}
+
+// The same for a folder that is new.
+absl::Status TakeFolder(const dist::World& world, const RunStart& start, FolderLock& lock) {
+  if (world.rank() != 0) return absl::OkStatus();
+  RETURN_IF_ERROR(MakeDirectories(start.folder));
+  return lock.Take(start.folder, 0);
 }
 
 // Rank 0 reads the checkpoint; all have its values and moments afterwards.
@@ -193,7 +203,7 @@ absl::Status RestoreBest(Run& run, const RunStart& start) {
 // From the model's weights to what the run leaves behind.
 absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& prepared,
                                   const MemoryPlan& memory, Runtime& runtime, dist::World& world,
-                                  StartupTimes& startup) {
+                                  FolderLock& lock, StartupTimes& startup) {
   const Context& context = runtime.context();
   const RunStart& start = prepared.start;
   const std::unique_ptr<Parking> parking = Parking::Create(runtime);
@@ -205,6 +215,7 @@ absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& p
   ASSIGN_OR_RETURN(const auto model, nn::Model::Load(context, model_options));
   startup.Done("weights");
 
+  RETURN_IF_ERROR(TakeFolder(world, start, lock));
   ASSIGN_OR_RETURN(const auto output, RunOutput::Create(options, start, world, context, *model,
                                                         *prepared.data, prepared.identity, memory));
   if (options.verify) {
@@ -304,10 +315,12 @@ absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& 
 
   // What is trained on, and from where: the same on every rank, proven.
   world->heartbeat().Report({"load"});
+  FolderLock lock;
   ASSIGN_OR_RETURN(const Prepared prepared, Prepare(
                                                 options, [](auto...) { MarkProgress(); },
                                                 [&](const RunIdentity& identity) {
-                                                  return AgreeOnStart(*world, options, identity);
+                                                  return AgreeOnStart(*world, options, identity,
+                                                                      lock);
                                                 }));
   if (prepared.start.kind == RunStart::Kind::kFinished) {
     world->Leave();
@@ -321,7 +334,7 @@ absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& 
   startup.Done("plan");
 
   ASSIGN_OR_RETURN(const Ending ending,
-                   TrainModel(options, prepared, memory, *runtime, *world, startup));
+                   TrainModel(options, prepared, memory, *runtime, *world, lock, startup));
   const int exit_code = ExitCodeOf(ending, *world);
   world->Leave();
   return exit_code;

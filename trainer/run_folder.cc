@@ -1,9 +1,12 @@
 #include "trainer/run_folder.h"
 
+#include <simdjson.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -24,17 +27,6 @@ namespace fs = std::filesystem;
 std::string Stem(const std::string& path) {
   const std::string stem = fs::path(path).stem();
   return stem.empty() || stem == "-" ? "stdin" : stem;
-}
-
-std::string FolderOf(const TrainOptions& options) {
-  if (!options.output_dir.empty()) return fs::absolute(options.output_dir).lexically_normal();
-  std::string name = options.run_name;
-  if (name.empty()) {
-    const std::string time = absl::FormatTime("%Y%m%d-%H%M%S", absl::Now(), absl::LocalTimeZone());
-    name = absl::StrCat(time, "-", fs::path(options.data.model_name).filename().string(), "-",
-                        Stem(options.data.train_files[0]));
-  }
-  return fs::absolute(UserPath(JoinPath("runs", name))).lexically_normal();
 }
 
 struct StoredRun {
@@ -120,6 +112,17 @@ bool HoldsResult(const std::string& folder) {
 
 }  // namespace
 
+std::string RunFolderOf(const TrainOptions& options) {
+  if (!options.output_dir.empty()) return fs::absolute(options.output_dir).lexically_normal();
+  std::string name = options.run_name;
+  if (name.empty()) {
+    const std::string time = absl::FormatTime("%Y%m%d-%H%M%S", absl::Now(), absl::LocalTimeZone());
+    name = absl::StrCat(time, "-", fs::path(options.data.model_name).filename().string(), "-",
+                        Stem(options.data.train_files[0]));
+  }
+  return fs::absolute(UserPath(JoinPath("runs", name))).lexically_normal();
+}
+
 std::string CheckpointFolder(const RunStart& start) {
   return JoinPath(start.folder, "checkpoints");
 }
@@ -133,7 +136,12 @@ std::string HowItGoesOn(const RunStart& start) {
 
 absl::StatusOr<RunStart> DecideStart(const TrainOptions& options, const RunIdentity& identity) {
   RunStart start;
-  start.folder = FolderOf(options);
+  start.folder = RunFolderOf(options);
+  if (!simdjson::validate_utf8(start.folder)) {  // of the folder that we are in
+    return UserError("--output_dir",
+                     absl::StrCat("want a path in UTF-8, got ", absl::CHexEscape(start.folder)),
+                     "name another folder by an absolute path");
+  }
   const std::string run_json = JoinPath(start.folder, "run.json");
   const bool holds_run = FileExists(run_json);
   const std::string& resume = options.resume_from_checkpoint;

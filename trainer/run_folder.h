@@ -29,6 +29,9 @@ struct RunStart {
   std::vector<std::string> notes;  // what is to be said about it: checkpoints that were passed over
 };
 
+// The output folder, absolute; its default has the time in its name.
+std::string RunFolderOf(const TrainOptions& options);
+
 // Looks at the output folder and --resume_from_checkpoint; changes nothing. Errors: the folder
 // holds another run (and which option differs), a checkpoint that is damaged or of another run.
 absl::StatusOr<RunStart> DecideStart(const TrainOptions& options, const RunIdentity& identity);
