@@ -92,6 +92,53 @@ TEST(StepPlanTest, PacksOfAStepCostTheSame) {
   }
 }
 
+// A step's packs: whole, within the limit, the same for whoever asks, all of them dealt to ranks.
+void CheckStep(const StepPacks& step, const StepPacks& same, absl::Span<const Piece> pieces,
+               int64_t tokens_per_pack, std::vector<int64_t>* seen) {
+  ASSERT_EQ(step.packs.size(), same.packs.size());
+  for (size_t p = 0; p < step.packs.size(); ++p) {
+    const PackPlan& pack = step.packs[p];
+    EXPECT_EQ(pack.pieces, same.packs[p].pieces);
+    int64_t tokens = 0;
+    for (const int64_t piece : pack.pieces) tokens += pieces[piece].length();
+    EXPECT_EQ(tokens, pack.num_tokens);
+    EXPECT_GT(tokens, 0);
+    EXPECT_LE(tokens, tokens_per_pack);
+    seen->insert(seen->end(), pack.pieces.begin(), pack.pieces.end());
+  }
+  for (const int world_size : {1, 2, 3, 5, 8}) {
+    size_t dealt = 0;
+    for (const auto& packs : DealPacks(step.packs, world_size)) dealt += packs.size();
+    EXPECT_EQ(dealt, step.packs.size());
+  }
+}
+
+TEST(StepPlanTest, AnyLengthsAndOptionsGiveEachPieceOnceAnEpoch) {
+  std::mt19937 bits(6);
+  const auto below = [&](int64_t limit) { return static_cast<int64_t>(bits() % limit); };
+  for (uint32_t round = 0; round < 60; ++round) {
+    const int64_t count = 1 + below(1500);
+    const std::vector<Piece> pieces =
+        RandomPieces(count, static_cast<uint32_t>(2 + below(4000)), round);
+    int64_t longest = 0;
+    for (const Piece& piece : pieces) longest = std::max<int64_t>(longest, piece.length());
+    PlanOptions options;
+    options.global_batch_size = 1 + below(300);
+    options.tokens_per_pack = longest + below(8192);
+    options.seed = round;
+    const StepPlan plan(pieces, options), again(pieces, options);
+    const int64_t first = below(5) * plan.steps_per_epoch();
+    std::vector<int64_t> seen;
+    for (int64_t s = first; s < first + plan.steps_per_epoch(); ++s) {
+      CheckStep(plan.Step(s), again.Step(s), pieces, options.tokens_per_pack, &seen);
+    }
+    std::sort(seen.begin(), seen.end());
+    std::vector<int64_t> all(pieces.size());
+    std::iota(all.begin(), all.end(), 0);
+    EXPECT_EQ(seen, all);
+  }
+}
+
 TEST(StepPlanTest, DefaultTokensPerPackCoversTheLongestPieceAndTheLargestStep) {
   const std::vector<Piece> pieces = RandomPieces(300, 900, 4);
   const int64_t tokens_per_pack = DefaultTokensPerPack(pieces, 64);
