@@ -45,8 +45,8 @@ class Cases {
 
 struct AllCases {
   Cases unsupervised, double_bos, untrained_stop, no_end_of_turn, outside_vocabulary, rewritten,
-      special_in_content, role_order, empty_answer, empty, duplicate, too_long, cut_off, boundary,
-      overlap;
+      special_in_content, role_order, empty_answer, tool_call_lost, empty, duplicate, too_long,
+      cut_off, boundary, overlap;
   int64_t teach_stop = 0;   // documents whose stop token is learned
   int64_t tokens_lost = 0;  // by the length limit
   int32_t largest_id = 0;
@@ -86,6 +86,7 @@ class Examiner {
     if (notes & kSpecialInContent) cases_.special_in_content.Add(index);
     if (notes & kRoleOrder) cases_.role_order.Add(index);
     if (notes & kEmptyAnswer) cases_.empty_answer.Add(index);
+    if (notes & kToolCallLost) cases_.tool_call_lost.Add(index);
   }
 
   void LookAtTokens(int64_t index, absl::Span<const CachedToken> tokens) {
@@ -192,6 +193,9 @@ void Describe(const AllCases& cases, const DoctorInput& input, Diagnosis& out) {
       "join what one of them says in a row, and check where conversations were cut");
   add(kWarning, "empty_answer", cases.empty_answer, "a trained answer has no text",
       "remove these documents, or the model learns to say nothing");
+  add(kWarning, "tool_call_lost", cases.tool_call_lost,
+      "the chat template leaves out a tool call: the model would learn to answer without it",
+      "use a template that has a form for tool calls (--chat_template)");
   add(kWarning, "empty_document", cases.empty, "there is at most one token", "remove them");
   add(kWarning, "duplicate_document", cases.duplicate,
       "equal to an earlier document: these count several times",

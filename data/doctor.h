@@ -18,6 +18,7 @@
 //   special_in_content        warning         hold a special token's text in a message
 //   unusual_role_order        warning         do not have user and assistant in turn
 //   empty_answer              warning         have a trained answer without text
+//   tool_call_lost            warning         have a tool call that the template leaves out
 //   empty_document            warning         have at most one token
 //   duplicate_document        warning         are equal to an earlier one
 //   too_long                  warning         are longer than max_seq_length (LongDocuments)

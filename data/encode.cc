@@ -41,6 +41,26 @@ bool TakesTurns(const std::vector<Value>& messages) {
   return true;
 }
 
+// True if a trained message calls a function whose name is in none of the texts.
+bool LosesToolCall(const ChatExample& chat, const std::vector<SpannedText>& texts) {
+  const std::vector<Value>& messages = chat.messages.items();
+  for (size_t i = 0; i < messages.size(); ++i) {
+    const Value* calls = messages[i].Find("tool_calls");
+    if (!chat.trained[i] || calls == nullptr || !calls->is_list()) continue;
+    for (const Value& call : calls->items()) {
+      const Value* function = call.Find("function");
+      const Value* name =
+          (function != nullptr && function->is_dict() ? *function : call).Find("name");
+      if (name == nullptr || !name->is_string()) continue;
+      const bool found = std::any_of(texts.begin(), texts.end(), [&](const SpannedText& text) {
+        return absl::StrContains(text.text, name->str());
+      });
+      if (!found) return true;
+    }
+  }
+  return false;
+}
+
 class Encoder : public DocumentEncoder {
  public:
   Encoder(const Tokenizer* tokenizer, const TokenizerConfig& config, EncodeOptions options)
@@ -158,7 +178,8 @@ class Encoder : public DocumentEncoder {
                                       absl::StrContains(template_source_, "add_generation_prompt")};
     ASSIGN_OR_RETURN(const std::vector<SpannedText> texts,
                      FindChatSpans(chat, renderer, special_, options_.history, where));
-    const uint32_t notes = ContentNotes(chat);
+    uint32_t notes = ContentNotes(chat);
+    if (LosesToolCall(chat, texts)) notes |= kToolCallLost;
     std::vector<EncodedDocument> out;
     for (const SpannedText& text : texts) {
       ASSIGN_OR_RETURN(EncodedDocument document, EncodeSpans(text));

@@ -62,7 +62,8 @@ enum Note : uint32_t {
   kSpecialInContent = 1u << 4,  // the user's text holds the text of a special token
   kEmptyAnswer = 1u << 5,       // a trained assistant message has no text
   kNothingSupervised = 1u << 6,
-  kRoleOrder = 1u << 7,  // roles do not take turns: user, assistant, user, …
+  kRoleOrder = 1u << 7,     // roles do not take turns: user, assistant, user, …
+  kToolCallLost = 1u << 8,  // the template leaves out a trained tool call
 };
 
 struct EncodedDocument {

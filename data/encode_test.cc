@@ -253,6 +253,15 @@ TEST_F(EncodeTest, NotesForTheDoctor) {
           {"role": "tool", "content": "2"}, {"role": "assistant", "content": "z"}]})",
       ChatMl());
   EXPECT_FALSE((*tools)[0].notes & kRoleOrder);
+  const std::string calls =
+      R"({"messages": [{"role": "user", "content": "x"},
+          {"role": "assistant", "content": "", "tool_calls":
+              [{"type": "function", "function": {"name": "weather", "arguments": {}}}]}]})";
+  EncodeOptions options;
+  options.chat_template = SharedTemplate("phi_4");  // it knows contents alone
+  EXPECT_TRUE((*Encode(calls, options))[0].notes & kToolCallLost);
+  options.chat_template = SharedTemplate("qwen_25");
+  EXPECT_FALSE((*Encode(calls, options))[0].notes & kToolCallLost);
   const auto silent = Encode(R"({"messages": [{"role": "user", "content": "x"}]})", ChatMl());
   EXPECT_TRUE((*silent)[0].notes & kNothingSupervised);
 }
