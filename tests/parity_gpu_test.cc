@@ -1,5 +1,4 @@
 // The goldens of parity_test.cc on a GPU: f32 (without TF32), and bf16 within what bf16 allows.
-
 #include "gtest/gtest.h"
 #include "tensor/runtime.h"
 #include "tests/golden_fixture.h"

@@ -55,10 +55,6 @@ void CheckWorkspace(const View& workspace, int64_t bytes) {
       << "[attention] workspace: want " << bytes << " bytes, got " << Describe(workspace);
 }
 
-AttentionShape ShapeOf(const View& q, const View& k) {
-  return {q.shape[0], q.shape[1], k.shape[1], q.shape[2], q.dtype};
-}
-
 }  // namespace
 
 void Attention(const Stream& stream, const View& q, const View& k, const View& v,

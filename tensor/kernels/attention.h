@@ -53,6 +53,10 @@ struct AttentionShape {
   DType dtype;
 };
 
+inline AttentionShape ShapeOf(const View& q, const View& k) {
+  return {q.shape[0], q.shape[1], k.shape[1], q.shape[2], q.dtype};
+}
+
 struct WorkspaceBytes {
   int64_t forward = 0;
   int64_t backward = 0;

@@ -265,7 +265,7 @@ dim3 Grid(int64_t rows, int64_t heads) {
 
 bool IsForCudnn(const View& q, const View& k, const PackedDocuments& documents,
                 const AttentionOptions& options) {
-  const AttentionShape shape = {q.shape[0], q.shape[1], k.shape[1], q.shape[2], q.dtype};
+  const AttentionShape shape = ShapeOf(q, k);
   return cudnn::Takes(shape, documents, options) && cudnn::IsForThisGpu();
 }
 

@@ -235,7 +235,7 @@ void Run(const Stream& stream, const Launch& launch, const AttentionShape& shape
 // One direction over all launches of a pack.
 void RunAll(bool backward, const Stream& stream, const Tensors& t, const PackedDocuments& documents,
             const AttentionOptions& options, const View& workspace) {
-  const AttentionShape shape = {t.q.shape[0], t.q.shape[1], t.k.shape[1], t.q.shape[2], t.q.dtype};
+  const AttentionShape shape = ShapeOf(t.q, t.k);
   for (const Launch& launch : PlanLaunches(backward, shape, documents, options)) {
     Run(stream, launch, shape, t, documents, options, workspace);
   }
