@@ -213,6 +213,12 @@ TEST_F(EncodeTest, PromptAndCompletionAreJoinedAsTheyAre) {
   EXPECT_EQ(Marked((*merged)[0]), "The sky[[ is blue<|im_end|>]]");
 }
 
+// Qwen3's NFC takes U+0344 apart, which does not make it a part of the line break before it.
+TEST_F(EncodeTest, AnAnswerMayBeginWithAMark) {
+  EXPECT_EQ(MarkedOf("{\"question\": \"q\", \"answer\": \"\\u0344\"}", {}),
+            "q\n[[\u0308\u0301<|im_end|>]]");
+}
+
 TEST_F(EncodeTest, TurnsTextsAndTokens) {
   EXPECT_EQ(MarkedOf(R"({"question": "q", "answer": "a"})", {}), "q\n[[a<|im_end|>]]");
   EXPECT_EQ(MarkedOf(R"({"question": "q", "answer": "a"})", ChatMl()),

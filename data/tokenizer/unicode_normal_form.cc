@@ -64,8 +64,8 @@ bool IsNormal(UnicodeForm form, absl::string_view text) {
          U_SUCCESS(error);
 }
 
-// Normalizes a stretch that does not interact with its neighbors. What changes has the span of the
-// whole stretch.
+// Normalizes a stretch that does not interact with its neighbors. From the first character that
+// changes on, the result has the span of all that changes.
 void NormalizeStretch(const icu::Normalizer2& form, const AlignedView& in, AlignedText* out) {
   UErrorCode error = U_ZERO_ERROR;
   const icu::UnicodeString text =
@@ -78,7 +78,13 @@ void NormalizeStretch(const icu::Normalizer2& form, const AlignedView& in, Align
   }
   std::string utf8;
   normal.toUTF8String(utf8);
-  out->Put(utf8, in.Span(0, in.text.size()));
+  size_t same = 0;  // bytes of whole characters
+  for (int length = 0; same < in.text.size(); same += length) {
+    DecodeUtf8(in.text.data() + same, &length);
+    if (utf8.compare(same, length, in.text.data() + same, length) != 0) break;
+  }
+  if (same > 0) out->Keep(in.Part(0, same));
+  out->Put(absl::string_view(utf8).substr(same), in.Span(same, in.text.size()));
 }
 
 }  // namespace
