@@ -3,7 +3,6 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <memory>
 #include <utility>
 
@@ -19,7 +18,6 @@
 #include "dist/nccl_communicator.h"
 #include "dist/world.h"
 #include "nn/model.h"
-#include "nn/weights.h"
 #include "tensor/parking.h"
 #include "tensor/runtime.h"
 #include "trainer/checkpoint_saver.h"
@@ -27,7 +25,7 @@
 #include "trainer/environment.h"
 #include "trainer/folder_lock.h"
 #include "trainer/memory_plan.h"
-#include "trainer/number.h"
+#include "trainer/prepare.h"
 #include "trainer/run_identity.h"
 #include "trainer/run_log.h"
 #include "trainer/run_output.h"
@@ -39,46 +37,6 @@
 
 namespace lockstep {
 namespace {
-
-// Everything that is known without a communicator.
-struct Prepared {
-  nn::ModelConfig config;
-  RunIdentity identity;
-  RunStart start;
-  std::unique_ptr<TrainingData> data;  // null if the run is finished
-};
-
-// `decide` gives the run's start: rank 0 and the parent look, the other ranks are told.
-absl::StatusOr<Prepared> Prepare(
-    const TrainOptions& options, const data::ProgressFn& progress,
-    absl::FunctionRef<absl::StatusOr<RunStart>(const RunIdentity&)> decide) {
-  Prepared prepared;
-  ASSIGN_OR_RETURN(prepared.config, nn::ReadModelConfig(options.data.model));
-  ASSIGN_OR_RETURN(Documents documents, LoadDocuments(options.data, prepared.config, progress));
-  ASSIGN_OR_RETURN(prepared.identity, IdentityOf(options, documents));
-  ASSIGN_OR_RETURN(prepared.start, decide(prepared.identity));
-  if (prepared.start.kind == RunStart::Kind::kFinished) return prepared;
-  DataOptions data_options = options.data;
-  if (prepared.start.kind == RunStart::Kind::kResume) {
-    data_options.tokens_per_pack = prepared.start.state.tokens_per_pack;
-  }
-  ASSIGN_OR_RETURN(prepared.data,
-                   PlanTraining(std::move(documents), data_options, prepared.config, options.seed));
-  return prepared;
-}
-
-void PrintRows(const char* title, const std::vector<std::pair<std::string, std::string>>& rows) {
-  std::printf("%s\n", title);
-  for (const auto& [name, value] : rows) std::printf("%s\n", TableRow(name, value).c_str());
-}
-
-data::ProgressFn TerminalProgress() {
-  return [](absl::string_view what, int64_t done, int64_t total) {
-    if (isatty(STDERR_FILENO) != 1 || total <= 0) return;
-    std::fprintf(stderr, "\r\033[K%.*s %d %%%s", static_cast<int>(what.size()), what.data(),
-                 static_cast<int>(100 * done / total), done >= total ? "\r\033[K" : "");
-  };
-}
 
 // The cores that this process may use.
 int NumCores() {
@@ -255,54 +213,6 @@ absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& p
 }
 
 }  // namespace
-
-absl::StatusOr<Preflight> CheckBeforeLaunch(const TrainOptions& options, int ranks) {
-  ASSIGN_OR_RETURN(const Prepared prepared,
-                   Prepare(options, TerminalProgress(), [&](const RunIdentity& identity) {
-                     return DecideStart(options, identity);
-                   }));
-  if (prepared.data != nullptr && options.device == "cpu") {  // each rank looks at its own GPU
-    ASSIGN_OR_RETURN(
-        const auto planner,
-        MemoryPlanner::Create(options, *prepared.data, NumSteps(options, *prepared.data->plan)));
-    RETURN_IF_ERROR(planner->Choose(options, ranks, {.host = AvailableMemory()}).status());
-  }
-  return Preflight{prepared.start};
-}
-
-absl::Status PrintPlans(const TrainOptions& options, int ranks) {
-  ASSIGN_OR_RETURN(const Prepared prepared,
-                   Prepare(options, TerminalProgress(), [](const RunIdentity&) {
-                     return absl::StatusOr<RunStart>(RunStart{});
-                   }));
-  PrintRows("data", DataTable(*prepared.data));
-  const int64_t num_steps = NumSteps(options, *prepared.data->plan);
-  PrintRows("steps", PlanTable(*prepared.data, num_steps));
-  TrainOptions planned = options;
-  if (!nn::HasWeights(options.data.model)) {
-    std::printf("note: %s holds no weights; planned by its config.json\n",
-                ShownPath(options.data.model).c_str());
-    planned.model.random_init = true;
-  }
-  ASSIGN_OR_RETURN(const auto planner, MemoryPlanner::Create(planned, *prepared.data, num_steps));
-  // What there is: this machine's memory, and the first GPU's.
-  absl::StatusOr<std::unique_ptr<Runtime>> gpu = Runtime::Open(Device());
-  if (options.device == "cuda") gpu = Runtime::Open(Device{DeviceType::kCUDA, 0});
-  const bool on_cpu = options.device == "cpu";
-  const FreeMemory available = {.host = AvailableMemory(),
-                                .device = !on_cpu && gpu.ok() ? (*gpu)->FreeBytes() : 0};
-  const absl::StatusOr<MemoryPlan> chosen = planner->Choose(planned, ranks, available);
-  const MemoryPlan memory = chosen.ok() ? *chosen : planner->Plan(planned.gradient_checkpointing);
-  std::printf("buckets\n%s", memory.buckets.c_str());
-  PrintRows("memory", MemoryTable(memory));
-  RETURN_IF_ERROR(gpu.status());
-  PrintRows(
-      "what fits",
-      {{"memory", HumanBytes(static_cast<double>(on_cpu ? available.host : available.device))},
-       {"--tokens_per_pack at most",
-        absl::StrCat(planner->LargestTokensPerPack(memory.checkpointing, ranks, available))}});
-  return chosen.status();
-}
 
 absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& env) {
   StartupTimes startup(env.has_parent);

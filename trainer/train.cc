@@ -21,6 +21,7 @@
 #include "trainer/command_line.h"
 #include "trainer/flag_table.h"
 #include "trainer/options.h"
+#include "trainer/preflight.h"
 #include "trainer/run.h"
 #include "trainer/startup_times.h"
 
@@ -31,9 +32,9 @@ namespace {
 absl::StatusOr<int> RunParent(const TrainOptions& options, const dist::LaunchEnv& env,
                               std::vector<std::string> argv) {
   StartupTimes::MarkParentStart();
-  ASSIGN_OR_RETURN(const Preflight preflight, CheckBeforeLaunch(options, env.local_world_size));
-  const std::string& folder = preflight.start.folder;
-  if (preflight.start.kind == RunStart::Kind::kFinished) {
+  ASSIGN_OR_RETURN(const RunStart start, CheckBeforeLaunch(options, env.local_world_size));
+  const std::string& folder = start.folder;
+  if (start.kind == RunStart::Kind::kFinished) {
     std::printf("%s holds this run, finished; nothing is done\n", folder.c_str());
     return dist::kExitDone;
   }
@@ -49,7 +50,7 @@ absl::StatusOr<int> RunParent(const TrainOptions& options, const dist::LaunchEnv
   supervise.stall_timeout_seconds = options.stall_timeout_s;
   supervise.max_restarts = static_cast<int>(options.max_restarts);
   const int exit_code = dist::Supervise(env, supervise, argv);
-  const std::string onward = HowItGoesOn(preflight.start);
+  const std::string onward = HowItGoesOn(start);
   if (exit_code == dist::kExitRankLost && !onward.empty()) {
     std::fprintf(stderr, "HINT: %s\n", onward.c_str());
   }

@@ -1,0 +1,19 @@
+// What can be known of a run before its ranks start.
+#pragma once
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "trainer/options.h"
+#include "trainer/run_folder.h"
+
+namespace lockstep {
+
+// For the parent of the ranks, so that what is wrong is said once and early: options, data, output
+// folder, memory. Where the run starts; if that is kFinished there is nothing to do.
+absl::StatusOr<RunStart> CheckBeforeLaunch(const TrainOptions& options, int ranks);
+
+// --dry_run: prints the plans of data, steps, buckets and memory. An error if the run would not
+// fit.
+absl::Status PrintPlans(const TrainOptions& options, int ranks);
+
+}  // namespace lockstep
