@@ -31,6 +31,7 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
   if (getppid() != parent) _exit(127);  // it died before the line above
   struct sigaction action = {};
   action.sa_handler = SIG_IGN;
+  sigaction(SIGHUP, &action, nullptr);
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   action.sa_handler = SIG_DFL;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "dist/exit_code.h"
 #include "dist/launch_env.h"
 #include "dist/socket.h"
 
@@ -19,14 +20,18 @@ struct Ending {
   int code = 0;  // exit code, or the signal
 
   bool fatal() const;  // a failed check or a crash: exit code 2, SIGABRT, SIGSEGV …
-  bool orderly() const { return !signaled && (code == 0 || code == 130 || code == 143); }
+  // It has done its work, or stopped when it was asked to.
+  bool orderly() const {
+    return !signaled && (code == kExitDone || code == kExitHangup || code == kExitInterrupt ||
+                         code == kExitTerminate);
+  }
 };
 std::string Describe(const Ending& ending);  // "was killed by signal 9 (Killed)", "exited with 1"
 
 class RankProcess {
  public:
   // Executes this program anew with `argv` and `environment` plus the variables of `rank`. The
-  // child ignores SIGINT and SIGTERM and is killed when this thread's process ends. With
+  // child ignores SIGHUP, SIGINT and SIGTERM and is killed when this thread's process ends. With
   // `own_terminal` it has this process's streams; else its output comes here and its input is
   // empty.
   RankProcess(const LaunchEnv& rank, Environment environment, const std::vector<std::string>& argv,

@@ -34,7 +34,9 @@ SignalPipe::SignalPipe(std::initializer_list<int> signals) {
   sigemptyset(&action.sa_mask);
   for (const int signal : signals) {
     struct sigaction before;
-    PCHECK(sigaction(signal, &action, &before) == 0);
+    PCHECK(sigaction(signal, nullptr, &before) == 0);
+    if (signal == SIGHUP && before.sa_handler == SIG_IGN) continue;  // nohup
+    PCHECK(sigaction(signal, &action, nullptr) == 0);
     before_.emplace_back(signal, before);
   }
 }

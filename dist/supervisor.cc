@@ -124,6 +124,7 @@ class Watch {
   void HandleSignals() {
     while (const std::optional<int> signal = signals_.Next()) {
       if (*signal == SIGCHLD) continue;
+      if (*signal == SIGHUP && stop_code_ != 0) continue;  // from the shell as well as the terminal
       const bool again = stop_code_ != 0;
       stop_code_ = 128 + *signal;
       if (again || !AnyJoined()) {
@@ -343,7 +344,7 @@ absl::StatusOr<Verdict> Attempt(LaunchEnv env, const SuperviseOptions& options,
 int Supervise(const LaunchEnv& env, const SuperviseOptions& options,
               const std::vector<std::string>& argv) {
   CHECK(env.role == Role::kParent) << "[supervisor] a rank has no ranks";
-  SignalPipe signals({SIGINT, SIGTERM, SIGCHLD});
+  SignalPipe signals({SIGHUP, SIGINT, SIGTERM, SIGCHLD});
   Environment environment = ReadEnvironment();
   for (int attempt = 0;; ++attempt) {
     environment["LOCKSTEP_RESTART_COUNT"] = absl::StrCat(attempt);

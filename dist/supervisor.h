@@ -3,8 +3,9 @@
 // The ranks are this same program, exec'd with the same arguments and with RANK, LOCAL_RANK and
 // WORLD_SIZE in their environment (launch_env.h). They die with the parent. The parent serves the
 // store (node 0) and therefore outlives any rank's death.
-//   * SIGINT or SIGTERM asks the ranks to stop (World::stop_requested); they agree on the step and
-//     write a checkpoint. A second one, or one before any rank has joined, kills them.
+//   * SIGINT, SIGTERM or SIGHUP (unless it is ignored, as under nohup) asks the ranks to stop
+//     (World::stop_requested); they agree on the step and write a checkpoint. A second SIGINT or
+//     SIGTERM, or one before any rank has joined, kills them.
 //   * When a rank dies, the others are ended within seconds; the report names the first one to die
 //     by itself, how it ended, what it said last, and where the others were.
 //   * When progress stops for stall_timeout, the report says which ranks wait where and which did

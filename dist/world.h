@@ -16,7 +16,7 @@
 //
 // SIGPIPE is ignored from JoinWorld on: whoever writes to a cut connection gets an error.
 //
-// With a parent, SIGINT and SIGTERM are ignored here and arrive as stop_requested(); under another
+// With a parent, SIGHUP, SIGINT and SIGTERM are ignored here and arrive as stop_requested(); under another
 // launcher this process's own signals set it.
 #pragma once
 
@@ -63,8 +63,8 @@ class World {
   // difference is a UserError, the same on all ranks, that names the fact and the ranks.
   virtual absl::Status Agree(const std::map<std::string, std::string>& facts) = 0;
 
-  // 0, or what the process shall exit with after it has stopped and saved: kExitInterrupt or
-  // kExitTerminate. Ranks see it at different times: stop by the sum of the stop slots, and exit
+  // 0, or what the process shall exit with after it has stopped and saved: kExitHangup,
+  // kExitInterrupt or kExitTerminate. Ranks see it at different times: stop by the sum of the stop slots, and exit
   // with the maximum over the ranks of this value.
   virtual int stop_requested() const = 0;
 

@@ -95,11 +95,12 @@ TEST_F(ResumeTest, KilledAtAnyInstantGoesOnOnAnotherNumberOfRanks) {
 }
 
 TEST_F(ResumeTest, InterruptedWritesACheckpointAndSaysSo) {
-  for (const auto& [signal, exit_code] : {std::pair{SIGINT, 130}, {SIGTERM, 143}}) {
+  signal(SIGHUP, SIG_DFL);  // or what runs the tests may have it ignored, as nohup does
+  for (const auto& [signal, exit_code] : {std::pair{SIGINT, 130}, {SIGTERM, 143}, {SIGHUP, 129}}) {
     const std::string folder = FreshPath("interrupted");
     TrainerProcess trainer(FlagsFor(folder, 2));
     ASSERT_TRUE(WaitForFile(folder + "/checkpoints/step-00000003", 60));
-    trainer.Signal(signal);
+    trainer.SignalAll(signal);
     const Outcome stopped = trainer.Wait();
     if (stopped.exit_code == 0) continue;  // the run was faster than the signal
     ASSERT_EQ(stopped.exit_code, exit_code) << stopped.out << stopped.err;
