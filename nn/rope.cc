@@ -15,13 +15,25 @@ using Kind = RopeConfig::Kind;
 
 float Llama3(const RopeConfig& config, float f) {
   const double original = static_cast<double>(config.original_max_position_embeddings);
-  const float wave = 2 * std::numbers::pi_v<float> / f;
+  const float wave = (1 / f) * (2 * std::numbers::pi_v<float>);
   if (wave < original / config.high_freq_factor) return f;
-  const float slow = f / static_cast<float>(config.factor);
-  if (wave > original / config.low_freq_factor) return slow;
-  const float smooth = static_cast<float>((original / wave - config.low_freq_factor) /
-                                          (config.high_freq_factor - config.low_freq_factor));
-  return (1 - smooth) * slow + smooth * f;
+  const float factor = static_cast<float>(config.factor);
+  if (wave > original / config.low_freq_factor) return f / factor;
+  const float turns = (1 / wave) * static_cast<float>(original);
+  const float smooth = (turns - static_cast<float>(config.low_freq_factor)) /
+                       static_cast<float>(config.high_freq_factor - config.low_freq_factor);
+  return (1 - smooth) * f / factor + smooth * f;
+}
+
+// Dynamic: theta for documents of `length`.
+float GrownTheta(const RopeConfig& config, int64_t length) {
+  const double dim = static_cast<double>(config.rotary_dim);
+  const float theta = static_cast<float>(config.theta);
+  if (length <= config.max_position_embeddings || config.rotary_dim <= 2) return theta;
+  const float reach = static_cast<float>(config.factor) * static_cast<float>(length) /
+                          static_cast<float>(config.max_position_embeddings) -
+                      static_cast<float>(config.factor - 1);
+  return theta * static_cast<float>(std::pow(static_cast<double>(reach), dim / (dim - 2)));
 }
 
 // The share of f / factor in each frequency.
@@ -60,24 +72,21 @@ int64_t LengthClass(const RopeConfig& config, int64_t length) {
 std::vector<float> InverseFrequencies(const RopeConfig& config, int64_t length) {
   const int64_t half = config.rotary_dim / 2;
   const double dim = static_cast<double>(config.rotary_dim);
-  double theta = config.theta;
-  if (config.kind == Kind::kDynamic && dim > 2) {
-    const double most = static_cast<double>(config.max_position_embeddings);
-    const double reach = std::max(static_cast<double>(length), most) / most;
-    theta *= std::pow(config.factor * reach - (config.factor - 1), dim / (dim - 2));
-  }
+  const float theta =
+      config.kind == Kind::kDynamic ? GrownTheta(config, length) : static_cast<float>(config.theta);
   const bool is_long = length > config.original_max_position_embeddings;
   const std::vector<float> ramp =
       config.kind == Kind::kYarn ? YarnRamp(config) : std::vector<float>();
   std::vector<float> frequencies(half);
   for (int64_t i = 0; i < half; ++i) {
     const float exponent = static_cast<float>(2 * i) / static_cast<float>(dim);
-    const float wave = std::pow(static_cast<float>(theta), exponent);
+    const float wave = std::pow(theta, exponent);
     float f = 1 / wave;
     if (config.kind == Kind::kLinear) f /= static_cast<float>(config.factor);
     if (config.kind == Kind::kLlama3) f = Llama3(config, f);
     if (config.kind == Kind::kYarn) {
-      f = ramp[i] / (static_cast<float>(config.factor) * wave) + (1 - ramp[i]) * f;
+      const float scaled = 1 / (static_cast<float>(config.factor) * wave), own = 1 - ramp[i];
+      f = scaled * (1 - own) + f * own;
     }
     if (config.kind == Kind::kLongRope) {
       const auto& factors = is_long ? config.long_factor : config.short_factor;
