@@ -1,9 +1,9 @@
 """Writes goldens of random small models: every family with random shapes, config options and LoRA options, as transformers
 and PEFT compute them in float64 (needs torch, transformers and peft).
 
-  random_goldens.py OUT [--count 10] [--seed 0] [--family llama]     OUT/goldens/FAMILY-SEED/…, which //tests:golden_check reads
+  random_goldens.py OUT [--count 10] [--seed 0] [--family llama] [--saved]     OUT/goldens/FAMILY-SEED/…, which //tests:golden_check reads
 
-A case is a function of family and seed alone. Beside it stands how far transformers and PEFT themselves are from it in bf16.
+A case is a function of family and seed alone; with --saved its folder is as transformers writes it, in F32, F16 or BF16 and in shards. Beside it stands how far transformers and PEFT themselves are from it in bf16.
 """
 import argparse
 import json
@@ -153,7 +153,7 @@ def lora_config(rng, family, config):
                    use_rslora=rng.random() < 0.3, use_dora=rng.random() < 0.3)
     listed = isinstance(target, list)
     layers = config["num_hidden_layers"]
-    if listed and layers > 1 and rng.random() < 0.25 and not {"lm_head", "embed_tokens"} & set(target):
+    if listed and layers > 1 and rng.random() < 0.25:
         options["layers_to_transform"] = rng.choice([[0], [layers - 1], 1])
         options["layers_pattern"] = rng.choice([None, "layers", ["layers"]])
     if rng.random() < 0.3:
@@ -217,7 +217,20 @@ def loss_of(model, documents, count):
     return total / count
 
 
-def write_case(out, family, seed):
+def save_weights(model, folder):
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    if model.config.tie_word_embeddings:
+        tensors.pop("lm_head.weight", None)
+    save_file(tensors, f"{folder}/model.safetensors", {"format": "pt"})
+
+
+def save_as_transformers(model, folder, rng):
+    """The model keeps the values of the type that it is stored in."""
+    model.to(rng.choice([torch.float32, torch.float16, torch.bfloat16]))
+    model.save_pretrained(folder, max_shard_size=rng.choice(["5GB", "20KB", "5KB"]))
+
+
+def write_case(out, family, seed, saved):
     rng = random.Random(f"{family}{seed}")
     folder = f"{out}/goldens/{family}-{seed:03d}"
     shutil.rmtree(folder, ignore_errors=True)
@@ -232,10 +245,10 @@ def write_case(out, family, seed):
     read = AutoConfig.from_pretrained(f"{folder}/model")
     model = AutoModelForCausalLM.from_config(read, attn_implementation="eager").to(torch.float32)
     randomize(model, generator)
-    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    if config["tie_word_embeddings"]:
-        tensors.pop("lm_head.weight", None)
-    save_file(tensors, f"{folder}/model/model.safetensors", {"format": "pt"})
+    if saved:
+        save_as_transformers(model, f"{folder}/model", rng)
+    else:
+        save_weights(model, f"{folder}/model")
     model = model.double().eval()
     documents = []
     for length in (41, 3, 26):
@@ -324,15 +337,17 @@ def main():
     parser.add_argument("--count", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--family", default="")
+    parser.add_argument("--saved", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for family in FAMILIES:
         for seed in range(arguments.seed, arguments.seed + arguments.count):
             if arguments.family in ("", family):
                 try:
-                    write_case(arguments.out, family, seed)
+                    write_case(arguments.out, family, seed, arguments.saved)
                 except Exception as error:  # a combination that transformers or PEFT refuse
                     print(f"{family}-{seed:03d}: {type(error).__name__}: {str(error)[:300]}", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()
