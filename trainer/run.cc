@@ -205,7 +205,7 @@ absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& p
   if (ending != Ending::kInterrupted) {
     RETURN_IF_ERROR(RestoreBest(run, start));
     // The model speaks while its last checkpoint is being written.
-    RETURN_IF_ERROR(output->SampleAfter());
+    output->SampleAfter();
   }
   RETURN_IF_ERROR(saver.Finish());
   RETURN_IF_ERROR(output->Finish(ending, run.state.step));

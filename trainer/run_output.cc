@@ -163,10 +163,10 @@ absl::Status RunOutput::SampleBefore() {
   return absl::OkStatus();
 }
 
-absl::Status RunOutput::SampleAfter() {
-  ASSIGN_OR_RETURN(const std::vector<std::string> after, Continuations());
-  for (size_t i = 0; i < after.size(); ++i) samples_[i].after = after[i];
-  return absl::OkStatus();
+void RunOutput::SampleAfter() {
+  const absl::StatusOr<std::vector<std::string>> after = Continuations();
+  const std::string why = absl::StrCat("(", after.status().message(), ")");
+  for (size_t i = 0; i < samples_.size(); ++i) samples_[i].after = after.ok() ? (*after)[i] : why;
 }
 
 absl::Status RunOutput::Show(const std::string& state) {

@@ -37,8 +37,8 @@ class RunOutput {
 
   // Lets the model speak as it is before training: before a checkpoint is restored.
   absl::Status SampleBefore();
-  // And as it is afterwards.
-  absl::Status SampleAfter();
+  // And as it is afterwards; if it cannot, why. What was trained does not depend on it.
+  void SampleAfter();
 
   // Writes report.html; `state` is a word about the run: "running".
   absl::Status Show(const std::string& state);
