@@ -164,8 +164,11 @@ void Describe(const AllCases& cases, const DoctorInput& input, Diagnosis& out) {
                             std::move(message), std::move(advice)});
   };
   using enum Severity;
-  add(10 * cases.unsupervised.count() > 9 * out.documents ? kError : kWarning,
-      "no_supervised_tokens", cases.unsupervised,
+  // Too few documents would be left.
+  const auto if_most = [&](const Cases& found) {
+    return 10 * found.count() > 9 * out.documents ? kError : kWarning;
+  };
+  add(if_most(cases.unsupervised), "no_supervised_tokens", cases.unsupervised,
       "nothing in these documents is learned; training leaves them out",
       "check the roles, labels and --loss_on: all learns every token");
   add(kError, "double_bos", cases.double_bos, "these documents begin with two start tokens",
@@ -200,11 +203,13 @@ void Describe(const AllCases& cases, const DoctorInput& input, Diagnosis& out) {
   add(kWarning, "duplicate_document", cases.duplicate,
       "equal to an earlier document: these count several times",
       "remove copies that are not meant");
-  add(kWarning, "too_long", cases.too_long,
-      absl::StrCat("longer than ", input.length.max_seq_length, " tokens: these ",
+  const LongDocuments policy = input.length.long_documents;
+  const Severity if_dropped = policy == LongDocuments::kDrop ? if_most(cases.too_long) : kWarning;
+  add(policy == LongDocuments::kRefuse ? kError : if_dropped, "too_long", cases.too_long,
+      absl::StrCat("want at most ", input.length.max_seq_length, " tokens; the documents above ",
                    Fate(input.length, cases.tokens_lost)),
       "--max_seq_length and --long_documents decide");
-  add(kWarning, "answer_cut_off", cases.cut_off,
+  add(if_most(cases.cut_off), "answer_cut_off", cases.cut_off,
       "all that would be learned lies behind the cut; training leaves these out",
       "a larger --max_seq_length, or --long_documents=split");
   add(kInfo, "boundary_merged", cases.boundary,

@@ -21,8 +21,10 @@
 //   tool_call_lost            warning         have a tool call that the template leaves out
 //   empty_document            warning         have at most one token
 //   duplicate_document        warning         are equal to an earlier one
-//   too_long                  warning         are longer than max_seq_length (LongDocuments)
-//   answer_cut_off            warning         lose all that is learned by being cut
+//   too_long                  error, warning  are longer than max_seq_length; error: refused, or
+//                                             more than nine in ten are dropped
+//   answer_cut_off            error, warning  lose all that is learned by being cut; error: more
+//                                             than nine in ten
 //   validation_overlap        warning         of validation are equal to one of training
 //   few_supervised_tokens     info            of a file learn less than 1 % of its tokens
 //   boundary_merged           info            have a token across the start of what is learned

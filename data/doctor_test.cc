@@ -157,6 +157,14 @@ TEST_F(DoctorTest, SaysWhatTheLengthLimitDoes) {
   findings = Examine(documents);
   EXPECT_THAT(findings.at("too_long").message, HasSubstr("are split"));
   EXPECT_EQ(findings.count("answer_cut_off"), 0);
+  EXPECT_FALSE(diagnosis_.has_errors());
+  input_.length.long_documents = LongDocuments::kRefuse;
+  EXPECT_EQ(Examine(documents).at("too_long").severity, Severity::kError);
+  input_.length.long_documents = LongDocuments::kDrop;
+  EXPECT_EQ(Examine(documents).at("too_long").severity, Severity::kWarning);
+  EXPECT_EQ(Examine({documents[1], documents[2]}).at("too_long").severity, Severity::kError);
+  input_.length.long_documents = LongDocuments::kTruncate;
+  EXPECT_EQ(Examine({documents[2]}).at("answer_cut_off").severity, Severity::kError);
 }
 
 TEST_F(DoctorTest, BrokenDocumentsAreErrorsUnlessTheyMayBeSkipped) {
