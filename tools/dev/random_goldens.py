@@ -225,7 +225,7 @@ def save_weights(model, folder):
 
 
 def save_as_transformers(model, folder, rng):
-    """The model keeps the values of the type that it is stored in."""
+    """In one of the types that files have. The model is of no use afterwards: its RoPE is in that type, too."""
     model.to(rng.choice([torch.float32, torch.float16, torch.bfloat16]))
     model.save_pretrained(folder, max_shard_size=rng.choice(["5GB", "20KB", "5KB"]))
 
@@ -247,6 +247,7 @@ def write_case(out, family, seed, saved):
     randomize(model, generator)
     if saved:
         save_as_transformers(model, f"{folder}/model", rng)
+        model = AutoModelForCausalLM.from_pretrained(f"{folder}/model", dtype=torch.float32, attn_implementation="eager")
     else:
         save_weights(model, f"{folder}/model")
     model = model.double().eval()
