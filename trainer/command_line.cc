@@ -66,7 +66,7 @@ absl::Status UnknownFlag(absl::string_view where, const std::string& name,
     return UserError(where, problem, known->second);
   }
   std::string nearest;
-  std::vector<std::string> longer;  // that contain the name: --warmup of --warmup_steps
+  std::vector<std::string> longer;  // that have a word which begins so: --warmup of --warmup_steps
   size_t least = std::max<size_t>(2, name.size() / 3) + 1;
   for (const gflags::CommandLineFlagInfo& flag : OwnFlags()) {
     const size_t distance = EditDistance(name, flag.name);
@@ -74,8 +74,9 @@ absl::Status UnknownFlag(absl::string_view where, const std::string& name,
       least = distance;
       nearest = flag.name;
     }
-    const std::string words = absl::StrCat("_", flag.name, "_");
-    if (absl::StrContains(words, absl::StrCat("_", name, "_"))) longer.push_back(flag.name);
+    const bool begins_word =
+        absl::StrContains(absl::StrCat("_", flag.name), absl::StrCat("_", name));
+    if (name.size() >= 3 && begins_word) longer.push_back(flag.name);
   }
   constexpr size_t kMaxShown = 4;
   if (nearest.empty() && longer.size() <= kMaxShown) nearest = absl::StrJoin(longer, ", --");

@@ -45,7 +45,8 @@ TEST(ParseFlagsTest, NamesAnUnknownFlagAndTheNearestOne) {
   const auto rest = Parse({"--numbr_of_things=5"});
   EXPECT_THAT(rest.status().message(), HasSubstr("there is no flag --numbr_of_things"));
   EXPECT_THAT(rest.status().message(), HasSubstr("HINT: did you mean --number_of_things?"));
-  // A word of a longer name; a piece of a word is none.
+  // A word of a longer name, or its beginning; not what is inside of a word.
+  EXPECT_THAT(Parse({"--thin"}).status().message(), HasSubstr("did you mean --number_of_things?"));
   EXPECT_THAT(Parse({"--things"}).status().message(),
               HasSubstr("did you mean --number_of_things?"));
   EXPECT_THAT(Parse({"--hin"}).status().message(), HasSubstr("HINT: --help lists the flags"));
