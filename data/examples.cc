@@ -317,8 +317,11 @@ absl::StatusOr<Format> RecognizeFormat(absl::string_view json, const SourcePosit
   if (const FormatKeys* keys = FirstFit(document)) return keys->format;
   return UserError(Place(source),
                    absl::StrCat("no known format has these keys: ", KeyList(document)),
-                   "name them with --columns=ours:theirs, for example "
-                   "--columns=prompt:question,completion:answer");
+                   options.columns.empty()
+                       ? "name them with --columns=ours:theirs, for example "
+                         "--columns=prompt:question,completion:answer"
+                       : "what --columns names is not there, and a key that already has the name "
+                         "of ours does not count beside it");
 }
 
 absl::StatusOr<Example> ParseExample(absl::string_view json, Format format,

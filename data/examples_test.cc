@@ -79,6 +79,9 @@ TEST(Examples, PairsAndTurns) {
   const auto renamed = Parse(R"({"q": "x", "a": "y", "completion": "no"})", columns);
   ASSERT_TRUE(renamed.ok()) << renamed.status();
   EXPECT_EQ(std::get<PairExample>(renamed->content).completion, "y");
+  // Whoever has renamed is not told to.
+  EXPECT_THAT(Parse(R"({"prompt": "x", "completion": "y"})", columns).status().message(),
+              HasSubstr("HINT: what --columns names is not there"));
 }
 
 TEST(Examples, Tokens) {
