@@ -16,8 +16,8 @@
 //
 // SIGPIPE is ignored from JoinWorld on: whoever writes to a cut connection gets an error.
 //
-// With a parent, SIGHUP, SIGINT and SIGTERM are ignored here and arrive as stop_requested(); under another
-// launcher this process's own signals set it.
+// With a parent, SIGHUP, SIGINT and SIGTERM are ignored here and arrive as stop_requested(); under
+// another launcher this process's own signals set it.
 #pragma once
 
 #include <functional>
@@ -64,8 +64,8 @@ class World {
   virtual absl::Status Agree(const std::map<std::string, std::string>& facts) = 0;
 
   // 0, or what the process shall exit with after it has stopped and saved: kExitHangup,
-  // kExitInterrupt or kExitTerminate. Ranks see it at different times: stop by the sum of the stop slots, and exit
-  // with the maximum over the ranks of this value.
+  // kExitInterrupt or kExitTerminate. Ranks see it at different times: stop by the sum of the stop
+  // slots, and exit with the maximum over the ranks of this value.
   virtual int stop_requested() const = 0;
 
   // Rank 0: from now on the parent writes what the other ranks say to `directory`/rank-N.log, which
