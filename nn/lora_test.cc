@@ -144,8 +144,17 @@ TEST(Lora, RefusedCombinations) {
   tied.tie_word_embeddings = true;
   LoraConfig pissa = With("lm_head");
   pissa.init = LoraInit::kPissa;
+  pissa.r = 5;
   EXPECT_EQ(error(pissa, Config()), "");
   EXPECT_THAT(error(pissa, tied), HasSubstr("lm_head cannot have PiSSA in a tied model"));
+  pissa = With("q_proj,k_proj");
+  pissa.init = LoraInit::kPissa;
+  pissa.r = 5;
+  EXPECT_THAT(error(pissa, Config()),
+              HasSubstr("layers.0.self_attn.k_proj: PiSSA takes singular "
+                        "vectors of a matrix [4, 8]: want at most 4, got 5"));
+  pissa.rank_pattern = {{"k_proj", 4}};
+  EXPECT_EQ(error(pissa, Config()), "");
   LoraConfig bias = With("q_proj");
   bias.bias = "lora_only";
   EXPECT_THAT(error(bias, biased), HasSubstr("bias"));

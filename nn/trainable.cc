@@ -106,6 +106,27 @@ absl::Status RefuseCombinations(const LoraConfig& lora, const ModelConfig& confi
   return absl::OkStatus();
 }
 
+// A matrix has no more singular vectors than its shorter side.
+absl::Status CheckPissaRanks(const ModelModules& modules, const Trainable& trainable) {
+  std::vector<LinearModule> parts = {modules.head};
+  for (const LayerModules& layer : modules.layers) {
+    for (const MergedLinear* linear : BackwardOrder(layer)) {
+      parts.insert(parts.end(), linear->parts.begin(), linear->parts.end());
+    }
+  }
+  for (const LinearModule& part : parts) {
+    const auto it = trainable.targets.find(part.path);
+    const int64_t most = std::min(part.in, part.out);
+    if (it == trainable.targets.end() || it->second.r <= most) continue;
+    return UserError(
+        "r",
+        absl::StrCat(part.path, ": PiSSA takes singular vectors of a matrix [", part.out, ", ",
+                     part.in, "]: want at most ", most, ", got ", it->second.r),
+        "lower --lora_r, or the rank of this module by --rank_pattern");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::vector<std::string> LinearPaths(const ModelModules& modules) {
@@ -141,6 +162,7 @@ absl::StatusOr<Trainable> TrainableOf(const LoraConfig& lora, const ModelConfig&
   }
   out.dora = lora.use_dora;
   RETURN_IF_ERROR(RefuseCombinations(lora, config, modules, out));
+  if (lora.init == LoraInit::kPissa) RETURN_IF_ERROR(CheckPissaRanks(modules, out));
   LoraSpecs specs(lora, out);
   const std::vector<int64_t> table = {config.vocab_size, config.hidden_size};
   if (Saves(lora, modules.head.path)) {

@@ -280,10 +280,11 @@ def write_case(out, family, seed, saved):
     tensors, history = train(peft, documents, count)
     golden.update(tensors)
     save_file({k: v.contiguous() for k, v in golden.items()}, f"{folder}/golden.safetensors")
+    case = dict(lr=RATE, betas=[0.9, 0.999], eps=EPS, weight_decay=DECAY, num_documents=len(documents), num_supervised_tokens=count,
+                history=history, case={"config": config, "lora": options},
+                bf16=bf16_differences(folder, documents, count, golden, history))
     with open(f"{folder}/golden.json", "w") as file:
-        json.dump(dict(lr=RATE, betas=[0.9, 0.999], eps=EPS, weight_decay=DECAY, num_documents=len(documents),
-                       num_supervised_tokens=count, history=history, case={"config": config, "lora": options},
-                       bf16=bf16_differences(folder, documents, count, golden, history)), file, indent=1)
+        json.dump(case, file, indent=1)
 
 
 def train(peft, documents, count):
