@@ -12,10 +12,10 @@ namespace lockstep::kernels {
 void Accumulate(const Stream& stream, const View& x, const View& y);
 
 namespace cpu {
-void Accumulate(const Stream& stream, const View& x, const View& y);
+decltype(kernels::Accumulate) Accumulate;
 }
 namespace cuda {
-void Accumulate(const Stream& stream, const View& x, const View& y);
+decltype(kernels::Accumulate) Accumulate;
 }
 
 }  // namespace lockstep::kernels

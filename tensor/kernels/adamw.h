@@ -49,14 +49,10 @@ void AdamW(const Stream& stream, const View& gradient, const View& coefficient,
            const View& param, const View& m, const View& v, const View& image);
 
 namespace cpu {
-void AdamW(const Stream& stream, const View& gradient, const View& coefficient,
-           const View& overflow, const AdamWOptions& options, const AdamWRanges& ranges,
-           const View& param, const View& m, const View& v, const View& image);
+decltype(kernels::AdamW) AdamW;
 }
 namespace cuda {
-void AdamW(const Stream& stream, const View& gradient, const View& coefficient,
-           const View& overflow, const AdamWOptions& options, const AdamWRanges& ranges,
-           const View& param, const View& m, const View& v, const View& image);
+decltype(kernels::AdamW) AdamW;
 }
 
 }  // namespace lockstep::kernels

@@ -35,16 +35,10 @@ void AddRmsNorm(const Stream& stream, const View& residual, const View& branch,
                 const View& post_rstd);
 
 namespace cpu {
-void AddRmsNorm(const Stream& stream, const View& residual, const View& branch,
-                const LoraShare& share, const View& post_w, const View& w,
-                const RmsNormOptions& options, const View& sum, const View& y, const View& rstd,
-                const View& post_rstd);
+decltype(kernels::AddRmsNorm) AddRmsNorm;
 }
 namespace cuda {
-void AddRmsNorm(const Stream& stream, const View& residual, const View& branch,
-                const LoraShare& share, const View& post_w, const View& w,
-                const RmsNormOptions& options, const View& sum, const View& y, const View& rstd,
-                const View& post_rstd);
+decltype(kernels::AddRmsNorm) AddRmsNorm;
 }
 
 }  // namespace lockstep::kernels

@@ -81,24 +81,14 @@ absl::string_view WhyAttentionIsSlow(Device device, const AttentionShape& shape,
                                      const AttentionOptions& options);
 
 namespace cpu {
-void Attention(const Stream& stream, const View& q, const View& k, const View& v,
-               const PackedDocuments& documents, const AttentionOptions& options, const View& out,
-               const View& lse, const View& workspace);
-void AttentionBackward(const Stream& stream, const View& dout, const View& q, const View& k,
-                       const View& v, const View& out, const View& lse,
-                       const PackedDocuments& documents, const AttentionOptions& options,
-                       const View& dq, const View& dk, const View& dv, const View& workspace);
+decltype(kernels::Attention) Attention;
+decltype(kernels::AttentionBackward) AttentionBackward;
 WorkspaceBytes AttentionWorkspace(const AttentionShape& shape, const PackedDocuments& documents,
                                   const AttentionOptions& options);
 }  // namespace cpu
 namespace cuda {
-void Attention(const Stream& stream, const View& q, const View& k, const View& v,
-               const PackedDocuments& documents, const AttentionOptions& options, const View& out,
-               const View& lse, const View& workspace);
-void AttentionBackward(const Stream& stream, const View& dout, const View& q, const View& k,
-                       const View& v, const View& out, const View& lse,
-                       const PackedDocuments& documents, const AttentionOptions& options,
-                       const View& dq, const View& dk, const View& dv, const View& workspace);
+decltype(kernels::Attention) Attention;
+decltype(kernels::AttentionBackward) AttentionBackward;
 // `ask`: what the libraries on this machine's GPU say; otherwise what they are known to want.
 WorkspaceBytes AttentionWorkspace(const AttentionShape& shape, const PackedDocuments& documents,
                                   const AttentionOptions& options, bool ask);

@@ -11,10 +11,10 @@ namespace lockstep::kernels {
 void Cast(const Stream& stream, const View& x, const View& y);
 
 namespace cpu {
-void Cast(const Stream& stream, const View& x, const View& y);
+decltype(kernels::Cast) Cast;
 }
 namespace cuda {
-void Cast(const Stream& stream, const View& x, const View& y);
+decltype(kernels::Cast) Cast;
 }
 
 }  // namespace lockstep::kernels

@@ -28,10 +28,10 @@ LOCKSTEP_HOST_DEVICE inline uint64_t ChecksumTerm(uint64_t word, int64_t i) {
 void Checksum(const Stream& stream, const View& x, const View& y);
 
 namespace cpu {
-void Checksum(const Stream& stream, const View& x, const View& y);
+decltype(kernels::Checksum) Checksum;
 }
 namespace cuda {
-void Checksum(const Stream& stream, const View& x, const View& y);
+decltype(kernels::Checksum) Checksum;
 }
 
 }  // namespace lockstep::kernels

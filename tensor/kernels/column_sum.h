@@ -13,10 +13,10 @@ namespace lockstep::kernels {
 void ColumnSum(const Stream& stream, const View& x, bool accumulate, const View& y);
 
 namespace cpu {
-void ColumnSum(const Stream& stream, const View& x, bool accumulate, const View& y);
+decltype(kernels::ColumnSum) ColumnSum;
 }
 namespace cuda {
-void ColumnSum(const Stream& stream, const View& x, bool accumulate, const View& y);
+decltype(kernels::ColumnSum) ColumnSum;
 }
 
 }  // namespace lockstep::kernels

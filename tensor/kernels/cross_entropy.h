@@ -27,12 +27,10 @@ void CrossEntropy(const Stream& stream, const View& logits, const View& targets,
                   const CrossEntropyOptions& options);
 
 namespace cpu {
-void CrossEntropy(const Stream& stream, const View& logits, const View& targets, const View& nll,
-                  const CrossEntropyOptions& options);
+decltype(kernels::CrossEntropy) CrossEntropy;
 }
 namespace cuda {
-void CrossEntropy(const Stream& stream, const View& logits, const View& targets, const View& nll,
-                  const CrossEntropyOptions& options);
+decltype(kernels::CrossEntropy) CrossEntropy;
 }
 
 }  // namespace lockstep::kernels

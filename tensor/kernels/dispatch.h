@@ -1,7 +1,8 @@
 // From a kernel's front door to the device it runs on.
 //
 // An op `Foo` has one contract (foo.h), one front door (foo.cc: checks, then LOCKSTEP_DISPATCH),
-// and a twin per device in the namespaces kernels::cpu and kernels::cuda with the same arguments.
+// and a twin per device with the same arguments, which foo.h declares: namespace cpu, and cuda,
+// { decltype(kernels::Foo) Foo; }.
 // On kMeta nothing runs: the checks were the point.
 #pragma once
 

@@ -27,20 +27,14 @@ void DoraBackward(const Stream& stream, const View& dy, const View& x, const Vie
                   const View& norm, const View& dx, bool accumulate, const View& dm);
 
 namespace cpu {
-void DoraNorm(const Stream& stream, const View& w, const View& a, const View& b, double scale,
-              const View& norm);
-void DoraForward(const Stream& stream, const View& x, const View& m, const View& norm,
-                 const View& bias, const View& y);
-void DoraBackward(const Stream& stream, const View& dy, const View& x, const View& m,
-                  const View& norm, const View& dx, bool accumulate, const View& dm);
+decltype(kernels::DoraNorm) DoraNorm;
+decltype(kernels::DoraForward) DoraForward;
+decltype(kernels::DoraBackward) DoraBackward;
 }  // namespace cpu
 namespace cuda {
-void DoraNorm(const Stream& stream, const View& w, const View& a, const View& b, double scale,
-              const View& norm);
-void DoraForward(const Stream& stream, const View& x, const View& m, const View& norm,
-                 const View& bias, const View& y);
-void DoraBackward(const Stream& stream, const View& dy, const View& x, const View& m,
-                  const View& norm, const View& dx, bool accumulate, const View& dm);
+decltype(kernels::DoraNorm) DoraNorm;
+decltype(kernels::DoraForward) DoraForward;
+decltype(kernels::DoraBackward) DoraBackward;
 }  // namespace cuda
 
 }  // namespace lockstep::kernels

@@ -40,12 +40,10 @@ LOCKSTEP_HOST_DEVICE constexpr PhiloxBlock DropoutWords(int64_t token_key, int64
 }
 
 namespace cpu {
-void Dropout(const Stream& stream, const View& x, const View& token_keys, const View& y,
-             const DropoutOptions& options);
+decltype(kernels::Dropout) Dropout;
 }
 namespace cuda {
-void Dropout(const Stream& stream, const View& x, const View& token_keys, const View& y,
-             const DropoutOptions& options);
+decltype(kernels::Dropout) Dropout;
 }
 
 }  // namespace lockstep::kernels

@@ -20,16 +20,12 @@ void EmbeddingBackward(const Stream& stream, const View& ids, const View& dy, do
                        bool accumulate, const View& dtable);
 
 namespace cpu {
-void Embedding(const Stream& stream, const View& ids, const View& table, double scale,
-               const View& y);
-void EmbeddingBackward(const Stream& stream, const View& ids, const View& dy, double scale,
-                       bool accumulate, const View& dtable);
+decltype(kernels::Embedding) Embedding;
+decltype(kernels::EmbeddingBackward) EmbeddingBackward;
 }  // namespace cpu
 namespace cuda {
-void Embedding(const Stream& stream, const View& ids, const View& table, double scale,
-               const View& y);
-void EmbeddingBackward(const Stream& stream, const View& ids, const View& dy, double scale,
-                       bool accumulate, const View& dtable);
+decltype(kernels::Embedding) Embedding;
+decltype(kernels::EmbeddingBackward) EmbeddingBackward;
 }  // namespace cuda
 
 }  // namespace lockstep::kernels

@@ -10,10 +10,10 @@ namespace lockstep::kernels {
 void Fill(const Stream& stream, const View& y, double value);
 
 namespace cpu {
-void Fill(const Stream& stream, const View& y, double value);
+decltype(kernels::Fill) Fill;
 }
 namespace cuda {
-void Fill(const Stream& stream, const View& y, double value);
+decltype(kernels::Fill) Fill;
 }
 
 }  // namespace lockstep::kernels

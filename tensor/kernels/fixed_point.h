@@ -32,14 +32,12 @@ void AddFixedPoint(const Stream& stream, const View& x, int fraction_bits, int64
 void FromFixedPoint(const Stream& stream, const View& sum, int fraction_bits, const View& y);
 
 namespace cpu {
-void AddFixedPoint(const Stream& stream, const View& x, int fraction_bits, int64_t max_terms,
-                   const View& sum, const View& overflow);
-void FromFixedPoint(const Stream& stream, const View& sum, int fraction_bits, const View& y);
+decltype(kernels::AddFixedPoint) AddFixedPoint;
+decltype(kernels::FromFixedPoint) FromFixedPoint;
 }  // namespace cpu
 namespace cuda {
-void AddFixedPoint(const Stream& stream, const View& x, int fraction_bits, int64_t max_terms,
-                   const View& sum, const View& overflow);
-void FromFixedPoint(const Stream& stream, const View& sum, int fraction_bits, const View& y);
+decltype(kernels::AddFixedPoint) AddFixedPoint;
+decltype(kernels::FromFixedPoint) FromFixedPoint;
 }  // namespace cuda
 
 }  // namespace lockstep::kernels

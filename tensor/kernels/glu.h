@@ -25,14 +25,12 @@ void GluBackward(const Stream& stream, const View& dy, const View& x, GluActivat
                  const View& dx);
 
 namespace cpu {
-void Glu(const Stream& stream, const View& x, GluActivation activation, const View& y);
-void GluBackward(const Stream& stream, const View& dy, const View& x, GluActivation activation,
-                 const View& dx);
+decltype(kernels::Glu) Glu;
+decltype(kernels::GluBackward) GluBackward;
 }  // namespace cpu
 namespace cuda {
-void Glu(const Stream& stream, const View& x, GluActivation activation, const View& y);
-void GluBackward(const Stream& stream, const View& dy, const View& x, GluActivation activation,
-                 const View& dx);
+decltype(kernels::Glu) Glu;
+decltype(kernels::GluBackward) GluBackward;
 }  // namespace cuda
 
 }  // namespace lockstep::kernels

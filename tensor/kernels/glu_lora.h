@@ -54,18 +54,12 @@ void GluLoraBackward(const Stream& stream, const View& dy, const LoraShare& of_d
                      const GluLoraGradients& gradients, const View& scratch);
 
 namespace cpu {
-void GluLora(const Stream& stream, const View& x, const LoraShare& gate, const LoraShare& up,
-             GluActivation activation, const View& y, const LoraFactor& next, const View& scratch);
-void GluLoraBackward(const Stream& stream, const View& dy, const LoraShare& of_dy, const View& x,
-                     const LoraShare& gate, const LoraShare& up, GluActivation activation,
-                     const GluLoraGradients& gradients, const View& scratch);
+decltype(kernels::GluLora) GluLora;
+decltype(kernels::GluLoraBackward) GluLoraBackward;
 }  // namespace cpu
 namespace cuda {
-void GluLora(const Stream& stream, const View& x, const LoraShare& gate, const LoraShare& up,
-             GluActivation activation, const View& y, const LoraFactor& next, const View& scratch);
-void GluLoraBackward(const Stream& stream, const View& dy, const LoraShare& of_dy, const View& x,
-                     const LoraShare& gate, const LoraShare& up, GluActivation activation,
-                     const GluLoraGradients& gradients, const View& scratch);
+decltype(kernels::GluLora) GluLora;
+decltype(kernels::GluLoraBackward) GluLoraBackward;
 }  // namespace cuda
 
 }  // namespace lockstep::kernels

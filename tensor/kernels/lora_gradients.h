@@ -37,12 +37,10 @@ void LoraGradients(const Stream& stream, const View& d, const std::vector<LoraPa
                    const View& scratch);
 
 namespace cpu {
-void LoraGradients(const Stream& stream, const View& d, const std::vector<LoraPart>& parts,
-                   const View& scratch);
+decltype(kernels::LoraGradients) LoraGradients;
 }
 namespace cuda {
-void LoraGradients(const Stream& stream, const View& d, const std::vector<LoraPart>& parts,
-                   const View& scratch);
+decltype(kernels::LoraGradients) LoraGradients;
 }
 
 }  // namespace lockstep::kernels

@@ -24,14 +24,12 @@ void ClipCoefficient(const Stream& stream, const View& norm, double max_norm,
                      const View& coefficient);
 
 namespace cpu {
-void Norm(const Stream& stream, const View& x, const View& norm, const View& partials);
-void ClipCoefficient(const Stream& stream, const View& norm, double max_norm,
-                     const View& coefficient);
+decltype(kernels::Norm) Norm;
+decltype(kernels::ClipCoefficient) ClipCoefficient;
 }  // namespace cpu
 namespace cuda {
-void Norm(const Stream& stream, const View& x, const View& norm, const View& partials);
-void ClipCoefficient(const Stream& stream, const View& norm, double max_norm,
-                     const View& coefficient);
+decltype(kernels::Norm) Norm;
+decltype(kernels::ClipCoefficient) ClipCoefficient;
 }  // namespace cuda
 
 }  // namespace lockstep::kernels

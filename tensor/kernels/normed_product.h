@@ -33,12 +33,10 @@ void NormedProduct(const Stream& stream, const View& g, const NormedMatrix& y, c
                    bool accumulate, const View& scratch);
 
 namespace cpu {
-void NormedProduct(const Stream& stream, const View& g, const NormedMatrix& y, const View& c,
-                   bool accumulate, const View& scratch);
+decltype(kernels::NormedProduct) NormedProduct;
 }
 namespace cuda {
-void NormedProduct(const Stream& stream, const View& g, const NormedMatrix& y, const View& c,
-                   bool accumulate, const View& scratch);
+decltype(kernels::NormedProduct) NormedProduct;
 }
 
 }  // namespace lockstep::kernels

@@ -46,22 +46,14 @@ void RmsNormBackward(const Stream& stream, const View& dy, const View& x, const 
                      const View& dx, const View& dw, bool accumulate, const View& partials);
 
 namespace cpu {
-void RmsNorm(const Stream& stream, const View& x, const View& w, const RmsNormOptions& options,
-             const View& y, const View& rstd);
-void RmsNormAgain(const Stream& stream, const View& x, const View& w, const View& rstd,
-                  const RmsNormOptions& options, const View& y);
-void RmsNormBackward(const Stream& stream, const View& dy, const View& x, const View& w,
-                     const View& rstd, const RmsNormOptions& options, const View& addend,
-                     const View& dx, const View& dw, bool accumulate, const View& partials);
+decltype(kernels::RmsNorm) RmsNorm;
+decltype(kernels::RmsNormAgain) RmsNormAgain;
+decltype(kernels::RmsNormBackward) RmsNormBackward;
 }  // namespace cpu
 namespace cuda {
-void RmsNorm(const Stream& stream, const View& x, const View& w, const RmsNormOptions& options,
-             const View& y, const View& rstd);
-void RmsNormAgain(const Stream& stream, const View& x, const View& w, const View& rstd,
-                  const RmsNormOptions& options, const View& y);
-void RmsNormBackward(const Stream& stream, const View& dy, const View& x, const View& w,
-                     const View& rstd, const RmsNormOptions& options, const View& addend,
-                     const View& dx, const View& dw, bool accumulate, const View& partials);
+decltype(kernels::RmsNorm) RmsNorm;
+decltype(kernels::RmsNormAgain) RmsNormAgain;
+decltype(kernels::RmsNormBackward) RmsNormBackward;
 }  // namespace cuda
 
 }  // namespace lockstep::kernels

@@ -32,14 +32,12 @@ void RopeTable(const Stream& stream, const View& positions, const View& inv_freq
 void Rope(const Stream& stream, const View& x, const View& table, int direction);
 
 namespace cpu {
-void RopeTable(const Stream& stream, const View& positions, const View& inv_freq, const View& row,
-               double attention_factor, const View& table);
-void Rope(const Stream& stream, const View& x, const View& table, int direction);
+decltype(kernels::RopeTable) RopeTable;
+decltype(kernels::Rope) Rope;
 }  // namespace cpu
 namespace cuda {
-void RopeTable(const Stream& stream, const View& positions, const View& inv_freq, const View& row,
-               double attention_factor, const View& table);
-void Rope(const Stream& stream, const View& x, const View& table, int direction);
+decltype(kernels::RopeTable) RopeTable;
+decltype(kernels::Rope) Rope;
 }  // namespace cuda
 
 }  // namespace lockstep::kernels

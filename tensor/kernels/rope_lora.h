@@ -32,12 +32,10 @@ void RopeLora(const Stream& stream, const View& x, const std::vector<HeadsShare>
               int64_t rotated, const View& table);
 
 namespace cpu {
-void RopeLora(const Stream& stream, const View& x, const std::vector<HeadsShare>& parts,
-              int64_t rotated, const View& table);
+decltype(kernels::RopeLora) RopeLora;
 }
 namespace cuda {
-void RopeLora(const Stream& stream, const View& x, const std::vector<HeadsShare>& parts,
-              int64_t rotated, const View& table);
+decltype(kernels::RopeLora) RopeLora;
 }
 
 }  // namespace lockstep::kernels

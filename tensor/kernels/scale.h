@@ -13,10 +13,10 @@ namespace lockstep::kernels {
 void Scale(const Stream& stream, const View& x, const View& factor, bool accumulate, const View& y);
 
 namespace cpu {
-void Scale(const Stream& stream, const View& x, const View& factor, bool accumulate, const View& y);
+decltype(kernels::Scale) Scale;
 }
 namespace cuda {
-void Scale(const Stream& stream, const View& x, const View& factor, bool accumulate, const View& y);
+decltype(kernels::Scale) Scale;
 }
 
 }  // namespace lockstep::kernels

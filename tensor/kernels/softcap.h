@@ -10,10 +10,10 @@ namespace lockstep::kernels {
 void Softcap(const Stream& stream, const View& x, double cap, const View& y);
 
 namespace cpu {
-void Softcap(const Stream& stream, const View& x, double cap, const View& y);
+decltype(kernels::Softcap) Softcap;
 }
 namespace cuda {
-void Softcap(const Stream& stream, const View& x, double cap, const View& y);
+decltype(kernels::Softcap) Softcap;
 }
 
 }  // namespace lockstep::kernels

@@ -11,10 +11,10 @@ namespace lockstep::kernels {
 void Sum(const Stream& stream, const View& x, double scale, const View& y);
 
 namespace cpu {
-void Sum(const Stream& stream, const View& x, double scale, const View& y);
+decltype(kernels::Sum) Sum;
 }
 namespace cuda {
-void Sum(const Stream& stream, const View& x, double scale, const View& y);
+decltype(kernels::Sum) Sum;
 }
 
 }  // namespace lockstep::kernels
