@@ -24,6 +24,16 @@ size_t ColumnsOf(std::FILE* out) {
   return known ? window.ws_col : std::numeric_limits<size_t>::max();
 }
 
+// "[########............]  40 %", at most `columns` wide.
+std::string Bar(int64_t step, int64_t num_steps, size_t columns) {
+  constexpr size_t kFrame = 9, kMost = 60;  // what is no bar; what is wide enough
+  const size_t width = std::min(kMost, columns > kFrame ? columns - kFrame : 0);
+  const double share = static_cast<double>(step) / static_cast<double>(num_steps);
+  const auto done = static_cast<size_t>(share * static_cast<double>(width));
+  return absl::StrFormat("[%s%s] %3d %%", std::string(done, '#'), std::string(width - done, '.'),
+                         static_cast<int>(100 * share));
+}
+
 }  // namespace
 
 std::string FormatStep(const StepRecord& r, int64_t num_steps, double remaining_s, size_t columns) {
@@ -70,8 +80,12 @@ void Progress::Step(const StepRecord& record) {
       logging_steps_ > 0 && (record.step % logging_steps_ == 0 || record.step == num_steps_);
   if (terminal_) {
     std::fprintf(out_, "\r\033[K%s", line.c_str());
+    bar_open_ = false;
     line_open_ = true;
-    if (due) EndLine();
+    if (due && record.step < num_steps_) {
+      std::fprintf(out_, "\n%s", Bar(record.step, num_steps_, ColumnsOf(out_)).c_str());
+      bar_open_ = true;
+    }
   } else if (due) {
     std::fprintf(out_, "%s\n", line.c_str());
   }
@@ -91,8 +105,8 @@ void Progress::Say(const std::string& line) {
 }
 
 void Progress::EndLine() {
-  if (line_open_) std::fputc('\n', out_);
-  line_open_ = false;
+  if (line_open_) std::fputs(bar_open_ ? "\r\033[K" : "\n", out_);
+  line_open_ = bar_open_ = false;
 }
 
 }  // namespace lockstep

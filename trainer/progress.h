@@ -1,7 +1,8 @@
-// What a person sees of training: a line every few steps, and on a terminal one that renews itself
-// for the steps between.
+// What a person sees of training: a line every few steps; on a terminal also a bar behind it, and
+// for the steps between a line that renews itself.
 //
 //   step  120/600  epoch 0.40  loss 1.9321  grad 0.41  lr 1.8e-04  12.3k tokens/s  ETA 2:31
+//   [############................................................]  20 %
 #pragma once
 
 #include <cstdint>
@@ -32,7 +33,8 @@ class Progress {
   const bool terminal_;
   const int64_t num_steps_;
   const int64_t logging_steps_;
-  bool line_open_ = false;
+  bool line_open_ = false;  // the cursor stands behind text that the next line takes the place of
+  bool bar_open_ = false;   // which is the bar
   double seconds_per_step_ = 0;  // moving average
 };
 

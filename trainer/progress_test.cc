@@ -82,13 +82,19 @@ TEST(ProgressTest, ATerminalKeepsTheLinesOfLoggingStepsToo) {
   const std::string seen = OnTerminal(0, 2, [](Progress& progress) {
     for (int step = 1; step <= 4; ++step) progress.Step(Step(step));
   });
-  EXPECT_THAT(seen, ::testing::HasSubstr("ETA 0:18\r\n\r\033[Kstep  3/20"));
-  EXPECT_THAT(seen, ::testing::HasSubstr("ETA 0:16\r\nthe end"));
+  // Each with a bar below it, in whose place the next line comes.
+  const std::string six(6, '#'), twelve(12, '#');
+  EXPECT_THAT(seen, ::testing::HasSubstr("ETA 0:18\r\n[" + six + std::string(54, '.') +
+                                         "]  10 %\r\033[Kstep  3/20"));
+  EXPECT_THAT(seen, ::testing::HasSubstr("ETA 0:16\r\n[" + twelve + std::string(48, '.') +
+                                         "]  20 %\r\033[Kthe end"));
 }
 
 TEST(ProgressTest, ALineIsNoWiderThanItsTerminal) {
   const std::string seen = OnTerminal(46, 1, [](Progress& progress) { progress.Step(Step(3)); });
-  EXPECT_THAT(seen, ::testing::HasSubstr("\033[Kstep  3/20  loss 2.5000  ETA 0:17\r\n")) << seen;
+  EXPECT_THAT(seen, ::testing::HasSubstr("\033[Kstep  3/20  loss 2.5000  ETA 0:17\r\n[#####" +
+                                         std::string(32, '.') + "]  15 %\r"))
+      << seen;
 }
 
 TEST(ProgressTest, FiguresGoInTheOrderOfTheirWorth) {
