@@ -14,8 +14,8 @@
 #include "absl/strings/str_format.h"
 #include "base/check.h"
 #include "base/file.h"
-#include "base/hash.h"
 #include "base/status.h"
+#include "data/byte_stream.h"
 #include "nn/safetensors.h"
 #include "nn/weights.h"
 
@@ -61,16 +61,6 @@ absl::Status WriteTensors(const std::string& path, const ParameterCopy& copy) {
   return writer.Finish();
 }
 
-absl::StatusOr<std::string> HashFile(const std::string& path) {
-  constexpr size_t kPartBytes = size_t{16} << 20;  // each is a mark of progress
-  ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
-  Hasher hasher;
-  for (size_t at = 0; at < file->size(); at += kPartBytes) {
-    hasher.Update(file->view().substr(at, kPartBytes));
-  }
-  return hasher.Hex();
-}
-
 absl::Status Damaged(const std::string& path, absl::string_view what) {
   return UserError(path, absl::StrCat("not a whole checkpoint: ", what),
                    "--resume_from_checkpoint=FOLDER names another one");
@@ -100,7 +90,7 @@ absl::Status WriteInto(const std::string& unfinished, const std::string& final_n
                {"best_step", state.best_step},
                {"best_eval_loss", state.best_eval_loss},
                {"evals_since_best", state.evals_since_best}};
-  ASSIGN_OR_RETURN(json[kTensorFile], HashFile(tensors));
+  ASSIGN_OR_RETURN(json[kTensorFile], data::HashFile(tensors));
   RETURN_IF_ERROR(WriteFileAtomically(JoinPath(unfinished, kStateFile), json.dump(1) + "\n"));
   RETURN_IF_ERROR(SyncFile(unfinished));
   if (std::rename(unfinished.c_str(), final_name.c_str()) == 0) return absl::OkStatus();
@@ -189,7 +179,8 @@ absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint) {
     return Damaged(path, wrong.what());
   }
   const std::string tensors = JoinPath(checkpoint, kTensorFile);
-  ASSIGN_OR_RETURN(const std::string found, HashFile(tensors));
+  if (!FileExists(tensors)) return Damaged(tensors, "the file is missing");
+  ASSIGN_OR_RETURN(const std::string found, data::HashFile(tensors));
   if (found != hash) {
     return Damaged(tensors, absl::StrCat("want content with hash ", hash, ", got ", found));
   }
