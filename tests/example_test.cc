@@ -8,7 +8,7 @@
 
 #include "base/file.h"
 #include "tests/trainer_process.h"
-#include "trainer/metrics.h"
+#include "trainer/report/metrics.h"
 
 namespace lockstep {
 namespace {

@@ -21,8 +21,8 @@
 #include "tensor/runtime.h"
 #include "tests/process_faults.h"
 #include "tests/tiny_model.h"
-#include "trainer/checkpoint.h"
-#include "trainer/metrics.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/report/metrics.h"
 
 namespace lockstep {
 namespace {

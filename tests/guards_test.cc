@@ -13,7 +13,7 @@
 #include "nn/optim/lr_schedule.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"
-#include "trainer/metrics.h"
+#include "trainer/report/metrics.h"
 
 namespace lockstep {
 namespace {

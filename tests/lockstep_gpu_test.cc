@@ -10,7 +10,7 @@
 #include "tensor/runtime.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"
-#include "trainer/metrics.h"
+#include "trainer/report/metrics.h"
 
 namespace lockstep {
 namespace {

@@ -1,5 +1,5 @@
 // What a run will take, before it takes it, and what --gradient_checkpointing=auto makes of it.
-#include "trainer/memory_plan.h"
+#include "trainer/plan/memory_plan.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -13,7 +13,7 @@
 #include "tensor/allocator.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"
-#include "trainer/data_parallel.h"
+#include "trainer/step/data_parallel.h"
 
 namespace lockstep {
 namespace {

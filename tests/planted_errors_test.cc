@@ -15,8 +15,8 @@
 #include "tensor/allocator.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"
-#include "trainer/data_parallel.h"
-#include "trainer/step_gradient.h"
+#include "trainer/step/data_parallel.h"
+#include "trainer/step/step_gradient.h"
 
 namespace lockstep {
 namespace {

@@ -16,7 +16,7 @@
 #include "tests/process_faults.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"
-#include "trainer/checkpoint.h"
+#include "trainer/checkpoint/checkpoint.h"
 
 namespace lockstep {
 namespace {

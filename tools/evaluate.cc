@@ -1,5 +1,5 @@
 // The loss of a model, with or without an adapter, on documents; docs/tools.md.
-#include "trainer/evaluate.h"
+#include "trainer/step/evaluate.h"
 
 #include <gflags/gflags.h>
 #include <unistd.h>
@@ -12,16 +12,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/number.h"
 #include "base/status.h"
 #include "data/loader.h"
 #include "data/selection.h"
 #include "data/step_plan.h"
 #include "nn/config.h"
 #include "tools/model_flags.h"
-#include "trainer/command_line.h"
-#include "trainer/data_flags.h"
-#include "trainer/number.h"
-#include "trainer/training_data.h"
+#include "trainer/flags/command_line.h"
+#include "trainer/flags/data_flags.h"
+#include "trainer/plan/training_data.h"
 
 DECLARE_string(train_file);
 DECLARE_string(validation_file);

@@ -15,8 +15,8 @@
 #include "nn/merge.h"
 #include "tensor/runtime.h"
 #include "tools/gguf/export.h"
-#include "trainer/command_line.h"
-#include "trainer/model_folder.h"
+#include "trainer/flags/command_line.h"
+#include "trainer/flags/model_folder.h"
 
 DEFINE_string(model, "",
               "Folder with config.json, *.safetensors and tokenizer.json, or a hub id that lies in "

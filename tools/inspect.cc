@@ -13,7 +13,7 @@
 #include "base/hash.h"
 #include "base/status.h"
 #include "nn/safetensors.h"
-#include "trainer/command_line.h"
+#include "trainer/flags/command_line.h"
 
 namespace lockstep {
 namespace {

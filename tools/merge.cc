@@ -7,8 +7,8 @@
 #include "base/status.h"
 #include "gflags/gflags.h"
 #include "tensor/runtime.h"
-#include "trainer/command_line.h"
-#include "trainer/model_folder.h"
+#include "trainer/flags/command_line.h"
+#include "trainer/flags/model_folder.h"
 
 DEFINE_string(model, "", "folder of the base model, or a hub id that lies in the local cache");
 DEFINE_string(adapter, "", "folder of the PEFT adapter");

@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "tools/compute_flags.h"
-#include "trainer/command_line.h"
+#include "trainer/flags/command_line.h"
 
 DEFINE_string(adapter, "", "A PEFT adapter's folder, to be used with the model.");
 

@@ -15,8 +15,8 @@
 #include "data/jinja/repr.h"
 #include "data/jinja/template.h"
 #include "data/tokenizer/tokenizer_config.h"
-#include "trainer/command_line.h"
-#include "trainer/model_folder.h"
+#include "trainer/flags/command_line.h"
+#include "trainer/flags/model_folder.h"
 
 DEFINE_string(chat_template, "", "a .jinja file, or chatml, which is built in");
 DEFINE_string(model, "",

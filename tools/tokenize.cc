@@ -17,8 +17,8 @@
 #include "base/status.h"
 #include "data/tokenizer/json_text.h"
 #include "data/tokenizer/tokenizer.h"
-#include "trainer/command_line.h"
-#include "trainer/model_folder.h"
+#include "trainer/flags/command_line.h"
+#include "trainer/flags/model_folder.h"
 
 DEFINE_string(model, "", "folder with tokenizer.json, that file, or a hub id in the local cache");
 DEFINE_bool(special, false, "put the model's special tokens around each text");

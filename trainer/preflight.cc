@@ -9,14 +9,14 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/number.h"
 #include "base/status.h"
 #include "nn/weights.h"
 #include "tensor/runtime.h"
-#include "trainer/environment.h"
-#include "trainer/memory_plan.h"
-#include "trainer/number.h"
+#include "trainer/plan/memory_plan.h"
 #include "trainer/prepare.h"
-#include "trainer/run_log.h"
+#include "trainer/report/environment.h"
+#include "trainer/report/run_log.h"
 #include "trainer/train_loop.h"
 
 namespace lockstep {

@@ -3,7 +3,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "trainer/options.h"
+#include "trainer/flags/options.h"
 #include "trainer/run_folder.h"
 
 namespace lockstep {

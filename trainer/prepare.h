@@ -7,10 +7,10 @@
 #include "absl/status/statusor.h"
 #include "data/dataset.h"
 #include "nn/config.h"
-#include "trainer/options.h"
+#include "trainer/checkpoint/run_identity.h"
+#include "trainer/flags/options.h"
+#include "trainer/plan/training_data.h"
 #include "trainer/run_folder.h"
-#include "trainer/run_identity.h"
-#include "trainer/training_data.h"
 
 namespace lockstep {
 

@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/file.h"
-#include "trainer/environment.h"
+#include "trainer/report/environment.h"
 
 namespace lockstep {
 namespace {

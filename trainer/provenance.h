@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "dist/world.h"
-#include "trainer/options.h"
+#include "trainer/flags/options.h"
 
 namespace lockstep {
 

@@ -3,7 +3,7 @@
 
 #include "absl/status/statusor.h"
 #include "dist/launch_env.h"
-#include "trainer/options.h"
+#include "trainer/flags/options.h"
 
 namespace lockstep {
 

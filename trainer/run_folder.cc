@@ -15,8 +15,8 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/status.h"
-#include "trainer/command_line.h"
-#include "trainer/environment.h"
+#include "trainer/flags/command_line.h"
+#include "trainer/report/environment.h"
 
 namespace lockstep {
 namespace {

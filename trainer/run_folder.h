@@ -12,10 +12,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "trainer/checkpoint.h"
-#include "trainer/options.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/run_identity.h"
+#include "trainer/flags/options.h"
 #include "trainer/provenance.h"
-#include "trainer/run_identity.h"
 
 namespace lockstep {
 

@@ -9,10 +9,10 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/file.h"
+#include "base/number.h"
 #include "base/status.h"
-#include "trainer/environment.h"
-#include "trainer/number.h"
-#include "trainer/report.h"
+#include "trainer/report/environment.h"
+#include "trainer/report/report.h"
 
 namespace lockstep {
 namespace {

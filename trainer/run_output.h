@@ -12,15 +12,15 @@
 #include "dist/world.h"
 #include "nn/model.h"
 #include "tensor/context.h"
-#include "trainer/checkpoint.h"
-#include "trainer/memory_plan.h"
-#include "trainer/options.h"
-#include "trainer/report.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/flags/options.h"
+#include "trainer/plan/memory_plan.h"
+#include "trainer/plan/samples.h"
+#include "trainer/plan/training_data.h"
+#include "trainer/report/report.h"
+#include "trainer/report/run_log.h"
 #include "trainer/run_folder.h"
-#include "trainer/run_log.h"
-#include "trainer/samples.h"
 #include "trainer/train_loop.h"
-#include "trainer/training_data.h"
 
 namespace lockstep {
 

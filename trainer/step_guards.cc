@@ -9,8 +9,8 @@
 #include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "data/loader.h"
-#include "trainer/evaluate.h"
-#include "trainer/step_gradient.h"
+#include "trainer/step/evaluate.h"
+#include "trainer/step/step_gradient.h"
 
 namespace lockstep {
 namespace {

@@ -13,12 +13,12 @@
 #include "dist/world.h"
 #include "nn/decoder.h"
 #include "tensor/context.h"
-#include "trainer/data_parallel.h"
+#include "trainer/flags/options.h"
 #include "trainer/loss_watch.h"
-#include "trainer/metrics.h"
-#include "trainer/options.h"
-#include "trainer/run_log.h"
-#include "trainer/training_data.h"
+#include "trainer/plan/training_data.h"
+#include "trainer/report/metrics.h"
+#include "trainer/report/run_log.h"
+#include "trainer/step/data_parallel.h"
 
 namespace lockstep {
 

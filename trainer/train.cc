@@ -18,12 +18,12 @@
 #include "base/status.h"
 #include "dist/launch_env.h"
 #include "dist/supervisor.h"
-#include "trainer/command_line.h"
-#include "trainer/flag_table.h"
-#include "trainer/options.h"
+#include "trainer/flags/command_line.h"
+#include "trainer/flags/flag_table.h"
+#include "trainer/flags/options.h"
 #include "trainer/preflight.h"
+#include "trainer/report/startup_times.h"
 #include "trainer/run.h"
-#include "trainer/startup_times.h"
 
 namespace lockstep {
 namespace {

@@ -16,11 +16,11 @@
 #include "nn/optim/lr_schedule.h"
 #include "tensor/profile/range.h"
 #include "tensor/runtime.h"
-#include "trainer/data_parallel.h"
-#include "trainer/evaluate.h"
-#include "trainer/step_gradient.h"
+#include "trainer/step/data_parallel.h"
+#include "trainer/step/evaluate.h"
+#include "trainer/step/step_gradient.h"
+#include "trainer/step/step_times.h"
 #include "trainer/step_guards.h"
-#include "trainer/step_times.h"
 
 namespace lockstep {
 namespace {

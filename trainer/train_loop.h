@@ -9,13 +9,13 @@
 #include "dist/world.h"
 #include "nn/model.h"
 #include "tensor/context.h"
-#include "trainer/checkpoint.h"
-#include "trainer/checkpoint_saver.h"
-#include "trainer/options.h"
-#include "trainer/run_log.h"
-#include "trainer/startup_times.h"
-#include "trainer/step_profiler.h"
-#include "trainer/training_data.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/checkpoint_saver.h"
+#include "trainer/flags/options.h"
+#include "trainer/plan/training_data.h"
+#include "trainer/report/run_log.h"
+#include "trainer/report/startup_times.h"
+#include "trainer/step/step_profiler.h"
 
 namespace lockstep {
 

@@ -8,8 +8,8 @@
 #include "base/status.h"
 #include "data/loader.h"
 #include "nn/host_tensor.h"
-#include "trainer/data_parallel.h"
-#include "trainer/step_gradient.h"
+#include "trainer/step/data_parallel.h"
+#include "trainer/step/step_gradient.h"
 
 namespace lockstep {
 namespace {

@@ -7,8 +7,8 @@
 #include "dist/communicator.h"
 #include "nn/model.h"
 #include "tensor/context.h"
-#include "trainer/data_parallel.h"
-#include "trainer/training_data.h"
+#include "trainer/plan/training_data.h"
+#include "trainer/step/data_parallel.h"
 
 namespace lockstep {
 

@@ -11,7 +11,7 @@
 #include "data/selection.h"
 #include "data/step_plan.h"
 #include "nn/config.h"
-#include "trainer/training_data.h"
+#include "trainer/plan/training_data.h"
 
 namespace lockstep {
 namespace {

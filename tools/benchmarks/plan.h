@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
-#include "trainer/data_flags.h"
+#include "trainer/flags/data_flags.h"
 
 namespace lockstep {
 

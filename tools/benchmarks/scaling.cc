@@ -15,9 +15,9 @@
 #include "tensor/runtime.h"
 #include "tools/benchmarks/ranks.h"
 #include "tools/benchmarks/shapes.h"
-#include "trainer/data_parallel.h"
-#include "trainer/step_gradient.h"
-#include "trainer/step_times.h"
+#include "trainer/step/data_parallel.h"
+#include "trainer/step/step_gradient.h"
+#include "trainer/step/step_times.h"
 
 namespace lockstep {
 namespace {

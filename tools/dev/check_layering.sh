@@ -17,6 +17,10 @@ dist:     tensor/kernels autograd nn data trainer tools tests
 data:     tensor/kernels autograd nn dist trainer tools tests
 trainer:  tools tests
 tools:    tests
+trainer/step:   trainer/report trainer/flags trainer/plan trainer/checkpoint
+trainer/report: trainer/step trainer/flags trainer/plan trainer/checkpoint
+trainer/flags:  trainer/plan trainer/checkpoint
+trainer/plan:   trainer/checkpoint
 "
 
 has_packages() { [ -n "$(find "$1" -name BUILD -print -quit 2>/dev/null)" ]; }

@@ -1,0 +1,241 @@
+#include "trainer/checkpoint/checkpoint.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/check.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "data/byte_stream.h"
+#include "nn/safetensors.h"
+#include "nn/weights.h"
+
+namespace lockstep {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr char kStateFile[] = "state.json";
+constexpr char kTensorFile[] = "state.safetensors";
+constexpr char kUnfinished[] = ".unfinished-";
+
+// The flat buffers that make up the state.
+std::vector<std::pair<std::string, Tensor>> Buffers(const nn::FlatParameters& parameters) {
+  return {{"values.", parameters.values()},
+          {"exp_avg.", parameters.exp_avg()},
+          {"exp_avg_sq.", parameters.exp_avg_sq()}};
+}
+
+// Calls body(stored name, part, spec) for every tensor of the state.
+template <typename Body>
+absl::Status ForEachTensor(const nn::FlatParameters& parameters, const Body& body) {
+  for (const auto& [prefix, buffer] : Buffers(parameters)) {
+    for (int i = 0; i < parameters.num_parameters(); ++i) {
+      const nn::ParameterSpec& spec = parameters.parameters()[i].spec;
+      RETURN_IF_ERROR(body(prefix + spec.name, parameters.Part(buffer, i), spec));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WriteTensors(const std::string& path, const ParameterCopy& copy) {
+  nn::SafetensorsWriter writer(path);
+  std::map<std::string, absl::string_view> by_name;
+  for (const ParameterCopy::StoredPart& part : copy.parts()) {
+    writer.Declare(part.name, part.dtype, part.shape);
+    by_name[part.name] = part.bytes;
+  }
+  RETURN_IF_ERROR(writer.Begin({}));
+  for (const nn::StoredTensor& stored : writer.tensors()) {
+    RETURN_IF_ERROR(writer.Append(by_name.at(stored.name)));
+  }
+  return writer.Finish();
+}
+
+absl::Status Damaged(const std::string& path, absl::string_view what) {
+  return UserError(path, absl::StrCat("not a whole checkpoint: ", what),
+                   "--resume_from_checkpoint=FOLDER names another one");
+}
+
+// It loses its name first: what has the name of a checkpoint is whole at any instant.
+absl::Status Remove(const std::string& checkpoint) {
+  const std::filesystem::path path(checkpoint);
+  const std::string doomed =
+      JoinPath(path.parent_path().string(), absl::StrCat(kUnfinished, path.filename().string()));
+  std::error_code error;
+  std::filesystem::remove_all(doomed, error);  // what a kill in the middle of this has left
+  if (!error) std::filesystem::rename(path, doomed, error);
+  if (!error) std::filesystem::remove_all(doomed, error);
+  return error ? SystemError(checkpoint, "cannot remove", error.value()) : absl::OkStatus();
+}
+
+// A checkpoint in the folder `unfinished`, which then gets its name.
+absl::Status WriteInto(const std::string& unfinished, const std::string& final_name,
+                       const CheckpointState& state, const ParameterCopy& copy) {
+  RETURN_IF_ERROR(MakeDirectories(unfinished));
+  const std::string tensors = JoinPath(unfinished, kTensorFile);
+  RETURN_IF_ERROR(WriteTensors(tensors, copy));
+  Json json = {{"step", state.step},
+               {"tokens_per_pack", state.tokens_per_pack},
+               {"identity", state.identity},
+               {"best_step", state.best_step},
+               {"best_eval_loss", state.best_eval_loss},
+               {"evals_since_best", state.evals_since_best}};
+  ASSIGN_OR_RETURN(json[kTensorFile], data::HashFile(tensors));
+  RETURN_IF_ERROR(WriteFileAtomically(JoinPath(unfinished, kStateFile), json.dump(1) + "\n"));
+  RETURN_IF_ERROR(SyncFile(unfinished));
+  if (std::rename(unfinished.c_str(), final_name.c_str()) == 0) return absl::OkStatus();
+  return SystemError(final_name, "cannot rename to it", errno);
+}
+
+}  // namespace
+
+std::string CheckpointName(int64_t step) { return absl::StrFormat("step-%08d", step); }
+
+ParameterCopy::ParameterCopy(const Context& context, const nn::FlatParameters& parameters)
+    : context_(context), parameters_(parameters) {
+  for (auto& [prefix, tensor] : Buffers(parameters)) {
+    buffers_.push_back({prefix, tensor, nullptr});
+  }
+}
+
+void ParameterCopy::Begin() {
+  for (Buffer& buffer : buffers_) {
+    const View view = buffer.source.view();
+    if (buffer.copy == nullptr) {
+      buffer.copy = HostCopy::Create(context_.device(), view.num_bytes());
+    }
+    buffer.copy->BeginBeside(view);
+  }
+}
+
+void ParameterCopy::HoldBack() const {
+  for (const Buffer& buffer : buffers_) buffer.copy->HoldBack(context_.stream);
+}
+
+void ParameterCopy::Wait() const {
+  for (const Buffer& buffer : buffers_) buffer.copy->Wait();
+}
+
+std::vector<ParameterCopy::StoredPart> ParameterCopy::parts() const {
+  std::vector<StoredPart> parts;
+  for (const Buffer& buffer : buffers_) {
+    CHECK(buffer.copy != nullptr) << "[checkpoint] " << buffer.prefix << ": not copied";
+    const size_t size = SizeOf(buffer.source.dtype());
+    for (const nn::Parameter& parameter : parameters_.parameters()) {
+      parts.push_back({buffer.prefix + parameter.spec.name,
+                       buffer.source.dtype(),
+                       parameter.spec.shape,
+                       {buffer.copy->data() + parameter.offset * size, parameter.numel * size}});
+    }
+  }
+  return parts;
+}
+
+absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
+                             const ParameterCopy& copy) {
+  const std::string final_name = JoinPath(folder, CheckpointName(state.step));
+  if (FileExists(final_name)) {
+    if (ReadCheckpoint(final_name).ok()) return absl::OkStatus();
+    RETURN_IF_ERROR(Remove(final_name));  // damaged: the run went on from one before it
+  }
+  const std::string unfinished =
+      JoinPath(folder, absl::StrCat(kUnfinished, CheckpointName(state.step), "-", getpid()));
+  const absl::Status status =
+      FileExists(folder) ? WriteInto(unfinished, final_name, state, copy) : absl::NotFoundError("");
+  if (status.ok()) return SyncFile(folder);
+  // Nothing is left of a checkpoint that could not be finished.
+  std::error_code error;
+  std::filesystem::remove_all(unfinished, error);
+  if (FileExists(folder)) return status;
+  return UserError(folder, "the folder is gone; somebody removed it during the run",
+                   "start the run again");
+}
+
+absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint) {
+  const std::string path = JoinPath(checkpoint, kStateFile);
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  CheckpointState state;
+  std::string hash;
+  try {
+    const Json json = Json::parse(text);
+    json.at("step").get_to(state.step);
+    json.at("tokens_per_pack").get_to(state.tokens_per_pack);
+    json.at("identity").get_to(state.identity);
+    json.at("best_step").get_to(state.best_step);
+    json.at("best_eval_loss").get_to(state.best_eval_loss);
+    json.at("evals_since_best").get_to(state.evals_since_best);
+    json.at(kTensorFile).get_to(hash);
+  } catch (const Json::exception& wrong) {
+    return Damaged(path, wrong.what());
+  }
+  const std::string tensors = JoinPath(checkpoint, kTensorFile);
+  if (!FileExists(tensors)) return Damaged(tensors, "the file is missing");
+  ASSIGN_OR_RETURN(const std::string found, data::HashFile(tensors));
+  if (found != hash) {
+    return Damaged(tensors, absl::StrCat("want content with hash ", hash, ", got ", found));
+  }
+  return state;
+}
+
+absl::Status RestoreParameters(const Context& context, const std::string& checkpoint,
+                               nn::FlatParameters* parameters) {
+  ASSIGN_OR_RETURN(const auto file, nn::SafetensorsFile::Open(JoinPath(checkpoint, kTensorFile)));
+  return ForEachTensor(*parameters,
+                       [&](const std::string& name, const Tensor& part,
+                           const nn::ParameterSpec& spec) -> absl::Status {
+                         const nn::StoredTensor* stored = file->Find(name);
+                         if (stored == nullptr)
+                           return Damaged(file->path(), absl::StrCat("no tensor ", name));
+                         if (stored->shape != spec.shape) {
+                           return Damaged(file->path(), absl::StrCat(name, " has another shape"));
+                         }
+                         std::vector<char> bytes(part.view().num_bytes());
+                         RETURN_IF_ERROR(nn::ReadParallel(*file, *stored, 0, stored->numel(),
+                                                          part.dtype(), bytes.data()));
+                         CopyToDevice(context.stream, bytes.data(), part.Mutable("restore"));
+                         return absl::OkStatus();
+                       });
+}
+
+std::vector<std::string> ListCheckpoints(const std::string& folder) {
+  std::vector<std::string> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (absl::StartsWith(entry.path().filename().string(), "step-")) found.push_back(entry.path());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+absl::Status RotateCheckpoints(const std::string& folder, int64_t limit, int64_t best_step) {
+  std::error_code error;
+  std::vector<std::string> left_behind;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (absl::StartsWith(entry.path().filename().string(), kUnfinished)) {
+      left_behind.push_back(entry.path());
+    }
+  }
+  for (const std::string& path : left_behind) {
+    std::filesystem::remove_all(path, error);
+    if (error) return SystemError(path, "cannot remove", error.value());
+  }
+  const std::vector<std::string> checkpoints = ListCheckpoints(folder);
+  const size_t keep = limit == 0 ? checkpoints.size() : static_cast<size_t>(limit);
+  for (size_t i = 0; i + keep < checkpoints.size(); ++i) {
+    if (absl::EndsWith(checkpoints[i], CheckpointName(best_step))) continue;
+    RETURN_IF_ERROR(Remove(checkpoints[i]));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace lockstep

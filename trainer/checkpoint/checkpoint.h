@@ -1,0 +1,95 @@
+// Checkpoints: everything that decides how a run goes on, and nothing else.
+//
+//   checkpoints/step-00000500/state.json          step, identity of the run, hash of the other file
+//                             state.safetensors   values.NAME, exp_avg.NAME, exp_avg_sq.NAME, f32
+//
+// Parameters go by name. The position in the data is the step, since the plan is a pure function of
+// data and options; random numbers are functions of seed and place. The number of ranks is not in
+// it, so any number goes on with it. A checkpoint is written under another name, fsynced, and
+// renamed: one that has its name is whole. Its content is verified by hash when it is read.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "nn/flat_parameters.h"
+#include "tensor/context.h"
+#include "tensor/runtime.h"
+#include "tensor/tensor.h"
+#include "trainer/checkpoint/run_identity.h"
+
+namespace lockstep {
+
+struct CheckpointState {
+  int64_t step = 0;  // steps done
+  int64_t tokens_per_pack = 0;
+  RunIdentity identity;
+  // Early stopping's memory.
+  int64_t best_step = -1;  // of the lowest evaluation so far; -1: none yet
+  double best_eval_loss = 0;
+  int64_t evals_since_best = 0;
+};
+
+// Values and moments as they were at one moment, in host memory.
+class ParameterCopy {
+ public:
+  // `parameters` outlive this.
+  ParameterCopy(const Context& context, const nn::FlatParameters& parameters);
+
+  // Copies beside what is queued on the stream, which has made the parameters; takes the memory at
+  // first. From any thread.
+  void Begin();
+  // What is queued on the stream from now on may change the parameters.
+  void HoldBack() const;
+  // From any thread: returns when what was begun is there.
+  void Wait() const;
+
+  // The state's tensors by the name under which they are stored.
+  struct StoredPart {
+    std::string name;
+    DType dtype;
+    std::vector<int64_t> shape;
+    absl::string_view bytes;
+  };
+  std::vector<StoredPart> parts() const;
+
+ private:
+  struct Buffer {
+    std::string prefix;
+    Tensor source;
+    std::unique_ptr<HostCopy> copy;  // null until Begin
+  };
+
+  const Context context_;
+  const nn::FlatParameters& parameters_;
+  std::vector<Buffer> buffers_;
+};
+
+// Writes folder/step-NNNNNNNN; where it is there already, whole, it is left alone. The
+// copy is complete: values and moments.
+absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
+                             const ParameterCopy& copy);
+
+// One checkpoint's state, its tensors verified by hash.
+absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint);
+
+// Its tensors into values and moments. Errors: a name or shape that does not fit.
+absl::Status RestoreParameters(const Context& context, const std::string& checkpoint,
+                               nn::FlatParameters* parameters);
+
+// The checkpoints of `folder`, oldest first; none if it does not exist.
+std::vector<std::string> ListCheckpoints(const std::string& folder);
+
+// Removes the oldest ones beyond `limit` (0: none), but never that of `best_step`; and what a crash
+// has left behind half-written.
+absl::Status RotateCheckpoints(const std::string& folder, int64_t limit, int64_t best_step);
+
+// "step-00000500".
+std::string CheckpointName(int64_t step);
+
+}  // namespace lockstep

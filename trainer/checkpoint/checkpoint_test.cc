@@ -1,0 +1,172 @@
+#include "trainer/checkpoint/checkpoint.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <filesystem>
+
+#include "base/file.h"
+#include "tensor/allocator.h"
+
+namespace lockstep {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+
+class CheckpointTest : public ::testing::Test {
+ protected:
+  nn::FlatParameters Parameters(std::vector<nn::ParameterSpec> specs) {
+    return nn::FlatParameters(context_, std::move(specs), {});
+  }
+  static std::vector<nn::ParameterSpec> Specs() {
+    return {{"layer.0.lora_A", {3, 5}}, {"layer.0.lora_B", {7, 3}}};
+  }
+  static void FillPart(const Tensor& part, float start) {
+    float* values = part.Mutable("test").as<float>();
+    for (int64_t i = 0; i < part.numel(); ++i) values[i] = start + 0.1f * static_cast<float>(i);
+  }
+  static std::vector<float> Values(const Tensor& part) {
+    const float* values = part.view().as<float>();
+    return std::vector<float>(values, values + part.numel());
+  }
+
+  void SetUp() override { ASSERT_TRUE(MakeDirectories(Folder()).ok()); }
+  std::string Folder() const {
+    return ::testing::TempDir() + "/" +
+           ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  }
+
+  absl::Status Write(const CheckpointState& state, const nn::FlatParameters& parameters) const {
+    ParameterCopy copy(context_, parameters);
+    copy.Begin();
+    copy.Wait();
+    return WriteCheckpoint(Folder(), state, copy);
+  }
+
+  CpuAllocator allocator_;
+  const Context context_{Stream{allocator_.device()}, &allocator_};
+};
+
+TEST_F(CheckpointTest, GoesByNameNotByOffset) {
+  nn::FlatParameters saved = Parameters(Specs());
+  FillPart(saved.Part(saved.values(), 0), 1);
+  FillPart(saved.Part(saved.exp_avg(), 1), 2);
+  FillPart(saved.Part(saved.exp_avg_sq(), 1), 3);
+  CheckpointState state;
+  state.step = 12;
+  state.tokens_per_pack = 640;
+  state.identity = {{"lora_r", "3"}};
+  ASSERT_TRUE(Write(state, saved).ok());
+
+  const std::vector<std::string> found = ListCheckpoints(Folder());
+  ASSERT_THAT(found, ElementsAre(EndsWith("/step-00000012")));
+  const auto read = ReadCheckpoint(found[0]);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->step, 12);
+  EXPECT_EQ(read->tokens_per_pack, 640);
+  EXPECT_EQ(read->identity, state.identity);
+
+  nn::FlatParameters other = Parameters({Specs()[1], Specs()[0]});  // another order
+  ASSERT_TRUE(RestoreParameters(context_, found[0], &other).ok());
+  EXPECT_EQ(Values(other.Part(other.values(), 1)), Values(saved.Part(saved.values(), 0)));
+  EXPECT_EQ(Values(other.Part(other.exp_avg(), 0)), Values(saved.Part(saved.exp_avg(), 1)));
+  EXPECT_EQ(Values(other.Part(other.exp_avg_sq(), 0)), Values(saved.Part(saved.exp_avg_sq(), 1)));
+}
+
+TEST_F(CheckpointTest, DamageIsNoticed) {
+  const nn::FlatParameters parameters = Parameters(Specs());
+  CheckpointState state;
+  state.step = 1;
+  ASSERT_TRUE(Write(state, parameters).ok());
+  const std::string path = ListCheckpoints(Folder())[0] + "/state.safetensors";
+  std::string bytes = *ReadFile(path);
+  bytes[bytes.size() - 3] ^= 4;
+  ASSERT_TRUE(WriteFileAtomically(path, bytes).ok());
+  EXPECT_THAT(ReadCheckpoint(ListCheckpoints(Folder())[0]).status().message(),
+              HasSubstr("not a whole checkpoint"));
+}
+
+TEST_F(CheckpointTest, ADamagedOneIsWrittenAnewAWholeOneIsLeftAlone) {
+  const nn::FlatParameters parameters = Parameters(Specs());
+  CheckpointState state;
+  state.step = 1;
+  ASSERT_TRUE(Write(state, parameters).ok());
+  const std::string checkpoint = ListCheckpoints(Folder())[0];
+  const std::string path = checkpoint + "/state.safetensors";
+  const std::string whole = *ReadFile(path);
+  ASSERT_TRUE(WriteFileAtomically(path, "no tensors").ok());
+  ASSERT_TRUE(Write(state, parameters).ok());
+  EXPECT_TRUE(ReadCheckpoint(checkpoint).ok());
+  EXPECT_EQ(*ReadFile(path), whole);
+  const auto before = std::filesystem::last_write_time(checkpoint);
+  ASSERT_TRUE(Write(state, parameters).ok());
+  EXPECT_EQ(std::filesystem::last_write_time(checkpoint), before);
+}
+
+TEST_F(CheckpointTest, AFolderThatIsGoneIsSaid) {
+  std::filesystem::remove_all(Folder());
+  const nn::FlatParameters parameters = Parameters(Specs());
+  EXPECT_THAT(Write({}, parameters).message(), HasSubstr("the folder is gone"));
+  EXPECT_FALSE(FileExists(Folder()));
+}
+
+// A disk that fills up, by the limit of what this process may write to a file.
+TEST_F(CheckpointTest, WhatDoesNotFitLeavesNothingBehind) {
+  const nn::FlatParameters parameters = Parameters({{"layer.0.lora_A", {100, 100}}});
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit small = {10'000, before.rlim_max};
+  const auto handler = signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const absl::Status status = Write({}, parameters);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  signal(SIGXFSZ, handler);
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("cannot write"), HasSubstr("HINT: make room")));
+  EXPECT_TRUE(std::filesystem::is_empty(Folder()));
+  EXPECT_TRUE(Write({}, parameters).ok());
+}
+
+TEST_F(CheckpointTest, AnotherModelsParametersAreNamed) {
+  const nn::FlatParameters saved = Parameters(Specs());
+  CheckpointState state;
+  ASSERT_TRUE(Write(state, saved).ok());
+  nn::FlatParameters wider = Parameters({{"layer.0.lora_A", {4, 5}}});
+  EXPECT_THAT(RestoreParameters(context_, ListCheckpoints(Folder())[0], &wider).message(),
+              HasSubstr("layer.0.lora_A has another shape"));
+  nn::FlatParameters more = Parameters({{"layer.1.lora_A", {3, 5}}});
+  EXPECT_THAT(RestoreParameters(context_, ListCheckpoints(Folder())[0], &more).message(),
+              HasSubstr("no tensor values.layer.1.lora_A"));
+}
+
+TEST_F(CheckpointTest, RotationKeepsTheNewestAndTheBest) {
+  const nn::FlatParameters parameters = Parameters(Specs());
+  for (int step = 1; step <= 5; ++step) {
+    CheckpointState state;
+    state.step = step;
+    ASSERT_TRUE(Write(state, parameters).ok());
+  }
+  ASSERT_TRUE(MakeDirectories(Folder() + "/.unfinished-step-00000006-123").ok());
+  ASSERT_TRUE(RotateCheckpoints(Folder(), 2, 1).ok());
+  EXPECT_THAT(
+      ListCheckpoints(Folder()),
+      ElementsAre(EndsWith("step-00000001"), EndsWith("step-00000004"), EndsWith("step-00000005")));
+  EXPECT_FALSE(FileExists(Folder() + "/.unfinished-step-00000006-123"));
+}
+
+TEST(CompareRunsTest, NamesWhatDiffers) {
+  const RunIdentity stored = {{"lora_r", "16"}, {"seed", "1"}, {"content of --model", "aa"}};
+  EXPECT_TRUE(CompareRuns("run", stored, stored).ok());
+  const RunIdentity now = {{"lora_r", "8"}, {"seed", "1"}, {"content of --model", "bb"}};
+  const absl::Status status = CompareRuns("run", stored, now);
+  EXPECT_THAT(status.message(), HasSubstr("--lora_r was \"16\" and is \"8\""));
+  EXPECT_THAT(status.message(), HasSubstr("content of --model is another"));
+  EXPECT_THAT(status.message(), ::testing::Not(HasSubstr("seed")));
+}
+
+}  // namespace
+}  // namespace lockstep

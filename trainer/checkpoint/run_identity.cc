@@ -1,0 +1,87 @@
+#include "trainer/checkpoint/run_identity.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/status.h"
+
+namespace lockstep {
+namespace {
+
+// Of a file: all of it up to 16 MiB, else 64 blocks of 64 KiB spread from the first byte to the
+// last.
+std::string SampledHash(absl::string_view bytes) {
+  constexpr size_t kWhole = size_t{16} << 20, kBlock = size_t{64} << 10, kBlocks = 64;
+  if (bytes.size() <= kWhole) return HashHex(bytes);
+  std::string sample;
+  for (size_t i = 0; i < kBlocks; ++i) {
+    const size_t at = (bytes.size() - kBlock) / (kBlocks - 1) * i;
+    absl::StrAppend(&sample, bytes.substr(at, kBlock));
+  }
+  absl::StrAppend(&sample, bytes.substr(bytes.size() - kBlock));
+  return HashHex(sample);
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> FolderFingerprint(const std::string& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename();
+    if (absl::EndsWith(name, ".safetensors") || name == "config.json" ||
+        name == "adapter_config.json") {
+      names.push_back(name);
+    }
+  }
+  if (error) return SystemError(folder, "cannot list", error.value());
+  std::sort(names.begin(), names.end());
+  std::string all;
+  for (const std::string& name : names) {
+    ASSIGN_OR_RETURN(const auto file, MappedFile::Open(JoinPath(folder, name)));
+    absl::StrAppend(&all, name, " ", file->size(), " ", SampledHash(file->view()), "\n");
+  }
+  return HashHex(all);
+}
+
+absl::StatusOr<RunIdentity> IdentityOf(const TrainOptions& options, const Documents& documents) {
+  RunIdentity identity = options.identity;
+  identity.erase("tokens_per_pack");  // the checkpoint's wins; see DecideStart
+  identity["content of --train_file"] = documents.train->key();
+  identity["content of --validation_file"] =
+      documents.validation ? documents.validation->key() : "none";
+  ASSIGN_OR_RETURN(identity["content of --model"], FolderFingerprint(options.data.model));
+  identity["content of --init_adapter"] = "none";
+  if (!options.model.adapter.empty()) {
+    ASSIGN_OR_RETURN(identity["content of --init_adapter"],
+                     FolderFingerprint(options.model.adapter));
+  }
+  return identity;
+}
+
+absl::Status CompareRuns(absl::string_view where, const RunIdentity& stored,
+                         const RunIdentity& now) {
+  std::string differences;
+  int count = 0;
+  for (const auto& [name, value] : now) {
+    const auto before = stored.find(name);
+    const std::string old = before == stored.end() ? "" : before->second;
+    if (old == value || ++count > 4) continue;
+    const bool is_content = absl::StartsWith(name, "content of ");
+    absl::StrAppend(
+        &differences, count > 1 ? "; " : "", is_content ? "" : "--", name,
+        is_content ? " is another" : absl::StrCat(" was \"", old, "\" and is \"", value, "\""));
+  }
+  if (count == 0) return absl::OkStatus();
+  if (count > 4) absl::StrAppend(&differences, "; and ", count - 4, " more");
+  return UserError(where, absl::StrCat("holds another run: ", differences),
+                   "give another --output_dir, or the options of that run (its run.flags); "
+                   "--init_adapter begins a new run with its adapter");
+}
+
+}  // namespace lockstep

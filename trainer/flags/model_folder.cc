@@ -1,0 +1,45 @@
+#include "trainer/flags/model_folder.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "trainer/flags/command_line.h"
+
+namespace lockstep {
+
+std::string EnvironmentOr(const char* variable, const std::string& otherwise) {
+  const char* value = std::getenv(variable);
+  return value != nullptr && *value != '\0' ? value : otherwise;
+}
+
+absl::StatusOr<std::string> FindModelFolder(const std::string& name) {
+  const std::string path = UserPath(name);
+  if (FileExists(path)) return path;
+  const bool hub_id = std::count(name.begin(), name.end(), '/') == 1 && name.front() != '/' &&
+                      name.front() != '.' && name.back() != '/';
+  if (!hub_id) {
+    return UserError("--model", absl::StrCat("there is no folder ", path),
+                     "a folder with config.json, *.safetensors and tokenizer.json");
+  }
+  const std::string home =
+      EnvironmentOr("HF_HOME", JoinPath(EnvironmentOr("HOME", "/"), ".cache/huggingface"));
+  const std::string repository =
+      JoinPath(EnvironmentOr("HF_HUB_CACHE", JoinPath(home, "hub")),
+               absl::StrCat("models--", absl::StrReplaceAll(name, {{"/", "--"}})));
+  const absl::StatusOr<std::string> commit = ReadFile(JoinPath(repository, "refs/main"));
+  if (commit.ok()) {
+    const std::string snapshot =
+        JoinPath(repository, absl::StrCat("snapshots/", absl::StripAsciiWhitespace(*commit)));
+    if (FileExists(snapshot)) return snapshot;
+  }
+  return UserError("--model",
+                   absl::StrCat("there is neither a folder ", path, " nor a model in ", repository),
+                   absl::StrCat("nothing is downloaded here; hf download ", name, " does it"));
+}
+
+}  // namespace lockstep

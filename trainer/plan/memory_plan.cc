@@ -1,0 +1,304 @@
+#include "trainer/plan/memory_plan.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "absl/strings/str_cat.h"
+#include "autograd/tape.h"
+#include "base/number.h"
+#include "base/status.h"
+#include "dist/bucket_plan.h"
+#include "nn/generate.h"
+#include "nn/kv_cache.h"
+#include "nn/packed_tokens.h"
+#include "tensor/kernels/attention.h"
+#include "trainer/plan/samples.h"
+#include "trainer/step/evaluate.h"
+
+namespace lockstep {
+namespace {
+
+using nn::Checkpointing;
+
+// On a GPU, beside our own memory: workspaces of the libraries, kernels as they are loaded.
+constexpr int64_t kLibraryBytes = int64_t{1} << 30;
+// Steps that are looked at one by one; of a longer run's packs only the limit is known.
+constexpr int64_t kMaxSteps = 20'000;
+constexpr int64_t kTokenUnit = 64;
+constexpr int64_t kMostTokens = int64_t{1} << 19;  // of a pack, in the search for the largest
+
+std::vector<int32_t> StartsOf(absl::Span<const int64_t> lengths) {
+  std::vector<int32_t> starts = {0};
+  for (const int64_t length : lengths) {
+    starts.push_back(starts.back() + static_cast<int32_t>(length));
+  }
+  return starts;
+}
+
+// The same mixture of documents, longest first, in `tokens` tokens.
+std::vector<int32_t> Scaled(absl::Span<const int32_t> starts, int64_t tokens) {
+  std::vector<int64_t> lengths;
+  for (int64_t all = 0, d = 0; all < tokens; ++d) {
+    const size_t i = static_cast<size_t>(d) % std::max<size_t>(1, starts.size() - 1);
+    const int64_t length = starts.size() < 2 ? tokens : starts[i + 1] - starts[i];
+    lengths.push_back(std::min(std::max<int64_t>(length, 1), tokens - all));
+    all += lengths.back();
+  }
+  std::sort(lengths.begin(), lengths.end(), std::greater<>());
+  return StartsOf(lengths);
+}
+
+PackSize Scaled(const PackSize& size, int64_t tokens) {
+  const int64_t supervised = size.supervised * tokens / std::max<int64_t>(size.tokens, 1);
+  return {tokens, std::min(supervised + 1, tokens), Scaled(size.starts, tokens),
+          Scaled(size.compact_starts, tokens)};
+}
+
+std::vector<int64_t> PromptLengths(const TrainingData& data) {
+  std::vector<int64_t> lengths;
+  for (const Prompt& prompt : ChoosePrompts(data)) {
+    lengths.push_back(static_cast<int64_t>(prompt.ids.size()));
+  }
+  return lengths;
+}
+
+}  // namespace
+
+MemoryPlanner::MemoryPlanner(DeviceType device, std::vector<int64_t> prompts)
+    : device_(device), prompts_(std::move(prompts)) {}
+
+absl::StatusOr<std::unique_ptr<MemoryPlanner>> MemoryPlanner::Create(const TrainOptions& options,
+                                                                     const TrainingData& data,
+                                                                     int64_t num_steps) {
+  const DeviceType device = options.device == "cuda" ? DeviceType::kCUDA : DeviceType::kCPU;
+  std::unique_ptr<MemoryPlanner> planner(new MemoryPlanner(device, PromptLengths(data)));
+  const Context& context = planner->context_;
+  nn::ModelOptions model_options = options.model;
+  model_options.num_slots = dist::kNumStepSlots;
+  ASSIGN_OR_RETURN(planner->model_, nn::Model::Load(context, model_options));
+  nn::FlatParameters& parameters = planner->model_->parameters();
+  planner->parallel_ = std::make_unique<DataParallel>(context, &parameters, planner->alone_.get(),
+                                                      options.reduction);
+  planner->optimizer_ =
+      std::make_unique<nn::AdamW>(context, parameters, nn::AdamWOptions(), dist::kOverflowSlot);
+  MemoryPlan& plan = planner->model_plan_;
+  plan.model = planner->allocator_.bytes_in_use();
+  plan.num_trainable = parameters.num_trainable();
+  plan.num_elements = parameters.numel();
+  plan.buckets = dist::Describe(planner->parallel_->plan(), planner->parallel_->element_bytes());
+  plan.libraries = device == DeviceType::kCUDA ? kLibraryBytes : 0;
+  plan.host_copy =
+      3 * parameters.numel() * static_cast<int64_t>(SizeOf(parameters.values().dtype()));
+  planner->most_tokens_ = data.plan_options.tokens_per_pack;
+  planner->training_ = planner->WorstOfSteps(data, num_steps);
+  planner->evaluation_ = planner->WorstOf(data.validation.pieces, data.evaluation, PackSize());
+  return planner;
+}
+
+int64_t MemoryPlanner::AttentionBytes(absl::Span<const int32_t> starts, bool compact) const {
+  const nn::ModelConfig& config = model_->config();
+  kernels::PackedDocuments documents;
+  documents.size = static_cast<int64_t>(starts.size()) - 1;
+  documents.starts_q = documents.starts_k = starts.data();
+  kernels::AttentionOptions options;
+  options.softcap = config.attention_softcap;
+  options.compact = compact;
+  return kernels::AttentionWorkspace(context_.device(),
+                                     {most_tokens_, config.num_heads, config.num_kv_heads,
+                                      config.head_dim, model_->decoder().compute_dtype()},
+                                     documents, options)
+      .backward;
+}
+
+PackSize MemoryPlanner::WorstOf(absl::Span<const data::Piece> pieces,
+                                absl::Span<const data::PackPlan> packs, PackSize worst) const {
+  int64_t most = AttentionBytes(worst.starts, false);
+  int64_t most_compact = AttentionBytes(worst.compact_starts, true);
+  for (const data::PackPlan& pack : packs) {
+    worst.tokens = std::max(worst.tokens, pack.num_tokens);
+    worst.supervised = std::max(worst.supervised, pack.num_supervised);
+    std::vector<int64_t> lengths;
+    for (const int64_t piece : pack.pieces) lengths.push_back(pieces[piece].length());
+    std::vector<int32_t> starts = StartsOf(lengths);
+    if (const int64_t bytes = AttentionBytes(starts, true); bytes > most_compact) {
+      most_compact = bytes;
+      worst.compact_starts = starts;
+    }
+    if (const int64_t bytes = AttentionBytes(starts, false); bytes > most) {
+      most = bytes;
+      worst.starts = std::move(starts);
+    }
+  }
+  return worst;
+}
+
+PackSize MemoryPlanner::WorstOfSteps(const TrainingData& data, int64_t num_steps) const {
+  PackSize worst;
+  for (int64_t step = 0; step < std::min(num_steps, kMaxSteps); ++step) {
+    worst = WorstOf(data.train.pieces, data.plan->Step(step).packs, std::move(worst));
+  }
+  if (num_steps > kMaxSteps) worst.tokens = worst.supervised = most_tokens_;
+  return worst;
+}
+
+nn::PackedTokens MemoryPlanner::Pack(const PackSize& size, absl::Span<const int32_t> starts) const {
+  const auto tensor = [&](DType dtype, int64_t numel) {
+    return Tensor::Empty(*context_.allocator, dtype, {numel});
+  };
+  const int64_t multiple = RowMultiple(device_);
+  const int64_t rows = (size.tokens + multiple - 1) / multiple * multiple;
+  nn::PackedTokens pack;
+  pack.host_cu_seqlens.assign(starts.begin(), starts.end());
+  pack.input_ids = tensor(DType::kI32, rows);
+  pack.positions = tensor(DType::kI32, rows);
+  pack.token_keys = tensor(DType::kI64, rows);
+  pack.cu_seqlens = tensor(DType::kI32, static_cast<int64_t>(starts.size()));
+  pack.target_rows = tensor(DType::kI32, size.supervised);
+  pack.targets = tensor(DType::kI32, size.supervised);
+  return pack;
+}
+
+void MemoryPlanner::Train(const PackSize& size, Checkpointing checkpointing) {
+  const bool layer = checkpointing == Checkpointing::kLayer;
+  const nn::PackedTokens pack = Pack(size, layer ? size.compact_starts : size.starts);
+  autograd::Tape tape(context_);
+  nn::ForwardOptions forward;
+  forward.checkpointing = checkpointing;
+  forward.parking = device_ == DeviceType::kCUDA ? &parking_ : nullptr;
+  forward.dropout = true;
+  const nn::Decoder& decoder = model_->decoder();
+  const auto nll = decoder.NllSum(tape, decoder.Hidden(tape, pack, forward), pack, 1.0, forward);
+  const Tensor seed = Tensor::Empty(*context_.allocator, DType::kF64, {1});
+  tape.Backward({nll.loss}, {seed}, [](const autograd::Variable&) {});
+}
+
+void MemoryPlanner::Evaluate(const PackSize& size) {
+  if (size.tokens == 0) return;
+  const nn::PackedTokens pack = Pack(size, size.starts);
+  autograd::Tape tape(context_, autograd::Tape::Mode::kForward);
+  model_->decoder().NllSum(tape, model_->decoder().Hidden(tape, pack), pack, 1.0);
+}
+
+void MemoryPlanner::Generate() {
+  if (prompts_.empty()) return;
+  const std::vector<int32_t> starts = StartsOf(prompts_);
+  const nn::PackedTokens prompts = Pack({.tokens = starts.back()}, starts);
+  std::vector<nn::KvCache> caches;
+  for (const int64_t length : prompts_) {
+    caches.emplace_back(context_, model_->config(), model_->decoder().compute_dtype(),
+                        length + kMaxSampleTokens);
+  }
+  autograd::Tape tape(context_, autograd::Tape::Mode::kForward);
+  nn::ForwardOptions forward;
+  for (nn::KvCache& cache : caches) forward.caches.push_back(&cache);
+  const auto hidden = model_->decoder().Hidden(tape, prompts, forward);
+  model_->decoder().Logits(
+      tape, hidden, Tensor::Empty(*context_.allocator, DType::kI32, {prompts.num_documents()}));
+}
+
+MemoryPlan MemoryPlanner::PlanFor(const PackSize& size, Checkpointing checkpointing) {
+  allocator_.ResetPeak();
+  allocator_.ResetHighest();
+  host_allocator_.ResetHighest();
+  Train(size, checkpointing);
+  Evaluate(evaluation_);
+  Generate();
+  MemoryPlan plan = model_plan_;
+  plan.checkpointing = checkpointing;
+  plan.activations = allocator_.peak_bytes() - plan.model;
+  plan.arena = allocator_.highest();
+  plan.host = host_allocator_.highest();
+  return plan;
+}
+
+MemoryPlan MemoryPlanner::Plan(Checkpointing checkpointing) {
+  return PlanFor(training_, checkpointing);
+}
+
+absl::Status MemoryPlanner::CheckFits(const MemoryPlan& plan, int ranks,
+                                      const FreeMemory& available) const {
+  const auto bytes = [](int64_t n) { return HumanBytes(static_cast<double>(n)); };
+  const std::string mode = absl::StrCat("--gradient_checkpointing=", NameOf(plan.checkpointing));
+  const std::string parts = absl::StrCat(bytes(plan.model), " for model and optimizer, ",
+                                         bytes(plan.activations), " for activations with ", mode);
+  constexpr char kTakeLess[] =
+      "--gradient_checkpointing=layer, a smaller --max_seq_length, or --tokens_per_pack, take "
+      "less; --dry_run says how many tokens fit";
+  const bool on_gpu = device_ == DeviceType::kCUDA;
+  if (on_gpu && plan.needed() > available.device) {
+    return UserError("memory",
+                     absl::StrCat("want ", bytes(plan.needed()), " on each GPU (", parts, "), got ",
+                                  bytes(available.device)),
+                     kTakeLess);
+  }
+  const int64_t host = ranks * (on_gpu ? plan.host : plan.needed()) + plan.host_copy;
+  if (host <= available.host) return absl::OkStatus();
+  return UserError(
+      "memory",
+      absl::StrCat(
+          "want ", bytes(host), on_gpu ? " of host memory" : "", " for ", ranks,
+          ranks == 1 ? " rank (" : " ranks (",
+          on_gpu ? absl::StrCat(bytes(plan.host), " for activations that wait there with ", mode)
+                 : parts,
+          ", each; ", bytes(plan.host_copy),
+          " for the copy that checkpoints are written from), got ", bytes(available.host)),
+      on_gpu ? "a smaller --tokens_per_pack, or --max_seq_length, takes less; cheap lets no "
+               "activations wait"
+             : kTakeLess);
+}
+
+absl::StatusOr<MemoryPlan> MemoryPlanner::Choose(const TrainOptions& options, int ranks,
+                                                 const FreeMemory& available) {
+  if (!options.auto_checkpointing) {
+    MemoryPlan plan = Plan(options.gradient_checkpointing);
+    RETURN_IF_ERROR(CheckFits(plan, ranks, available));
+    return plan;
+  }
+  for (const Checkpointing mode : {Checkpointing::kNone, Checkpointing::kCheap}) {
+    MemoryPlan plan = Plan(mode);
+    if (CheckFits(plan, ranks, available).ok()) return plan;
+  }
+  MemoryPlan least = Plan(Checkpointing::kLayer);
+  RETURN_IF_ERROR(CheckFits(least, ranks, available));
+  return least;
+}
+
+int64_t MemoryPlanner::LargestTokensPerPack(Checkpointing checkpointing, int ranks,
+                                            const FreeMemory& available) {
+  int64_t fits = 0, too_many = kMostTokens / kTokenUnit + 1;  // in units
+  while (too_many - fits > 1) {
+    const int64_t middle = (fits + too_many) / 2;
+    const PackSize size = Scaled(training_, middle * kTokenUnit);
+    const bool fit = CheckFits(PlanFor(size, checkpointing), ranks, available).ok();
+    (fit ? fits : too_many) = middle;
+  }
+  return fits * kTokenUnit;
+}
+
+const char* NameOf(Checkpointing checkpointing) {
+  switch (checkpointing) {
+    case Checkpointing::kNone:
+      return "none";
+    case Checkpointing::kCheap:
+      return "cheap";
+    case Checkpointing::kLayer:
+      return "layer";
+  }
+  return "";
+}
+
+std::vector<std::pair<std::string, std::string>> MemoryTable(const MemoryPlan& plan) {
+  const auto bytes = [](int64_t n) { return HumanBytes(static_cast<double>(n)); };
+  std::vector<std::pair<std::string, std::string>> rows = {
+      {"trainable parameters", HumanCount(static_cast<double>(plan.num_trainable))},
+      {"gradient checkpointing", NameOf(plan.checkpointing)},
+      {"model, gradients, moments", bytes(plan.model)},
+      {"activations at most", bytes(plan.activations)},
+      {"libraries, gaps", bytes(plan.needed() - plan.allocated())},
+      {"in all, for each rank", bytes(plan.needed())},
+      {"a copy, once, for saving", bytes(plan.host_copy)}};
+  if (plan.host > 0) rows.push_back({"activations in host memory", bytes(plan.host)});
+  return rows;
+}
+
+}  // namespace lockstep

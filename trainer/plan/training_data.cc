@@ -1,0 +1,213 @@
+#include "trainer/plan/training_data.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "base/file.h"
+#include "base/number.h"
+#include "base/status.h"
+
+namespace lockstep {
+namespace {
+
+absl::StatusOr<std::shared_ptr<const data::Dataset>> OpenFiles(
+    const std::vector<std::string>& files, const DataOptions& options, const Documents& documents,
+    const data::ProgressFn& progress) {
+  data::DatasetSpec spec;
+  spec.files = files;
+  spec.example_options = options.examples;
+  spec.skip_bad_documents = options.skip_bad_documents;
+  spec.cache_dir = options.cache_dir;
+  spec.encoder_fingerprint =
+      absl::StrCat(documents.encoder->Fingerprint(), "\n",
+                   documents.tokenizer ? documents.tokenizer->fingerprint() : "no tokenizer");
+  return data::OpenOrBuildDataset(spec, *documents.encoder, progress);
+}
+
+std::string Percent(int64_t part, int64_t whole) {
+  return whole == 0 ? "0 %" : absl::StrFormat("%.1f %%", 100.0 * part / whole);
+}
+
+struct Totals {
+  int64_t tokens = 0, supervised = 0, longest = 0;
+};
+Totals Sum(const std::vector<data::Piece>& pieces) {
+  Totals totals;
+  for (const data::Piece& piece : pieces) {
+    totals.tokens += piece.length();
+    totals.supervised += piece.num_supervised;
+    totals.longest = std::max<int64_t>(totals.longest, piece.length());
+  }
+  return totals;
+}
+
+}  // namespace
+
+absl::StatusOr<Documents> LoadDocuments(const DataOptions& options, const nn::ModelConfig& model,
+                                        const data::ProgressFn& progress) {
+  Documents documents;
+  const std::string tokenizer = JoinPath(options.model, "tokenizer.json");
+  if (FileExists(tokenizer)) {
+    data::TokenizerOptions tokenizer_options;
+    tokenizer_options.cache_dir = options.cache_dir;
+    ASSIGN_OR_RETURN(documents.tokenizer, data::Tokenizer::Load(tokenizer, tokenizer_options));
+  }
+  ASSIGN_OR_RETURN(documents.tokenizer_config, data::ReadTokenizerConfig(options.model));
+  data::EncodeOptions encode = options.encode;
+  encode.vocab_size = model.vocab_size;
+  ASSIGN_OR_RETURN(documents.encoder,
+                   data::DocumentEncoder::Create(documents.tokenizer.get(),
+                                                 documents.tokenizer_config, std::move(encode)));
+  ASSIGN_OR_RETURN(documents.train, OpenFiles(options.train_files, options, documents, progress));
+  if (!options.validation_files.empty()) {
+    ASSIGN_OR_RETURN(documents.validation,
+                     OpenFiles(options.validation_files, options, documents, progress));
+  }
+  return documents;
+}
+
+data::DoctorInput DoctorInputOf(const Documents& documents, const DataOptions& options,
+                                const nn::ModelConfig& model) {
+  data::DoctorInput input;
+  input.dataset = documents.train.get();
+  input.validation = documents.validation.get();
+  input.length = options.length;
+  input.length.max_seq_length = std::min(input.length.max_seq_length, model.longest_document());
+  input.vocab_size = model.vocab_size;
+  input.may_skip = options.skip_bad_documents;
+  const auto id_of = [&](const std::optional<std::string>& token) -> std::optional<int32_t> {
+    if (!token || documents.tokenizer == nullptr) return std::nullopt;
+    return documents.tokenizer->TokenToId(*token);
+  };
+  input.bos = id_of(documents.tokenizer_config.bos_token);
+  if (!input.bos && model.bos_token_id >= 0) input.bos = static_cast<int32_t>(model.bos_token_id);
+  for (const int64_t id : model.eos_token_ids) {
+    input.stop_tokens.push_back(static_cast<int32_t>(id));
+  }
+  const auto eos = id_of(documents.tokenizer_config.eos_token);
+  if (eos) input.stop_tokens.push_back(*eos);
+  // A start token that also ends texts says nothing about either.
+  if (input.bos && std::count(input.stop_tokens.begin(), input.stop_tokens.end(), *input.bos) > 0) {
+    input.bos.reset();
+  }
+  return input;
+}
+
+absl::StatusOr<std::unique_ptr<TrainingData>> PlanTraining(Documents documents,
+                                                           const DataOptions& options,
+                                                           const nn::ModelConfig& model,
+                                                           uint64_t seed) {
+  auto data = std::make_unique<TrainingData>();
+  data->documents = std::move(documents);
+  const data::DoctorInput doctor = DoctorInputOf(data->documents, options, model);
+  data->diagnosis = data::Examine(doctor);
+  RETURN_IF_ERROR(data::ErrorsOf(data->diagnosis));
+  const data::LengthPolicy& length = doctor.length;
+  const data::Split split = data::SplitByContent(*data->documents.train, options.validation_split);
+  ASSIGN_OR_RETURN(data->train, data::SelectPieces(*data->documents.train, length, &split.train));
+  if (data->documents.validation) {
+    ASSIGN_OR_RETURN(data->validation, data::SelectPieces(*data->documents.validation, length));
+  } else if (!split.validation.empty()) {
+    ASSIGN_OR_RETURN(data->validation,
+                     data::SelectPieces(*data->documents.train, length, &split.validation));
+  }
+
+  const std::vector<data::Piece>& pieces = data->train.pieces;
+  data->plan_options.global_batch_size = options.global_batch_size;
+  data->plan_options.seed = seed;
+  data->plan_options.tokens_per_pack = options.tokens_per_pack.value_or(
+      data::DefaultTokensPerPack(pieces, options.global_batch_size));
+  const int64_t longest = std::max(Sum(pieces).longest, Sum(data->validation.pieces).longest);
+  if (data->plan_options.tokens_per_pack < longest) {
+    if (options.tokens_per_pack) {
+      return UserError("--tokens_per_pack",
+                       absl::StrCat("want room for the longest document, ", longest,
+                                    " tokens; got ", *options.tokens_per_pack),
+                       "--max_seq_length shortens documents");
+    }
+    data->plan_options.tokens_per_pack = (longest + 63) / 64 * 64;
+  }
+  data->plan = std::make_unique<data::StepPlan>(pieces, data->plan_options);
+  data->evaluation =
+      data::PlanEvaluation(data->validation.pieces, data->plan_options.tokens_per_pack);
+  return data;
+}
+
+std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& data) {
+  const data::Dataset& set = *data.documents.train;
+  const data::Selection& train = data.train;
+  const Totals totals = Sum(train.pieces);
+  std::vector<std::pair<std::string, std::string>> rows = {
+      {"files", absl::StrJoin(set.files(), ", ",
+                              [](std::string* out, const std::string& file) {
+                                out->append(ShownPath(file));
+                              })},
+      {"documents", absl::StrCat(set.num_documents())},
+      {"trained on",
+       absl::StrFormat("%d sequences, %s tokens", train.pieces.size(), HumanCount(totals.tokens))},
+      {"supervised", absl::StrFormat("%s tokens (%s)", HumanCount(totals.supervised),
+                                     Percent(totals.supervised, totals.tokens))},
+  };
+  if (!data.validation.pieces.empty()) {
+    const Totals held = Sum(data.validation.pieces);
+    rows.push_back({"evaluated on",
+                    absl::StrFormat("%d sequences, %s supervised tokens",
+                                    data.validation.pieces.size(), HumanCount(held.supervised))});
+  }
+  if (train.longest_document >= 0) {
+    rows.push_back(
+        {"longest document",
+         absl::StrFormat("%d tokens (%s)", set.document(train.longest_document).num_tokens,
+                         ShownPath(set.Position(train.longest_document)))});
+  }
+  const auto add_count = [&](const char* label, int64_t count, const std::string& remark) {
+    if (count > 0) rows.push_back({label, absl::StrCat(count, remark)});
+  };
+  const std::string limit = absl::StrCat(train.max_seq_length, " tokens");
+  const std::string lost = absl::StrCat(", ", HumanCount(train.tokens_lost), " tokens lost");
+  add_count("truncated", train.num_truncated, absl::StrCat(" to ", limit, lost));
+  add_count("split", train.num_split, absl::StrCat(" into pieces of at most ", limit));
+  add_count("dropped as too long", train.num_dropped, absl::StrCat(" of more than ", limit, lost));
+  add_count("left out: nothing to learn", train.num_unsupervised, "");
+  add_count("skipped as bad", set.num_skipped(), "");
+  for (const data::Finding& finding : data.diagnosis.findings) {
+    const bool has_row = finding.code == "too_long" || finding.code == "bad_document" ||
+                         finding.code == "no_supervised_tokens";
+    if (finding.severity != data::Severity::kWarning || has_row) continue;
+    rows.push_back({absl::StrCat("warning: ", finding.code),
+                    absl::StrCat(finding.count, "; ", finding.message)});
+  }
+  for (const std::string& remark : set.remarks()) rows.push_back({"remark", remark});
+  return rows;
+}
+
+std::vector<std::pair<std::string, std::string>> PlanTable(const TrainingData& data,
+                                                           int64_t num_steps) {
+  const data::StepPlan::Summary summary = data.plan->Summarize();
+  std::vector<std::pair<std::string, std::string>> rows = {
+      {"steps", absl::StrFormat("%d (%d an epoch)", num_steps, data.plan->steps_per_epoch())},
+      {"documents a step", absl::StrCat(data.plan_options.global_batch_size)},
+      {"packs a step", summary.min_packs == summary.max_packs
+                           ? absl::StrCat(summary.max_packs)
+                           : absl::StrCat(summary.min_packs, " to ", summary.max_packs)},
+      {"tokens per pack",
+       absl::StrFormat("at most %d, largest %d", data.plan_options.tokens_per_pack,
+                       summary.max_pack_tokens)},
+      {"imbalance of packs", absl::StrFormat("%.1f %%", 100 * summary.mean_imbalance)},
+  };
+  const int64_t enough = data::BatchSizeForEightPacks(data.train.pieces);
+  if (summary.max_packs < 8) {
+    const auto num_pieces = static_cast<int64_t>(data.train.pieces.size());
+    rows.push_back(
+        {"HINT", absl::StrFormat("a step fills %d of 8 packs; ", summary.max_packs) +
+                     (enough <= num_pieces
+                          ? absl::StrFormat("--global_batch_size=%d gives 8 ranks work", enough)
+                          : "all documents together do not give 8 ranks work")});
+  }
+  return rows;
+}
+
+}  // namespace lockstep

@@ -1,0 +1,84 @@
+#include "trainer/step/evaluate.h"
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "autograd/tape.h"
+#include "data/loader.h"
+#include "nn/host_tensor.h"
+
+namespace lockstep {
+namespace {
+
+constexpr double kQuantum = 0x1p-30;  // of a document's sum
+
+struct Sums {
+  int64_t quanta = 0;
+  int64_t not_finite = 0;  // documents whose sum is no number
+  int64_t supervised = 0;
+
+  void Add(const SequenceLoss& loss) {
+    const bool finite = std::abs(loss.nll) < 0x1p62 * kQuantum;  // false for NaN, too
+    if (finite) quanta += std::llrint(loss.nll / kQuantum);
+    if (!finite) ++not_finite;
+    supervised += loss.supervised_tokens;
+  }
+};
+
+}  // namespace
+
+int64_t RowMultiple(DeviceType device) {
+  return device == DeviceType::kCUDA ? nn::kGpuRowMultiple : 1;
+}
+
+nn::PackedTokens OnDevice(const Context& context, const data::Pack& pack) {
+  return nn::ToDevice(context,
+                      {pack.input_ids, pack.positions, pack.cu_seqlens, pack.target_rows,
+                       pack.targets, pack.token_keys},
+                      RowMultiple(context.device().type));
+}
+
+std::vector<SequenceLoss> SequenceLosses(const Context& context, const nn::Decoder& decoder,
+                                         const data::Pack& pack) {
+  const nn::PackedTokens tokens = OnDevice(context, pack);
+  autograd::Tape tape(context, autograd::Tape::Mode::kForward);
+  const autograd::Variable hidden = decoder.Hidden(tape, tokens);
+  const Tensor nll = decoder.NllSum(tape, hidden, tokens, /*grad_scale=*/1).nll;
+  const std::vector<double> terms = nn::ToHost<double>(context, nll);
+  std::vector<SequenceLoss> losses;
+  size_t target = 0;
+  for (size_t d = 0; d < pack.documents.size(); ++d) {
+    SequenceLoss loss;
+    loss.document = pack.documents[d];
+    for (; target < terms.size() && pack.target_rows[target] < pack.cu_seqlens[d + 1]; ++target) {
+      loss.nll += terms[target];
+      ++loss.supervised_tokens;
+    }
+    losses.push_back(loss);
+  }
+  return losses;
+}
+
+Evaluation Evaluate(const Context& context, const nn::Decoder& decoder,
+                    const data::Dataset& dataset, absl::Span<const data::Piece> pieces,
+                    absl::Span<const data::PackPlan> packs, dist::Communicator& communicator,
+                    absl::FunctionRef<void(int64_t)> on_pack) {
+  Sums sums;
+  const auto dealt = data::DealPacks(packs, communicator.size());
+  for (const int64_t index : dealt[communicator.rank()]) {
+    on_pack(index);
+    const data::Pack pack = data::BuildPack(dataset, pieces, packs[index], /*epoch=*/0);
+    for (const SequenceLoss& loss : SequenceLosses(context, decoder, pack)) sums.Add(loss);
+  }
+  const auto over_ranks = [&](int64_t value) {
+    return dist::AllReduceValue(communicator, value, dist::ReduceOp::kSum, "evaluation");
+  };
+  const double sum = static_cast<double>(over_ranks(sums.quanta)) * kQuantum;
+  const bool finite = over_ranks(sums.not_finite) == 0;
+  const int64_t supervised = over_ranks(sums.supervised);
+  const double mean = supervised == 0 ? 0.0 : sum / static_cast<double>(supervised);
+  return {finite ? mean : std::numeric_limits<double>::quiet_NaN(), supervised};
+}
+
+}  // namespace lockstep
