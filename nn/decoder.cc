@@ -14,7 +14,6 @@
 #include "autograd/ops/linear_lora.h"
 #include "autograd/ops/normed_linear.h"
 #include "autograd/ops/normed_mlp.h"
-#include "autograd/ops/pending_shares.h"
 #include "autograd/ops/rope.h"
 #include "base/check.h"
 #include "nn/host_tensor.h"
@@ -24,18 +23,20 @@
 namespace lockstep::nn {
 namespace {
 
+using autograd::LinearOutput;
 using autograd::LoraLayer;
 using autograd::NormedResult;
 using autograd::PendingShares;
 using autograd::ResidualInput;
+using autograd::SegmentEnd;
 using autograd::Tape;
 using autograd::Variable;
 
-// What half a layer leaves: the residual stream, and the branch that joins it next, which may lack
-// LoRA's shares and may have a norm of its own.
+// What half a layer leaves: the residual stream, and the branch that joins it next, which may have
+// a norm of its own.
 struct HalfLayer {
-  Variable stream, branch;
-  PendingShares pending = {};
+  Variable stream;
+  LinearOutput branch = {};
   Variable post_norm = {};
 };
 
@@ -72,53 +73,56 @@ class Pass : public std::enable_shared_from_this<Pass> {
 
   // Layer `index` behind `last`; with Checkpointing::kLayer it is a segment of the tape.
   HalfLayer Layer(Tape& tape, int index, const LayerWeights& layer, HalfLayer last) const {
-    const bool checkpointed = options_.checkpointing == Checkpointing::kLayer;
+    if (options_.checkpointing != Checkpointing::kLayer) {
+      return BothHalves(tape, index, layer, Joined(last, layer.input_norm));
+    }
+    // A segment keeps the sum, not its two parts; before a post-norm, a branch that lacks nothing.
     Tensor rstd;
-    if (checkpointed && last.branch.defined() && !last.post_norm.defined()) {
-      // A segment keeps the sum, not its two parts.
+    if (last.post_norm.defined()) {
+      last.branch = {last.branch.Whole(tape.context())};
+    } else if (last.branch.y.defined()) {
       const autograd::ResidualSumResult sum =
           autograd::ResidualSum(tape, Joined(last, layer.input_norm));
-      last = {sum.sum, {}};
+      last = {sum.sum};
       rstd = sum.rstd;
     }
     // A segment hands out variables; what is pending of its branch goes beside them. It must not
     // hold its inputs' values: the tape does, or parks them.
-    const auto left = std::make_shared<PendingShares>();
-    const auto run = [pass = shared_from_this(), index, &layer, pending = last.pending,
-                      post_norm = last.post_norm, rstd,
-                      left](Tape& t, absl::Span<const Variable> in) {
-      HalfLayer x =
-          pass->Attention(t, index, layer,
-                          pass->Joined({in[0], in[1], pending, post_norm}, layer.input_norm, rstd));
-      x = pass->Mlp(t, layer, pass->Joined(x, layer.pre_mlp_norm), *left);
-      *left = x.pending;
-      return std::vector<Variable>{x.stream, x.branch};
+    const auto pending = std::make_shared<PendingShares>();
+    const auto run = [pass = shared_from_this(), index, &layer, post_norm = last.post_norm, rstd,
+                      pending](Tape& t, absl::Span<const Variable> in) {
+      const HalfLayer x = pass->BothHalves(
+          t, index, layer, pass->Joined({in[0], {in[1]}, post_norm}, layer.input_norm, rstd),
+          {.rerunning = t.rerunning(), .h = pending->h()});
+      *pending = x.branch.pending;
+      return std::vector<Variable>{x.stream, x.branch.y};
     };
-    const std::vector<Variable> inputs = {last.stream, last.branch};
     const std::vector<Variable> outputs =
-        checkpointed ? tape.Checkpoint("layer", inputs, run, options_.parking) : run(tape, inputs);
-    return {outputs[0], outputs[1], *left, layer.post_mlp_norm};
+        tape.Checkpoint("layer", {last.stream, last.branch.y}, run, options_.parking);
+    return {outputs[0], {outputs[1], *pending}, layer.post_mlp_norm};
   }
 
   // What an op reads that adds the branch to the stream and norms the sum by `norm`.
   ResidualInput Joined(const HalfLayer& half, const Variable& norm, Tensor rstd = {}) const {
-    return {half.stream, half.branch, half.pending, half.post_norm, norm, norm_, std::move(rstd)};
+    return {half.stream, half.branch, half.post_norm, norm, norm_, std::move(rstd)};
   }
 
  private:
+  HalfLayer BothHalves(Tape& tape, int index, const LayerWeights& layer, const ResidualInput& in,
+                       const SegmentEnd& end = {}) const {
+    const HalfLayer middle = Attention(tape, index, layer, in);
+    return Mlp(tape, layer, Joined(middle, layer.pre_mlp_norm), end);
+  }
+
   HalfLayer Attention(Tape& tape, int index, const LayerWeights& layer,
                       const ResidualInput& in) const {
-    const Tensor& table = rope_tables_[config_.layers[index].rope];
-    PendingShares pending;
-    const bool rope_adds = !config_.qk_norm && layer.qkv.magnitudes.empty() &&
-                           autograd::RopeTakesShares(dtype_, LoraOf(layer.qkv), layout_, table);
-    const NormedResult normed = NormedLinear(
-        tape, layer.qkv, in, {.left = rope_adds ? &pending : nullptr, .unread = false, .h = {}});
-    Variable qkv = normed.y;
+    NormedResult normed = NormedLinear(tape, layer.qkv, in);
     if (config_.qk_norm) {
-      qkv = autograd::HeadNorm(tape, qkv, layer.q_norm, layer.k_norm, layout_, norm_);
+      normed.y = {autograd::HeadNorm(tape, normed.y.Whole(tape.context()), layer.q_norm,
+                                     layer.k_norm, layout_, norm_)};
     }
-    qkv = autograd::Rope(tape, qkv, layout_, table, pending);
+    const Variable qkv =
+        autograd::Rope(tape, normed.y, layout_, rope_tables_[config_.layers[index].rope]);
     autograd::AttentionOptions attention;
     attention.scale = config_.attention_scale;
     attention.softcap = config_.attention_softcap;
@@ -127,42 +131,35 @@ class Pass : public std::enable_shared_from_this<Pass> {
     const Variable mixed = options_.caches.empty()
                                ? autograd::Attention(tape, qkv, layout_, queries_, attention)
                                : Cached(tape, index, qkv, attention);
-    HalfLayer out = {normed.sum, {}, {}, layer.post_attention_norm};
-    const bool leave = LeavesShares(layer.o, layer.post_attention_norm);
-    out.branch = Linear(tape, layer.o, mixed,
-                        {.left = leave ? &out.pending : nullptr, .unread = false, .h = {}});
-    return out;
+    return {normed.sum, Linear(tape, layer.o, mixed), layer.post_attention_norm};
   }
 
-  // The layer's end, whose value nobody reads where a segment runs again.
-  // `before`: what it left pending when the segment ran first.
+  // `end`: of the layer, where that is a segment.
   HalfLayer Mlp(Tape& tape, const LayerWeights& layer, const ResidualInput& in,
-                const PendingShares& before) const {
+                const SegmentEnd& end) const {
     const auto activation = config_.activation == Activation::kSilu
                                 ? autograd::GluActivation::kSilu
                                 : autograd::GluActivation::kGeluTanh;
     if (dropout_.p == 0 && layer.gate_up.magnitudes.empty() && layer.down.magnitudes.empty()) {
       const LoraLayer wide = LoraOf(layer.gate_up), down = LoraOf(layer.down);
       if (autograd::NormedMlpTakes(dtype_, wide, down)) {
-        PendingShares pending;
-        const bool leave = LeavesShares(layer.down, layer.post_mlp_norm);
-        const NormedResult result = autograd::NormedMlp(
-            tape, in, wide, down, activation,
-            {.left = leave ? &pending : nullptr, .unread = tape.rerunning(), .h = before.h()});
-        return {result.sum, result.y, pending, layer.post_mlp_norm};
+        const NormedResult result = autograd::NormedMlp(tape, in, wide, down, activation, end);
+        return {result.sum, result.y, layer.post_mlp_norm};
       }
     }
     const NormedResult wide = NormedLinear(tape, layer.gate_up, in);
     const auto activate = [pass = shared_from_this(), &layer, activation](
                               Tape& t, absl::Span<const Variable> gate_up) {
       const Variable product = autograd::Glu(t, gate_up[0], activation);
-      return std::vector<Variable>{pass->Linear(
-          t, layer.down, product, {.left = nullptr, .unread = t.rerunning(), .h = {}})};
+      const LinearOutput y =
+          pass->Linear(t, layer.down, product, {.rerunning = t.rerunning(), .h = {}});
+      return std::vector<Variable>{y.Whole(t.context())};
     };
+    const Variable gate_up = wide.y.Whole(tape.context());
     const std::vector<Variable> branch = options_.checkpointing == Checkpointing::kCheap
-                                             ? tape.Checkpoint("mlp", {wide.y}, activate)
-                                             : activate(tape, {wide.y});
-    return {wide.sum, branch[0], {}, layer.post_mlp_norm};
+                                             ? tape.Checkpoint("mlp", {gate_up}, activate)
+                                             : activate(tape, {gate_up});
+    return {wide.sum, {branch[0]}, layer.post_mlp_norm};
   }
 
   // What the products alone compute: with DoRA the bias comes behind its scaling.
@@ -170,27 +167,20 @@ class Pass : public std::enable_shared_from_this<Pass> {
     return {linear.weight, linear.magnitudes.empty() ? linear.bias : Variable(), linear.adapters};
   }
 
-  // Whether the norm behind this layer, whose output joins the residual stream, adds LoRA's shares.
-  bool LeavesShares(const LinearWeights& linear, const Variable& post_norm) const {
-    return linear.magnitudes.empty() &&
-           autograd::AddRmsNormTakesShares(dtype_, LoraOf(linear), post_norm);
-  }
-
-  Variable Linear(Tape& tape, const LinearWeights& linear, const Variable& x,
-                  autograd::LinearOutput output = {}) const {
-    const LoraLayer layer = LoraOf(linear);
-    output.unread = output.unread && linear.magnitudes.empty();  // DoRA reads it
-    const Variable y =
-        autograd::LinearLora(tape, x, layer.w, layer.bias, layer.adapters, dropout_, output);
-    if (linear.magnitudes.empty()) return y;
-    return autograd::Dora(tape, y, linear.weight, linear.bias, linear.adapters, linear.magnitudes,
-                          x, dropout_);
-  }
-
-  NormedResult NormedLinear(Tape& tape, const LinearWeights& linear, const ResidualInput& in,
-                            const autograd::LinearOutput& output = {}) const {
+  LinearOutput Linear(Tape& tape, const LinearWeights& linear, const Variable& x,
+                      const SegmentEnd& end = {}) const {
     if (linear.magnitudes.empty()) {
-      return autograd::NormedLinear(tape, in, LoraOf(linear), dropout_, output);
+      return autograd::LinearLora(tape, x, LoraOf(linear), dropout_, end);
+    }
+    const LinearOutput y = autograd::LinearLora(tape, x, LoraOf(linear), dropout_);
+    return {autograd::Dora(tape, y.Whole(tape.context()), linear.weight, linear.bias,
+                           linear.adapters, linear.magnitudes, x, dropout_)};
+  }
+
+  NormedResult NormedLinear(Tape& tape, const LinearWeights& linear,
+                            const ResidualInput& in) const {
+    if (linear.magnitudes.empty()) {
+      return autograd::NormedLinear(tape, in, LoraOf(linear), dropout_);
     }
     const autograd::AddRmsNormResult x = autograd::AddRmsNorm(tape, in);  // DoRA reads it as well
     return {x.sum, Linear(tape, linear, x.normed)};
@@ -242,9 +232,7 @@ int64_t MaxLogits(DType compute_dtype) {
 
 autograd::HeadWeights HeadOf(const DecoderWeights& weights) {
   const LinearWeights& head = weights.head;
-  return {head.weight,
-          head.bias,
-          head.adapters,
+  return {{head.weight, head.bias, head.adapters},
           {},
           head.magnitudes.empty() ? Variable() : head.magnitudes[0]};
 }

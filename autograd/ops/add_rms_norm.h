@@ -10,7 +10,7 @@
 
 #include <vector>
 
-#include "autograd/ops/pending_shares.h"
+#include "autograd/ops/linear_output.h"
 #include "autograd/ops/rms_norm.h"
 
 namespace lockstep::autograd {
@@ -19,18 +19,14 @@ namespace lockstep::autograd {
 // leaves.
 struct ResidualInput {
   Variable residual;
-  Variable branch;        // undefined: sum is residual itself
-  PendingShares pending;  // of branch; only where AddRmsNormTakesShares()
-  Variable post_weight;   // undefined: no post-norm
+  LinearOutput branch;   // undefined: sum is residual itself
+  Variable post_weight;  // undefined: no post-norm
   Variable weight;
   RmsNormOptions options;
   // Of residual, where there is no branch and it is known; norms computed from it have the bits of
   // those that it came from.
   Tensor rstd = {};
 };
-
-// Whether a branch that is this layer's output may come without LoRA's shares.
-bool AddRmsNormTakesShares(DType dtype, const LoraLayer& layer, const Variable& post_weight);
 
 struct AddRmsNormResult {
   Variable sum;     // [T, C], the residual stream

@@ -21,7 +21,7 @@ CheckedFunction TwoBlocks(NormForm form, bool post) {
     const RmsNormOptions options = {.eps = 1e-5, .form = form};
     const Variable post_weight = post ? in[2] : Variable();
     const auto block = [&](const Variable& residual, const Variable& branch) {
-      return AddRmsNorm(tape, {residual, branch, {}, post_weight, in[3], options});
+      return AddRmsNorm(tape, {residual, {branch}, post_weight, in[3], options});
     };
     const AddRmsNormResult first = block(in[0], in[1]);
     const AddRmsNormResult second = block(first.sum, first.normed);
@@ -42,7 +42,7 @@ TEST(AddRmsNormTest, Differentiates) {
 TEST(AddRmsNormTest, DifferentiatesWhereOneOutputIsNotUsed) {
   for (const int used : {0, 1}) {
     const CheckedFunction f = [&](Tape& tape, absl::Span<const Variable> in) {
-      const AddRmsNormResult r = AddRmsNorm(tape, {in[0], in[1], {}, Variable(), in[3], {}});
+      const AddRmsNormResult r = AddRmsNorm(tape, {in[0], {in[1]}, Variable(), in[3], {}});
       return std::vector<Variable>{used == 0 ? r.sum : r.normed};
     };
     GradCheck("one output", Inputs(1.0), f,
@@ -52,7 +52,7 @@ TEST(AddRmsNormTest, DifferentiatesWhereOneOutputIsNotUsed) {
 
 TEST(AddRmsNormTest, WithoutABranchTheStreamIsNormed) {
   const CheckedFunction f = [&](Tape& tape, absl::Span<const Variable> in) {
-    const AddRmsNormResult r = AddRmsNorm(tape, {in[0], Variable(), {}, Variable(), in[3], {}});
+    const AddRmsNormResult r = AddRmsNorm(tape, {in[0], {}, Variable(), in[3], {}});
     return std::vector<Variable>{r.sum, r.normed};
   };
   GradCheck("stream", Inputs(1.0), f, {.as_leaves = {}, .frozen = {false, true, true, true}});
@@ -61,9 +61,9 @@ TEST(AddRmsNormTest, WithoutABranchTheStreamIsNormed) {
 // What decoders do where segments keep only the sum.
 TEST(AddRmsNormTest, ANormFromARstdThatIsKnownHasTheSameBitsAndGradients) {
   const CheckedFunction apart = [](Tape& tape, absl::Span<const Variable> in) {
-    const ResidualSumResult first = ResidualSum(tape, {in[0], in[1], {}, {}, in[3], {}});
+    const ResidualSumResult first = ResidualSum(tape, {in[0], {in[1]}, {}, in[3], {}});
     const AddRmsNormResult again =
-        AddRmsNorm(tape, {first.sum, Variable(), {}, Variable(), in[3], {}, first.rstd});
+        AddRmsNorm(tape, {first.sum, {}, Variable(), in[3], {}, first.rstd});
     return std::vector<Variable>{again.sum, again.normed};
   };
   GradCheck("apart", Inputs(1.0), apart,
@@ -71,7 +71,7 @@ TEST(AddRmsNormTest, ANormFromARstdThatIsKnownHasTheSameBitsAndGradients) {
   std::vector<Variable> in;
   for (const Tensor& tensor : Inputs(1.0)) in.push_back(Variable::Frozen(tensor));
   Tape tape(kernels::CpuContext(), Tape::Mode::kForward);
-  const AddRmsNormResult whole = AddRmsNorm(tape, {in[0], in[1], {}, {}, in[3], {}});
+  const AddRmsNormResult whole = AddRmsNorm(tape, {in[0], {in[1]}, {}, in[3], {}});
   kernels::ExpectNear(apart(tape, in)[1].value(), whole.normed.value(), 0, 0);
 }
 

@@ -20,7 +20,7 @@
 #pragma once
 
 #include "absl/types/span.h"
-#include "autograd/ops/linear_lora.h"
+#include "autograd/ops/lora_layer.h"
 #include "autograd/tape.h"
 
 namespace lockstep::autograd {

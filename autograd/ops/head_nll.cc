@@ -38,14 +38,15 @@ struct Magnitude {
 
   Magnitude(const Context& context, const HeadWeights& head) {
     if (!head.magnitude.defined()) return;
-    CHECK(head.adapters.size() == 1 && !head.bias.defined() && head.dropout.p == 0)
+    CHECK(head.layer.adapters.size() == 1 && !head.layer.bias.defined() && head.dropout.p == 0)
         << "[head_nll] DoRA wants one adapter, no bias and no dropout";
-    const LoraAdapter& adapter = head.adapters[0];
-    const int64_t vocab = head.w.value().dim(0);
+    const LoraAdapter& adapter = head.layer.adapters[0];
+    const View& w = head.layer.w.value();
+    const int64_t vocab = w.shape[0];
     m = head.magnitude.value();
     norm = Tensor::Empty(*context.allocator, m.dtype(), {vocab});
-    kernels::DoraNorm(context.stream, head.w.value(), adapter.a.value(), adapter.b.value(),
-                      adapter.scale, norm.Mutable("head_nll"));
+    kernels::DoraNorm(context.stream, w, adapter.a.value(), adapter.b.value(), adapter.scale,
+                      norm.Mutable("head_nll"));
   }
   bool defined() const { return m.defined(); }
   Tensor Scaled(const Context& context, const Tensor& logits) const {
@@ -65,7 +66,9 @@ Chunk ComputeLogits(const Context& context, const LoraLinear& layer, const Tenso
   const int64_t count = rows.dim(0);
   chunk.logits = Tensor::Empty(*context.allocator, x.dtype(), {count, layer.outputs()});
   chunk.h = Tensor::Empty(*context.allocator, x.dtype(), {count, layer.total_rank()});
-  layer.Forward(context, chunk.x, chunk.token_keys, chunk.logits.Mutable("head_nll"), chunk.h);
+  layer.ForwardOfH(context, chunk.x, chunk.token_keys, chunk.h);
+  layer.ForwardOfW(context, chunk.x, chunk.logits.Mutable("head_nll"));
+  layer.AddShares(context, chunk.h, chunk.logits.Mutable("head_nll"));
   return chunk;
 }
 
@@ -136,9 +139,9 @@ HeadNllResult HeadNll(Tape& tape, const Variable& x, const Tensor& target_rows,
                       const Tensor& targets, const HeadWeights& head,
                       const HeadNllOptions& options) {
   const Context& context = tape.context();
-  const LoraLinear layer(head.w, head.bias, head.adapters, head.dropout);
+  const LoraLinear layer(head.layer, head.dropout);
   const Magnitude magnitude(context, head);
-  std::vector<Variable> weights = LoraLinear::Weights(head.w, head.bias, head.adapters);
+  std::vector<Variable> weights = LoraLinear::Weights(head.layer);
   weights.push_back(head.magnitude);
   std::vector<Variable> inputs = {x};
   inputs.insert(inputs.end(), weights.begin(), weights.end());
@@ -175,7 +178,7 @@ HeadNllResult HeadNll(Tape& tape, const Variable& x, const Tensor& target_rows,
 Tensor HeadLogits(Tape& tape, const Variable& x, const Tensor& rows, const HeadWeights& head,
                   double softcap) {
   const Context& context = tape.context();
-  const LoraLinear layer(head.w, head.bias, head.adapters, head.dropout);
+  const LoraLinear layer(head.layer, head.dropout);
   const Magnitude magnitude(context, head);
   Tensor logits = ComputeLogits(context, layer, x.value(), rows, head.dropout).logits;
   if (magnitude.defined()) logits = magnitude.Scaled(context, logits);

@@ -16,15 +16,13 @@
 // multiplies it by its seed and hands it in. Sums over rows: f64, in the order of s.
 #pragma once
 
-#include "autograd/ops/linear_lora.h"
+#include "autograd/ops/lora_layer.h"
 #include "autograd/tape.h"
 
 namespace lockstep::autograd {
 
 struct HeadWeights {
-  Variable w;     // [V, C]
-  Variable bias;  // [V] or undefined
-  std::vector<LoraAdapter> adapters;
+  LoraLayer layer;          // W [V, C], bias [V] or undefined
   LoraDropout dropout;      // token_keys of the T rows
   Variable magnitude = {};  // [V] of the one adapter, which has all rows; or undefined: no DoRA
 };

@@ -29,7 +29,7 @@ std::vector<Tensor> Inputs(double scale) {
 
 HeadWeights Head(absl::Span<const Variable> in, double p) {
   const Tensor keys = FromVector(DType::kI64, {kTokens}, {3, 14, 15, 92, 65, 35});
-  return {in[1], in[2], {{in[3], in[4], 0.5, 0, 11}}, {p, p > 0 ? keys : Tensor()}};
+  return {{in[1], in[2], {{in[3], in[4], 0.5, 0, 11}}}, {p, p > 0 ? keys : Tensor()}};
 }
 
 struct Case {
@@ -60,7 +60,7 @@ TEST(HeadNllTest, DoraScalesLogits) {
   const std::vector<Tensor> inputs = Inputs(1);
   const auto head = [&](const Variable& magnitude) {
     const auto frozen = [&](int i) { return Variable::Frozen(inputs[i]); };
-    return HeadWeights{frozen(1), {}, {{frozen(3), frozen(4), 0.5, 0, 11}}, {}, magnitude};
+    return HeadWeights{{frozen(1), {}, {{frozen(3), frozen(4), 0.5, 0, 11}}}, {}, magnitude};
   };
   for (const int64_t max_logits : {int64_t{1} << 20, 3 * kVocab}) {
     GradCheck("dora", {inputs[0], Random(DType::kF64, {kVocab}, 6)},

@@ -17,48 +17,14 @@
 // frozen. Adapters whose A_i (and gradients) follow each other in memory share one product.
 #pragma once
 
-#include <vector>
-
-#include "absl/types/span.h"
+#include "autograd/ops/linear_output.h"
+#include "autograd/ops/lora_layer.h"
 #include "autograd/tape.h"
 
 namespace lockstep::autograd {
 
-struct LoraAdapter {
-  Variable a, b;
-  double scale = 1;
-  int64_t first = 0;         // where its range of outputs starts; it ends n = b.dim(0) later
-  uint64_t dropout_key = 0;  // of the run's seed and the module's name
-};
-
-struct LoraDropout {
-  double p = 0;
-  Tensor token_keys;  // i64 [T]; may be undefined where p = 0
-};
-
-// A frozen or trained linear layer with its adapters; bias may be undefined.
-struct LoraLayer {
-  Variable w, bias;
-  std::vector<LoraAdapter> adapters;
-};
-
-class PendingShares;
-
-// What becomes of a layer's output.
-struct LinearOutput {
-  // With `left`, y lacks LoRA's shares and the op that reads y adds them (pending_shares.h); the
-  // gradients are those of the whole y.
-  PendingShares* left = nullptr;
-  // y is an output of a segment that runs again (Tape::rerunning): nobody reads it, and its memory
-  // is left as it is.
-  bool unread = false;
-  // Then, where it is known: h of the run before (PendingShares::h), which need not be computed
-  // again. Used by normed_mlp, where h is the end of a chain that nothing else needs.
-  Tensor h = {};
-};
-
-Variable LinearLora(Tape& tape, const Variable& x, const Variable& w, const Variable& bias,
-                    absl::Span<const LoraAdapter> adapters, const LoraDropout& dropout = {},
-                    const LinearOutput& output = {});
+// LoRA's shares of y are pending, unless the layer is the `end` of a segment that runs again.
+LinearOutput LinearLora(Tape& tape, const Variable& x, const LoraLayer& layer,
+                        const LoraDropout& dropout = {}, const SegmentEnd& end = {});
 
 }  // namespace lockstep::autograd

@@ -2,7 +2,6 @@
 
 #include <optional>
 
-#include "autograd/ops/pending_shares.h"
 #include "base/check.h"
 #include "tensor/kernels/column_sum.h"
 #include "tensor/kernels/dispatch.h"
@@ -36,11 +35,10 @@ double BetaOf(const LeafTarget& target) { return target.accumulate ? 1 : 0; }
 
 }  // namespace
 
-LoraLinear::LoraLinear(const Variable& w, const Variable& bias,
-                       absl::Span<const LoraAdapter> adapters, const LoraDropout& dropout)
-    : w_(w.value()), p_(dropout.p), trains_w_(w.needs_grad()) {
-  if (bias.defined()) bias_ = bias.value();
-  for (const LoraAdapter& adapter : adapters) {
+LoraLinear::LoraLinear(const LoraLayer& layer, const LoraDropout& dropout)
+    : w_(layer.w.value()), p_(dropout.p), trains_w_(layer.w.needs_grad()) {
+  if (layer.bias.defined()) bias_ = layer.bias.value();
+  for (const LoraAdapter& adapter : layer.adapters) {
     const View& a = adapter.a.value();
     const View& b = adapter.b.value();
     CHECK_SHAPE("linear_lora", "lora_A", a, a.shape[0], w_.shape[1]);
@@ -55,10 +53,9 @@ LoraLinear::LoraLinear(const Variable& w, const Variable& bias,
   }
 }
 
-std::vector<Variable> LoraLinear::Weights(const Variable& w, const Variable& bias,
-                                          absl::Span<const LoraAdapter> adapters) {
-  std::vector<Variable> weights = {w, bias};
-  for (const LoraAdapter& adapter : adapters) {
+std::vector<Variable> LoraLinear::Weights(const LoraLayer& layer) {
+  std::vector<Variable> weights = {layer.w, layer.bias};
+  for (const LoraAdapter& adapter : layer.adapters) {
     weights.push_back(adapter.a);
     weights.push_back(adapter.b);
   }
@@ -89,20 +86,6 @@ View LoraLinear::DropoutOf(const Context& context, const Group& group, const Vie
   kernels::Dropout(context.stream, x, token_keys, memory.Mutable("dropout"),
                    {.p = p_, .key = adapters_[group.begin].dropout_key});
   return memory;
-}
-
-void LoraLinear::Forward(const Context& context, const View& x, const Tensor& token_keys,
-                         const View& y, const Tensor& h, const LinearOutput& output) const {
-  ForwardOfH(context, x, token_keys, h);
-  ForwardOfY(context, x, h, y, output);
-}
-
-void LoraLinear::ForwardOfY(const Context& context, const View& x, const Tensor& h, const View& y,
-                            const LinearOutput& output) const {
-  if (output.left != nullptr) *output.left = {*this, h};
-  if (output.unread) return;
-  ForwardOfW(context, x, y);
-  if (output.left == nullptr) AddShares(context, h, y);
 }
 
 void LoraLinear::ForwardOfH(const Context& context, const View& x, const Tensor& token_keys,
@@ -198,21 +181,23 @@ void LoraLinear::BackwardOfA(const Context& context, const View& g, const Input&
   }
 }
 
-kernels::LoraShare LoraLinear::ShareOfOutputs(const View& h, int64_t first, int64_t count,
-                                              bool* fits) const {
-  kernels::LoraShare share;
-  bool one = true;
+bool LoraLinear::HasOneShareOfOutputs(int64_t first, int64_t count) const {
+  int reaching = 0;
   for (const Adapter& adapter : adapters_) {
-    const int64_t end = adapter.first + adapter.b.shape[0];
-    if (adapter.first >= first + count || end <= first) continue;
-    one = one && share.b.rank == 0 && adapter.first <= first && end >= first + count;
-    if (!one) break;
+    if (!adapter.Reaches(first, count)) continue;
+    if (!adapter.Covers(first, count) || !kernels::LoraShareFits(adapter.rank())) return false;
+    ++reaching;
+  }
+  return reaching <= 1;
+}
+
+kernels::LoraShare LoraLinear::ShareOfOutputs(const View& h, int64_t first, int64_t count) const {
+  kernels::LoraShare share;
+  for (const Adapter& adapter : adapters_) {
+    if (!adapter.Covers(first, count)) continue;
     share.b = adapter.b.Slice(0, first - adapter.first, first - adapter.first + count);
     share.scale = adapter.scale;
     if (h.rank != 0) share.h = Columns(h, adapter.column, adapter.rank());
-  }
-  if (fits != nullptr) {
-    *fits = one && (share.b.rank == 0 || kernels::LoraShareFits(share.b.shape[1]));
   }
   return share;
 }
@@ -222,9 +207,9 @@ std::optional<kernels::LoraShareGradient> LoraLinear::GradientOfShare(
   kernels::LoraShareGradient gradient;
   for (size_t i = 0; i < adapters_.size(); ++i) {
     const Adapter& adapter = adapters_[i];
-    const int64_t end = adapter.first + adapter.b.shape[0];
-    if (adapter.first >= first + count || end <= first) continue;
-    const bool alone = adapter.first == first && end == first + count && gradient.dh.rank == 0;
+    if (!adapter.Reaches(first, count)) continue;
+    const bool alone =
+        adapter.first == first && adapter.end() == first + count && gradient.dh.rank == 0;
     if (!alone) return std::nullopt;
     gradient.dh = Columns(dh, adapter.column, adapter.rank());
     const LeafTarget& db = targets.weights[3 + 2 * i];
@@ -235,23 +220,19 @@ std::optional<kernels::LoraShareGradient> LoraLinear::GradientOfShare(
   return gradient;
 }
 
-kernels::LoraShare LoraLinear::ShareOfInputs(const View& g, bool* fits) const {
+bool LoraLinear::HasOneShareOfInputs() const {
   const std::vector<Group> groups = Groups();
-  if (fits != nullptr) {
-    *fits = groups.empty() ||
-            (p_ == 0 && groups.size() == 1 && kernels::LoraShareFits(groups[0].a.shape[0]));
-  }
+  return groups.empty() ||
+         (p_ == 0 && groups.size() == 1 && kernels::LoraShareFits(groups[0].a.shape[0]));
+}
+
+kernels::LoraShare LoraLinear::ShareOfInputs(const View& g) const {
+  const std::vector<Group> groups = Groups();
   kernels::LoraShare share;
   if (groups.empty()) return share;
   share.b = Transposed(groups[0].a);
   if (g.rank != 0) share.h = Columns(g, groups[0].column, groups[0].a.shape[0]);
   return share;
-}
-
-bool IsOneShare(const LoraLayer& layer, int64_t first, int64_t count) {
-  bool fits = false;
-  LoraLinear(layer, {}).ShareOfOutputs(View{}, first, count, &fits);
-  return fits;
 }
 
 // The gradients of the group's A_i as one matrix, where they lie like the A_i.

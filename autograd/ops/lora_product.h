@@ -5,8 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "absl/types/span.h"
-#include "autograd/ops/linear_lora.h"
+#include "autograd/ops/lora_layer.h"
 #include "autograd/tape.h"
 #include "tensor/context.h"
 #include "tensor/kernels/lora_share.h"
@@ -18,14 +17,10 @@ namespace lockstep::autograd {
 class LoraLinear {
  public:
   // Reads the variables' values, which must outlive it. Checks that the parts fit together.
-  LoraLinear(const Variable& w, const Variable& bias, absl::Span<const LoraAdapter> adapters,
-             const LoraDropout& dropout);
-  LoraLinear(const LoraLayer& layer, const LoraDropout& dropout)
-      : LoraLinear(layer.w, layer.bias, layer.adapters, dropout) {}
+  LoraLinear(const LoraLayer& layer, const LoraDropout& dropout);
 
   // W, bias, A_0, B_0, A_1, …: the order of Targets::weights.
-  static std::vector<Variable> Weights(const Variable& w, const Variable& bias,
-                                       absl::Span<const LoraAdapter> adapters);
+  static std::vector<Variable> Weights(const LoraLayer& layer);
   int num_weights() const { return 2 + 2 * static_cast<int>(adapters_.size()); }
 
   int64_t inputs() const { return w_.shape[1]; }
@@ -35,16 +30,12 @@ class LoraLinear {
   bool BackwardReadsX() const { return trains_w_ || trains_a_; }
   bool BackwardReadsH() const { return trains_b_; }
 
-  // Writes y [T, N], or what `output` wants of it, and h [T, total_rank].
-  void Forward(const Context& context, const View& x, const Tensor& token_keys, const View& y,
-               const Tensor& h, const LinearOutput& output = {}) const;
-  // Its parts: h; then y = x Wᵀ + bias and LoRA's shares, y += scale_i · h_i B_iᵀ.
+  // The three parts of forward: h [T, total_rank]; y [T, N] = x Wᵀ + bias; and LoRA's shares,
+  // y[:, range_i] += scale_i · h_i B_iᵀ.
   void ForwardOfH(const Context& context, const View& x, const Tensor& token_keys,
                   const View& h) const;
-  void ForwardOfY(const Context& context, const View& x, const Tensor& h, const View& y,
-                  const LinearOutput& output = {}) const;
-  // y = x Wᵀ + bias alone.
   void ForwardOfW(const Context& context, const View& x, const View& y) const;
+  void AddShares(const Context& context, const View& h, const View& y) const;
 
   // What the layer has read, for backward: x, or the norm that x was, which TakesNorm() allows.
   struct Input {
@@ -74,11 +65,12 @@ class LoraLinear {
                    const Targets& targets) const;
 
   // LoRA's share of outputs [first, first + count), and of the gradient of all inputs, for a kernel
-  // that adds it. Nothing where no adapter reaches them. `fits` (may be null): whether there is one
-  // adapter for all of them, or none, without dropout on the inputs' side, of a rank that kernels
-  // take.
-  kernels::LoraShare ShareOfOutputs(const View& h, int64_t first, int64_t count, bool* fits) const;
-  kernels::LoraShare ShareOfInputs(const View& g, bool* fits) const;
+  // that adds it: where one adapter reaches all of them, or none any, of a rank that kernels take,
+  // and without dropout on the inputs' side. Nothing in it where none does. h and g may be empty.
+  bool HasOneShareOfOutputs(int64_t first, int64_t count) const;
+  kernels::LoraShare ShareOfOutputs(const View& h, int64_t first, int64_t count) const;
+  bool HasOneShareOfInputs() const;
+  kernels::LoraShare ShareOfInputs(const View& g) const;
   // Where a kernel that computes the gradient of outputs [first, first + count) leaves g and dB of
   // their adapter: views of dh [T, total rank] and of the targets. Nothing in it where no adapter
   // reaches them; nullopt where one reaches others as well.
@@ -95,6 +87,13 @@ class LoraLinear {
     uint64_t dropout_key;
     int64_t column;  // where its part of h starts
     int64_t rank() const { return a.shape[0]; }
+    int64_t end() const { return first + b.shape[0]; }
+    bool Reaches(int64_t begin, int64_t count) const {
+      return first < begin + count && end() > begin;
+    }
+    bool Covers(int64_t begin, int64_t count) const {
+      return first <= begin && end() >= begin + count;
+    }
   };
   // Adapters [begin, end) whose A follow each other in memory, as one matrix.
   struct Group {
@@ -104,7 +103,6 @@ class LoraLinear {
   };
 
   std::vector<Group> Groups() const;
-  void AddShares(const Context& context, const View& h, const View& y) const;
   View DropoutOf(const Context& context, const Group& group, const View& x,
                  const Tensor& token_keys, Tensor& memory) const;
   std::optional<View> JoinedTarget(const Group& group, const Targets& targets) const;

@@ -7,15 +7,16 @@
 namespace lockstep::autograd {
 
 NormedResult NormedLinear(Tape& tape, const ResidualInput& in, const LoraLayer& weights,
-                          const LoraDropout& dropout, const LinearOutput& output) {
+                          const LoraDropout& dropout) {
   const Context& context = tape.context();
   const LoraLinear layer(weights, dropout);
-  const ResidualHead head(tape, in, LoraLinear::Weights(weights.w, weights.bias, weights.adapters));
+  const ResidualHead head(tape, in, LoraLinear::Weights(weights));
   const DType dtype = head.sum().dtype();
   const int64_t tokens = head.sum().dim(0);
   const Tensor y = Tensor::Empty(*context.allocator, dtype, {tokens, layer.outputs()});
   const Tensor h = Tensor::Empty(*context.allocator, dtype, {tokens, layer.total_rank()});
-  layer.Forward(context, head.normed(), dropout.token_keys, y, h, output);
+  layer.ForwardOfH(context, head.normed(), dropout.token_keys, h);
+  layer.ForwardOfW(context, head.normed(), y);
   std::vector<Tensor> saved = head.saved();
   saved.insert(saved.end(), {layer.BackwardReadsH() ? h : Tensor(), dropout.token_keys});
   const std::vector<Variable> outputs =
@@ -27,7 +28,7 @@ NormedResult NormedLinear(Tape& tape, const ResidualInput& in, const LoraLayer& 
                         g, gradient, layer, layer.TargetsOf(g, ResidualHead::kNumInputs),
                         g.saved(ResidualHead::kNumSaved), g.saved(ResidualHead::kNumSaved + 1), dy);
                   });
-  return {outputs[0], outputs[1]};
+  return {outputs[0], {outputs[1], {layer, h}}};
 }
 
 void BackwardOfNormedLinear(Gradients& g, const ResidualHead::Gradient& head,

@@ -13,12 +13,12 @@
 namespace lockstep::autograd {
 
 struct NormedResult {
-  Variable sum;  // [T, C], the residual stream
-  Variable y;    // [T, N]
+  Variable sum;    // [T, C], the residual stream
+  LinearOutput y;  // [T, N]
 };
 
 NormedResult NormedLinear(Tape& tape, const ResidualInput& in, const LoraLayer& layer,
-                          const LoraDropout& dropout = {}, const LinearOutput& output = {});
+                          const LoraDropout& dropout = {});
 
 // Hands in the gradients of the layer and of the head before it; `targets` are those of the layer's
 // weights, `dy` is the gradient of its outputs. What ops with a ResidualHead have in common.

@@ -29,10 +29,10 @@ LoraDropout Dropout(double p) {
 CheckedFunction Function(bool branch, bool post, double p) {
   return [=](Tape& tape, absl::Span<const Variable> in) {
     const ResidualInput head = {
-        in[0], branch ? in[1] : Variable(), {}, post ? in[2] : Variable(), in[3], {}};
+        in[0], {branch ? in[1] : Variable()}, post ? in[2] : Variable(), in[3], {}};
     const NormedResult r =
         NormedLinear(tape, head, {in[4], Variable(), {{in[5], in[6], 0.5, 0, 7}}}, Dropout(p));
-    return std::vector<Variable>{r.sum, r.y};
+    return std::vector<Variable>{r.sum, r.y.Whole(tape.context())};
   };
 }
 
@@ -40,8 +40,9 @@ TEST(NormedLinearTest, IsANormBeforeALinear) {
   std::vector<Variable> in;
   for (const Tensor& tensor : Inputs()) in.push_back(Variable::Frozen(tensor));
   Tape tape(CpuContext(), Tape::Mode::kForward);
-  const AddRmsNormResult normed = AddRmsNorm(tape, {in[0], in[1], {}, in[2], in[3], {}});
-  const Variable y = LinearLora(tape, normed.normed, in[4], Variable(), {{in[5], in[6], 0.5}});
+  const AddRmsNormResult normed = AddRmsNorm(tape, {in[0], {in[1]}, in[2], in[3], {}});
+  const LoraLayer layer = {in[4], Variable(), {{in[5], in[6], 0.5}}};
+  const Variable y = LinearLora(tape, normed.normed, layer).Whole(CpuContext());
   const std::vector<Variable> fused = Function(true, true, 0)(tape, in);
   ExpectNear(fused[0].value(), normed.sum.value(), 0, 0);
   ExpectNear(fused[1].value(), y.value(), 0, 0);
@@ -69,7 +70,7 @@ TEST(NormedLinearTest, DifferentiatesWhereTheStreamIsFrozen) {
   // A layer behind layers without adapters: stream and branch are results of ops on frozen values.
   for (const bool post : {false, true}) {
     const CheckedFunction behind = [&](Tape& tape, absl::Span<const Variable> in) {
-      const AddRmsNormResult before = AddRmsNorm(tape, {in[0], in[1], {}, in[2], in[3], {}});
+      const AddRmsNormResult before = AddRmsNorm(tape, {in[0], {in[1]}, in[2], in[3], {}});
       std::vector<Variable> inputs(in.begin(), in.end());
       inputs[0] = before.sum;
       inputs[1] = before.normed;

@@ -22,16 +22,11 @@ struct Mlp {
   kernels::GluActivation activation;
 
   int64_t width() const { return down.inputs(); }
-  kernels::LoraShare Gate(const View& h) const {
-    return gate_up.ShareOfOutputs(h, 0, width(), nullptr);
-  }
-  kernels::LoraShare Up(const View& h) const {
-    return gate_up.ShareOfOutputs(h, width(), width(), nullptr);
-  }
+  kernels::LoraShare Gate(const View& h) const { return gate_up.ShareOfOutputs(h, 0, width()); }
+  kernels::LoraShare Up(const View& h) const { return gate_up.ShareOfOutputs(h, width(), width()); }
   Tensor Scratch(const Context& context, int64_t tokens) const {
     int64_t rank = 0;
-    for (const kernels::LoraShare& share :
-         {Gate(View{}), Up(View{}), down.ShareOfInputs(View{}, nullptr)}) {
+    for (const kernels::LoraShare& share : {Gate(View{}), Up(View{}), down.ShareOfInputs(View{})}) {
       if (share.b.rank != 0) rank = std::max(rank, share.b.shape[1]);
     }
     return Tensor::Empty(*context.allocator, DType::kF32,
@@ -66,7 +61,7 @@ LoraLinear::Targets BackwardOfUnit(Gradients& g, const Mlp& mlp, const Tensor& d
   // Down's input's gradient without LoRA's share, then scratch or that input itself.
   const Tensor product = g.New(dy.dtype(), {dy.dim(0), mlp.width()});
   kernels::Gemm(context.stream, dy, mlp.down.base(), product);
-  kernels::GluLoraBackward(context.stream, product, mlp.down.ShareOfInputs(down_g, nullptr),
+  kernels::GluLoraBackward(context.stream, product, mlp.down.ShareOfInputs(down_g),
                            g.saved(kGateUp).Mutable("normed_mlp"), mlp.Gate(g.saved(kH)),
                            mlp.Up(g.saved(kH)), mlp.activation, gradients,
                            mlp.Scratch(context, dy.dim(0)));
@@ -86,16 +81,15 @@ void Backward(Gradients& g, const ResidualHead::Gradient& head, const Mlp& mlp) 
 
 bool NormedMlpTakes(DType dtype, const LoraLayer& gate_up, const LoraLayer& down) {
   if (dtype != DType::kBF16 || !IsFrozen(gate_up) || !IsFrozen(down)) return false;
+  const LoraLinear wide(gate_up, {});
   const int64_t width = down.w.value().dim(1);
-  bool down_fits = false;
-  LoraLinear(down, {}).ShareOfInputs(View{}, &down_fits);
-  return width % 32 == 0 && IsOneShare(gate_up, 0, width) && IsOneShare(gate_up, width, width) &&
-         down_fits;
+  return width % 32 == 0 && wide.HasOneShareOfOutputs(0, width) &&
+         wide.HasOneShareOfOutputs(width, width) && LoraLinear(down, {}).HasOneShareOfInputs();
 }
 
 NormedResult NormedMlp(Tape& tape, const ResidualInput& in, const LoraLayer& gate_up,
                        const LoraLayer& down, kernels::GluActivation activation,
-                       const LinearOutput& output) {
+                       const SegmentEnd& end) {
   const Context& context = tape.context();
   const Mlp mlp = {LoraLinear(gate_up, {}), LoraLinear(down, {}), activation};
   CHECK(!tape.WouldRecord({gate_up.w, gate_up.bias, down.w, down.bias}))
@@ -103,7 +97,7 @@ NormedResult NormedMlp(Tape& tape, const ResidualInput& in, const LoraLayer& gat
   CHECK_EQ(mlp.gate_up.outputs(), 2 * mlp.width()) << "[normed_mlp] gate_up: want [2F, C]";
   std::vector<Variable> weights;
   for (const LoraLayer* layer : {&gate_up, &down}) {
-    const auto more = LoraLinear::Weights(layer->w, layer->bias, layer->adapters);
+    const auto more = LoraLinear::Weights(*layer);
     weights.insert(weights.end(), more.begin(), more.end());
   }
   const ResidualHead head(tape, in, weights);
@@ -114,22 +108,23 @@ NormedResult NormedMlp(Tape& tape, const ResidualInput& in, const LoraLayer& gat
   mlp.gate_up.ForwardOfW(context, head.normed(), wide);
   mlp.gate_up.ForwardOfH(context, head.normed(), Tensor(), h);
   const Tensor y = empty(mlp.down.outputs());
-  const bool known = output.unread && output.h.defined();
-  const Tensor down_h = known ? output.h : empty(mlp.down.total_rank());
+  const bool known = end.rerunning && end.h.defined();
+  const Tensor down_h = known ? end.h : empty(mlp.down.total_rank());
   Tensor product;
   if (!known) {
     product = empty(mlp.width());
-    const kernels::LoraShare down_share = mlp.down.ShareOfInputs(down_h, nullptr);
+    const kernels::LoraShare down_share = mlp.down.ShareOfInputs(down_h);
     kernels::GluLora(context.stream, wide, mlp.Gate(h), mlp.Up(h), activation, product,
                      {down_share.h, down_share.b}, mlp.Scratch(context, wide.dim(0)));
   }
-  mlp.down.ForwardOfY(context, product, down_h, y, output);
+  if (!end.rerunning) mlp.down.ForwardOfW(context, product, y);
   std::vector<Tensor> saved = head.saved();
   saved.insert(saved.end(), {wide, h, down_h});
   const std::vector<Variable> outputs =
       tape.Record("normed_mlp", head.inputs(), {head.sum(), y}, saved,
                   [mlp, gradient = head.gradient()](Gradients& g) { Backward(g, gradient, mlp); });
-  return {outputs[0], outputs[1]};
+  return {outputs[0],
+          {outputs[1], end.rerunning ? PendingShares() : PendingShares(mlp.down, down_h)}};
 }
 
 }  // namespace lockstep::autograd

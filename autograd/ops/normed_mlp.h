@@ -26,6 +26,6 @@ bool NormedMlpTakes(DType dtype, const LoraLayer& gate_up, const LoraLayer& down
 
 NormedResult NormedMlp(Tape& tape, const ResidualInput& in, const LoraLayer& gate_up,
                        const LoraLayer& down, kernels::GluActivation activation,
-                       const LinearOutput& output = {});
+                       const SegmentEnd& end = {});
 
 }  // namespace lockstep::autograd

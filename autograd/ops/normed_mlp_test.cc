@@ -32,7 +32,7 @@ std::vector<Tensor> Inputs() {
 }
 
 ResidualInput Head(absl::Span<const Variable> in) {
-  return {in[0], in[9], {}, Variable(), in[10], {}};
+  return {in[0], {in[9]}, Variable(), in[10], {}};
 }
 
 LoraLayer GateUp(absl::Span<const Variable> in) {
@@ -44,7 +44,7 @@ LoraLayer Down(absl::Span<const Variable> in) {
 
 std::vector<Variable> Fused(Tape& tape, absl::Span<const Variable> in) {
   const NormedResult result = NormedMlp(tape, Head(in), GateUp(in), Down(in), GluActivation::kSilu);
-  return {result.sum, result.y};
+  return {result.sum, result.y.Whole(tape.context())};
 }
 
 TEST(NormedMlpTest, IsTheUnitBetweenTwoLinears) {
@@ -53,10 +53,10 @@ TEST(NormedMlpTest, IsTheUnitBetweenTwoLinears) {
   Tape tape(CpuContext(), Tape::Mode::kForward);
   const LoraLayer wide = GateUp(in), down = Down(in);
   const Variable x = AddRmsNorm(tape, Head(in)).normed;
-  const Variable gate_up = LinearLora(tape, x, wide.w, wide.bias, wide.adapters);
+  const Variable gate_up = LinearLora(tape, x, wide).Whole(CpuContext());
   const Variable product = Glu(tape, gate_up, GluActivation::kSilu);
   ExpectNear(Fused(tape, in)[1].value(),
-             LinearLora(tape, product, down.w, down.bias, down.adapters).value(), 1e-12, 1e-12);
+             LinearLora(tape, product, down).Whole(CpuContext()).value(), 1e-12, 1e-12);
 }
 
 TEST(NormedMlpTest, GradientsAreRight) {
@@ -72,10 +72,10 @@ TEST(NormedMlpTest, OneAdapterForBothHalves) {
       Random(DType::kF64, {kWidth, kFfn}, 3, 0.5), Random(DType::kF64, {2, kWidth}, 4),
       Random(DType::kF64, {2 * kFfn, 2}, 5),       Random(DType::kF64, {kWidth}, 6)};
   const auto function = [](Tape& tape, absl::Span<const Variable> in) -> std::vector<Variable> {
-    const NormedResult result = NormedMlp(tape, {in[0], Variable(), {}, Variable(), in[5], {}},
+    const NormedResult result = NormedMlp(tape, {in[0], {}, Variable(), in[5], {}},
                                           {in[1], Variable(), {{in[3], in[4], 2, 0}}},
                                           {in[2], Variable(), {}}, GluActivation::kGeluTanh);
-    return {result.sum, result.y};
+    return {result.sum, result.y.Whole(tape.context())};
   };
   GradCheck("normed_mlp", inputs, function,
             {.as_leaves = {false, true, true, true, true, true},
@@ -85,20 +85,18 @@ TEST(NormedMlpTest, OneAdapterForBothHalves) {
 // A segment's end: neither its output nor what only leads there is computed again.
 TEST(NormedMlpTest, DifferentiatesAsTheEndOfASegment) {
   const CheckedFunction f = [](Tape& tape, absl::Span<const Variable> in) {
-    const auto left = std::make_shared<PendingShares>();
-    const auto run = [left](Tape& t, absl::Span<const Variable> x) {
-      PendingShares pending;
-      const NormedResult result =
-          NormedMlp(t, Head(x), GateUp(x), Down(x), GluActivation::kSilu,
-                    {.left = &pending, .unread = t.rerunning(), .h = left->h()});
-      EXPECT_EQ(left->defined(), t.rerunning());
-      *left = pending;
-      return std::vector<Variable>{result.sum, result.y};
+    const auto pending = std::make_shared<PendingShares>();
+    const auto run = [pending](Tape& t, absl::Span<const Variable> x) {
+      EXPECT_EQ(pending->defined(), t.rerunning());
+      const NormedResult result = NormedMlp(t, Head(x), GateUp(x), Down(x), GluActivation::kSilu,
+                                            {.rerunning = t.rerunning(), .h = pending->h()});
+      *pending = result.y.pending;
+      return std::vector<Variable>{result.sum, result.y.y};
     };
     const std::vector<Variable> out = tape.Checkpoint("segment", in, run);
     // The share that is pending joins here.
     return std::vector<Variable>{
-        AddRmsNorm(tape, {out[0], out[1], *left, Variable(), in[10], {}}).sum};
+        AddRmsNorm(tape, {out[0], {out[1], *pending}, Variable(), in[10], {}}).sum};
   };
   const GradCheckOptions options = {
       .as_leaves = {false, true, true, true, true, true, true, true, true, false, true},

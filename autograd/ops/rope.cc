@@ -1,5 +1,7 @@
 #include "autograd/ops/rope.h"
 
+#include <vector>
+
 #include "autograd/ops/in_place.h"
 #include "base/check.h"
 #include "tensor/kernels/rope.h"
@@ -15,29 +17,27 @@ Tensor RopeTable(const Context& context, const Tensor& positions, const Tensor& 
   return table;
 }
 
-bool RopeTakesShares(DType dtype, const LoraLayer& layer, const QkvLayout& layout,
-                     const Tensor& table) {
-  const int64_t q = layout.heads * layout.head_dim, kv = layout.kv_heads * layout.head_dim;
-  return kernels::RopeLoraTakes(dtype, layout.head_dim, table.dim(1)) && IsOneShare(layer, 0, q) &&
-         IsOneShare(layer, q, kv) && IsOneShare(layer, q + kv, kv);
-}
-
-Variable Rope(Tape& tape, const Variable& qkv, const QkvLayout& layout, const Tensor& table,
-              const PendingShares& pending) {
-  CHECK_EQ(qkv.value().dim(1), layout.width()) << "[rope] qkv: " << Describe(qkv.value());
+Variable Rope(Tape& tape, const LinearOutput& qkv, const QkvLayout& layout, const Tensor& table) {
+  CHECK_EQ(qkv.y.value().dim(1), layout.width()) << "[rope] qkv: " << Describe(qkv.y.value());
   const Context& context = tape.context();
-  const View x = qkv.value().Mutable("rope");
-  if (pending.defined()) {
-    const int64_t q = layout.heads * layout.head_dim, kv = layout.kv_heads * layout.head_dim;
-    kernels::RopeLora(context.stream, layout.Heads(x, 0, layout.heads + 2 * layout.kv_heads),
-                      {{layout.heads, pending.Of(0, q)},
-                       {layout.kv_heads, pending.Of(q, kv)},
-                       {layout.kv_heads, pending.Of(q + kv, kv)}},
+  const View x = qkv.y.value().Mutable("rope");
+  std::vector<kernels::HeadsShare> parts;
+  bool takes_shares =
+      qkv.pending.defined() && kernels::RopeLoraTakes(x.dtype, layout.head_dim, table.dim(1));
+  int64_t first = 0;
+  for (const int64_t heads : {layout.heads, layout.kv_heads, layout.kv_heads}) {
+    const int64_t width = heads * layout.head_dim;
+    takes_shares = takes_shares && qkv.pending.IsOne(first, width);
+    parts.push_back({heads, qkv.pending.Of(first, width)});
+    first += width;
+  }
+  if (takes_shares) {
+    kernels::RopeLora(context.stream, layout.Heads(x, 0, layout.heads + 2 * layout.kv_heads), parts,
                       layout.heads + layout.kv_heads, table);
   } else {
-    kernels::Rope(context.stream, layout.QK(x), table, 1);
+    kernels::Rope(context.stream, layout.QK(qkv.Whole(context).value()), table, 1);
   }
-  return tape.RecordInPlace("rope", qkv, {}, {table}, [layout](Gradients& g) {
+  return tape.RecordInPlace("rope", qkv.y, {}, {table}, [layout](Gradients& g) {
     const Tensor dqkv = OwnGradient(g, 0);
     kernels::Rope(g.context().stream, layout.QK(dqkv), g.saved(0), -1);
     g.Add(0, dqkv);

@@ -1,7 +1,7 @@
 // Rotary position embedding, in place on merged q, k, v; equations in tensor/kernels/rope.h.
 #pragma once
 
-#include "autograd/ops/pending_shares.h"
+#include "autograd/ops/linear_output.h"
 #include "autograd/ops/qkv_layout.h"
 #include "autograd/tape.h"
 
@@ -16,12 +16,6 @@ Tensor RopeTable(const Context& context, const Tensor& positions, const Tensor& 
 
 // Rotates the q and k heads of qkv[T, (H + 2K)·D] by `table`; v stays. `qkv` is overwritten: go on
 // with what is returned. Saves the table alone.
-// `pending`: LoRA's shares of qkv, which are added on the way; only where RopeTakesShares().
-Variable Rope(Tape& tape, const Variable& qkv, const QkvLayout& layout, const Tensor& table,
-              const PendingShares& pending = {});
-
-// Whether qkv that is this layer's output has such shares and may come without them.
-bool RopeTakesShares(DType dtype, const LoraLayer& layer, const QkvLayout& layout,
-                     const Tensor& table);
+Variable Rope(Tape& tape, const LinearOutput& qkv, const QkvLayout& layout, const Tensor& table);
 
 }  // namespace lockstep::autograd
