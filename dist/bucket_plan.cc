@@ -1,5 +1,7 @@
 #include "dist/bucket_plan.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/check.h"
@@ -16,12 +18,40 @@ void CheckRanges(absl::Span<const ParameterRange> parameters) {
   }
 }
 
+// Elements [begin, end) in buckets of `size`.
+void Cut(BucketPlan* plan, int64_t begin, int64_t end, int64_t size, int parts) {
+  for (; begin < end; begin += size) {
+    BucketPlan::Bucket bucket;
+    bucket.begin = begin;
+    bucket.end = std::min(begin + size, end);
+    bucket.parts = parts;
+    plan->buckets.push_back(bucket);
+  }
+}
+
+// Which members each bucket has elements of. A member brings the gap behind it.
+void FindMembers(BucketPlan* plan) {
+  const int num_members = static_cast<int>(plan->members.size());
+  const auto begin_of = [&](int i) { return i == 0 ? 0 : plan->members[i].offset; };
+  const auto end_of = [&](int i) { return i + 1 < num_members ? begin_of(i + 1) : plan->numel; };
+  int first = 0;
+  for (BucketPlan::Bucket& bucket : plan->buckets) {
+    while (end_of(first) <= bucket.begin) ++first;
+    bucket.first_member = bucket.end_member = first;
+    while (bucket.end_member < num_members && begin_of(bucket.end_member) < bucket.end) {
+      ++bucket.end_member;
+    }
+  }
+}
+
 }  // namespace
 
 BucketPlan PlanBuckets(absl::Span<const ParameterRange> parameters, const BucketLimits& limits) {
   CHECK_GT(limits.cap_bytes, 0);
   CHECK_GT(limits.element_bytes, 0);
   CHECK_GE(limits.num_slots, 0);
+  CHECK_GT(limits.parts, 0);
+  CHECK_GT(limits.part_unit, 0);
   CheckRanges(parameters);
 
   BucketPlan plan;
@@ -30,27 +60,20 @@ BucketPlan PlanBuckets(absl::Span<const ParameterRange> parameters, const Bucket
   plan.num_slots = limits.num_slots;
   plan.numel = plan.slots_offset + limits.num_slots;
 
-  const int64_t cap = limits.cap_bytes / limits.element_bytes;
-  const int num_parameters = static_cast<int>(parameters.size());
-  for (int i = 0; i < num_parameters; ++i) {
-    // A parameter brings the gap behind it.
-    const int64_t begin = i == 0 ? 0 : parameters[i].offset;
-    const int64_t end = i + 1 < num_parameters ? parameters[i + 1].offset : plan.slots_offset;
-    if (plan.buckets.empty() || end - plan.buckets.back().begin > cap) {
-      plan.buckets.push_back({begin, begin, i, i});
-    }
-    plan.buckets.back().end = end;
-    plan.buckets.back().end_member = i + 1;
-    plan.bucket_of.push_back(static_cast<int>(plan.buckets.size()) - 1);
+  const int64_t cap = std::max<int64_t>(1, limits.cap_bytes / limits.element_bytes);
+  if (limits.parts > 1) {
+    const int64_t group = limits.parts * limits.part_unit;
+    plan.shared = plan.slots_offset / group * group;
+    Cut(&plan, 0, plan.shared, std::max<int64_t>(1, cap / group) * group, limits.parts);
   }
+  Cut(&plan, plan.shared, plan.slots_offset, cap, 1);
 
-  if (limits.num_slots > 0) {  // the slots ride in the last bucket, above the cap if need be
+  if (limits.num_slots > 0) {  // they ride in the last bucket, above the cap if need be
     plan.members.push_back({"the step's slots", plan.slots_offset, limits.num_slots});
-    if (plan.buckets.empty()) plan.buckets.push_back({0, 0, 0, 0});
+    if (plan.shared == plan.slots_offset) Cut(&plan, plan.slots_offset, plan.numel, cap + 1, 1);
     plan.buckets.back().end = plan.numel;
-    plan.buckets.back().end_member = num_parameters + 1;
-    plan.bucket_of.push_back(static_cast<int>(plan.buckets.size()) - 1);
   }
+  FindMembers(&plan);
   return plan;
 }
 

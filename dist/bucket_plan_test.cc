@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 
 #include "absl/strings/str_cat.h"
@@ -26,40 +27,47 @@ std::vector<ParameterRange> RandomParameters(std::mt19937& random, int count) {
 void CheckPlan(const BucketPlan& plan, const std::vector<ParameterRange>& parameters,
                const BucketLimits& limits) {
   ASSERT_EQ(plan.members.size(), parameters.size() + (limits.num_slots > 0));
-  ASSERT_EQ(plan.bucket_of.size(), plan.members.size());
+  const int64_t group = limits.parts * limits.part_unit;
   int64_t end = 0;
-  int member = 0;
   for (size_t b = 0; b < plan.buckets.size(); ++b) {
     const BucketPlan::Bucket& bucket = plan.buckets[b];
     EXPECT_EQ(bucket.begin, end);  // contiguous
     EXPECT_LT(bucket.begin, bucket.end);
-    EXPECT_EQ(bucket.first_member, member);
-    EXPECT_LT(bucket.first_member, bucket.end_member);
-    for (; member < bucket.end_member; ++member) {
-      EXPECT_EQ(plan.bucket_of[member], static_cast<int>(b));
-      EXPECT_GE(plan.members[member].offset, bucket.begin);
-      EXPECT_LE(plan.members[member].offset + plan.members[member].numel, bucket.end);
-    }
-    const bool last = b + 1 == plan.buckets.size();
-    const int64_t of_parameters = (last ? plan.slots_offset : bucket.end) - bucket.begin;
-    if (bucket.end_member - bucket.first_member > (last && limits.num_slots > 0 ? 2 : 1)) {
-      EXPECT_LE(of_parameters * limits.element_bytes, limits.cap_bytes);
-    }
-    if (!last) {  // full: the next bucket's first parameter would not fit
-      const int next = bucket.end_member;
-      const int64_t next_end = next + 1 < static_cast<int>(parameters.size())
-                                   ? parameters[next + 1].offset
-                                   : plan.slots_offset;
-      EXPECT_GT((next_end - bucket.begin) * limits.element_bytes, limits.cap_bytes);
-    }
     end = bucket.end;
+
+    const bool is_shared = bucket.begin < plan.shared;
+    EXPECT_EQ(bucket.parts, is_shared ? limits.parts : 1);
+    for (int rank = 0; rank < limits.parts; ++rank) {
+      if (!is_shared) {
+        EXPECT_EQ(bucket.begin_of(rank), bucket.begin);
+        EXPECT_EQ(bucket.end_of(rank), bucket.end);
+        continue;
+      }
+      EXPECT_EQ(bucket.begin_of(rank), rank == 0 ? bucket.begin : bucket.end_of(rank - 1));
+      EXPECT_EQ(bucket.begin_of(rank) % limits.part_unit, 0);
+      EXPECT_EQ(bucket.end_of(rank) % limits.part_unit, 0);
+    }
+
+    const int64_t numel = std::min(bucket.end, plan.slots_offset) - bucket.begin;
+    const int64_t least = is_shared ? group : 1;
+    EXPECT_LE(numel * limits.element_bytes, std::max(limits.cap_bytes, 8 * least));
+    // Exactly the members that have elements in it.
+    for (int i = 0; i < static_cast<int>(plan.members.size()); ++i) {
+      const ParameterRange& member = plan.members[i];
+      const bool inside = i >= bucket.first_member && i < bucket.end_member;
+      if (member.offset < bucket.end && member.offset + member.numel > bucket.begin) {
+        EXPECT_TRUE(inside) << member.name;
+      } else if (inside) {  // its gap is in there
+        EXPECT_GE(bucket.begin, member.offset + member.numel);
+      }
+    }
   }
   EXPECT_EQ(end, plan.numel);
-  EXPECT_EQ(member, static_cast<int>(plan.members.size()));
+  EXPECT_EQ(plan.shared, limits.parts == 1 ? 0 : plan.slots_offset / group * group);
   if (limits.num_slots > 0) {
     EXPECT_EQ(plan.numel - plan.slots_offset, limits.num_slots);
     EXPECT_EQ(plan.members[plan.slots_member()].offset, plan.slots_offset);
-    EXPECT_EQ(plan.bucket_of[plan.slots_member()], static_cast<int>(plan.buckets.size()) - 1);
+    EXPECT_EQ(plan.buckets.back().end_member, plan.slots_member() + 1);
   }
 }
 
@@ -71,6 +79,8 @@ TEST(BucketPlan, PropertiesHoldForAnySizes) {
     limits.cap_bytes = 1 + static_cast<int64_t>(random() % 30000);
     limits.element_bytes = trial % 2 ? 8 : 4;
     limits.num_slots = trial % 3 ? kNumStepSlots : 0;
+    limits.parts = 1 + trial % 5;
+    limits.part_unit = trial % 7 ? 64 : 1;
     CheckPlan(PlanBuckets(parameters, limits), parameters, limits);
   }
 }
@@ -79,15 +89,26 @@ TEST(BucketPlan, KnownExample) {
   const std::vector<ParameterRange> parameters = {
       {"a", 0, 3}, {"b", 4, 4}, {"c", 8, 100}, {"d", 108, 1}};
   BucketLimits limits;
-  limits.cap_bytes = 64;  // 8 elements
-  const BucketPlan plan = PlanBuckets(parameters, limits);
+  limits.cap_bytes = 320;  // 40 elements
+  BucketPlan plan = PlanBuckets(parameters, limits);
   ASSERT_EQ(plan.buckets.size(), 3u);
-  EXPECT_EQ(plan.buckets[0].end, 8);    // a and b, with the gap
-  EXPECT_EQ(plan.buckets[1].end, 108);  // c alone, above the cap
+  EXPECT_EQ(plan.buckets[0].end, 40);  // a, b and the beginning of c
+  EXPECT_EQ(plan.buckets[0].end_member, 3);
+  EXPECT_EQ(plan.buckets[1].first_member, 2);  // c
   EXPECT_EQ(plan.buckets[2].end, 109 + kNumStepSlots);
   EXPECT_EQ(plan.slots_offset, 109);
   const std::string text = Describe(plan, 8);
   EXPECT_NE(text.find("3 buckets"), std::string::npos) << text;
+
+  limits.parts = 3;
+  limits.part_unit = 8;
+  plan = PlanBuckets(parameters, limits);
+  ASSERT_EQ(plan.buckets.size(), 5u);
+  EXPECT_EQ(plan.shared, 96);
+  EXPECT_EQ(plan.buckets[1].begin_of(2), 40);
+  EXPECT_EQ(plan.buckets[1].end_of(2), 48);
+  EXPECT_EQ(plan.buckets[4].begin, 96);  // what three cannot share
+  EXPECT_EQ(plan.buckets[4].end, 109 + kNumStepSlots);
 }
 
 TEST(BucketPlan, OnlySlots) {

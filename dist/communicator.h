@@ -50,10 +50,10 @@ class Communicator {
   // data = data of rank `root`, in place. Any dtype.
   Work Broadcast(const View& data, int root, Stream stream, absl::string_view what = "");
   // whole = the ranks' parts, one behind the other: whole.numel() == size() * part.numel(). Any
-  // dtype. They do not overlap.
+  // dtype. They do not overlap; or `part` is its place in `whole`.
   Work AllGather(const View& part, const View& whole, Stream stream, absl::string_view what = "");
   // part = the rank's part of the sum over ranks of whole: whole.numel() == size() * part.numel().
-  // `whole` is overwritten. The same types.
+  // `whole` is overwritten; `part` may be its place in it. The same types.
   Work ReduceScatter(const View& whole, const View& part, Stream stream,
                      absl::string_view what = "");
   // Done when every rank has reached it.

@@ -107,6 +107,13 @@ TEST_P(GlooCommunicatorTest, BroadcastGatherScatter) {
     for (int j = 0; j < 5; ++j) {
       EXPECT_EQ(own[j], 100 * n * (n - 1) / 2 + n * (5 * c.rank() + j));
     }
+
+    // In place.
+    for (int j = 0; j < 5 * n; ++j) terms[j] = 100 * c.rank() + j;
+    const View all = ViewOf(terms), mine = all.Slice(0, 5 * c.rank(), 5 * c.rank() + 5);
+    c.ReduceScatter(all, mine, kStream);
+    c.Wait(c.AllGather(mine, all, kStream), kStream);
+    for (int j = 0; j < 5 * n; ++j) EXPECT_EQ(terms[j], 100 * n * (n - 1) / 2 + n * j);
   });
 }
 
@@ -148,6 +155,28 @@ TEST_P(GlooCommunicatorTest, TheReducersSumDoesNotDependOnBucketsOrOrder) {
       }
     });
   }
+}
+
+TEST_P(GlooCommunicatorTest, RanksCanShareTheSums) {
+  const std::vector<ParameterRange> parameters = {{"p", 0, 700}, {"q", 704, 400}};
+  const int ranks = GetParam();
+  const BucketPlan plan = PlanBuckets(parameters, {3200, 8, kNumStepSlots, ranks, 16});
+  ASSERT_GT(plan.buckets.size(), 2u);
+  RunRanks(ranks, [&plan](Communicator& c) {
+    std::vector<int64_t> gradients(plan.numel);
+    GradientReducer reducer(plan, c, ViewOf(gradients), kStream);
+    const int64_t n = c.size();
+    for (int step = 0; step < 3; ++step) {
+      for (int64_t i = 0; i < plan.numel; ++i) gradients[i] = i * (c.rank() + 1) + step;
+      for (const int i : {1, 2, 0}) reducer.MarkReady(i);
+      reducer.Finish();
+      for (const BucketPlan::Bucket& bucket : plan.buckets) {
+        for (int64_t i = bucket.begin_of(c.rank()); i < bucket.end_of(c.rank()); ++i) {
+          ASSERT_EQ(gradients[i], i * n * (n + 1) / 2 + n * step);
+        }
+      }
+    }
+  });
 }
 
 // Connects to every address that a rank announces for the first attempt, before its peers can.

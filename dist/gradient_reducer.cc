@@ -20,6 +20,8 @@ GradientReducer::GradientReducer(BucketPlan plan, Communicator& communicator, co
       << "[gradient reducer] gradients: want the plan's size";
   CHECK(gradients_.contiguous()) << "[gradient reducer] gradients: want contiguous";
   for (const BucketPlan::Bucket& bucket : plan_.buckets) {
+    CHECK(bucket.parts == 1 || bucket.parts == communicator_.size())
+        << "[gradient reducer] want a part for each rank";
     missing_.push_back(bucket.end_member - bucket.first_member);
   }
 }
@@ -31,15 +33,25 @@ void GradientReducer::MarkReady(int i) {
       << "[gradient reducer] " << plan_.members[i].name
       << " was marked ready twice in one step: its gradient may already be on the way";
   ready_[i] = true;
-  --missing_[plan_.bucket_of[i]];
+  for (size_t b = works_.size(); b < plan_.buckets.size(); ++b) {
+    const BucketPlan::Bucket& bucket = plan_.buckets[b];
+    if (bucket.first_member <= i && i < bucket.end_member) --missing_[b];
+  }
   LaunchReadyBuckets();
 }
 
 void GradientReducer::LaunchReadyBuckets() {
   for (size_t b = works_.size(); b < plan_.buckets.size() && missing_[b] == 0; ++b) {
     const BucketPlan::Bucket& bucket = plan_.buckets[b];
-    works_.push_back(communicator_.AllReduce(gradients_.Slice(0, bucket.begin, bucket.end),
-                                             ReduceOp::kSum, stream_, absl::StrCat("bucket ", b)));
+    const View whole = gradients_.Slice(0, bucket.begin, bucket.end);
+    const std::string name = absl::StrCat("bucket ", b);
+    if (bucket.parts == 1) {
+      works_.push_back(communicator_.AllReduce(whole, ReduceOp::kSum, stream_, name));
+      continue;
+    }
+    const int rank = communicator_.rank();
+    const View own = gradients_.Slice(0, bucket.begin_of(rank), bucket.end_of(rank));
+    works_.push_back(communicator_.ReduceScatter(whole, own, stream_, name));
   }
 }
 

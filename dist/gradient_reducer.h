@@ -1,4 +1,5 @@
-// Sums the flat gradient buffer over the ranks, bucket by bucket, while backward still runs.
+// Sums the flat gradient buffer over the ranks, bucket by bucket, while backward still runs. Of a
+// bucket of several parts each rank has the sums of its part only; the rest of it is overwritten.
 //
 //   GradientReducer reducer(plan, communicator, gradients, stream);
 //   for each step: for the last pack, as gradients become final:  reducer.MarkReady(i);

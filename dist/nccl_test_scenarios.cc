@@ -92,6 +92,16 @@ void BroadcastGatherScatter(const Rank& r) {
   for (int j = 0; j < 5; ++j) {
     EXPECT_EQ(scattered[j], 100 * n * (n - 1) / 2 + n * (5 * r.rank() + j + 1));
   }
+
+  // In place.
+  CopyToDevice(r.stream(), terms.data(), ViewOf(all));
+  const View mine = ViewOf(all).Slice(0, 5 * r.rank(), 5 * r.rank() + 5);
+  c.ReduceScatter(ViewOf(all), mine, r.stream());
+  c.Wait(c.AllGather(mine, ViewOf(all), r.stream()), r.stream());
+  const std::vector<int64_t> together = r.ToHost<int64_t>(all);
+  for (int j = 0; j < 5 * n; ++j) {
+    EXPECT_EQ(together[j], 100 * n * (n - 1) / 2 + n * (j + 1));
+  }
 }
 
 void HostValuesKeepTheOrder(const Rank& r) {

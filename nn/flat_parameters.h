@@ -79,6 +79,8 @@ class FlatParameters {
   Tensor slots() const { return sums_.Slice(0, numel_, numel_ + options_.num_slots); }
   const Tensor& exp_avg() const { return exp_avg_; }
   const Tensor& exp_avg_sq() const { return exp_avg_sq_; }
+  // What the next step depends on: values and moments.
+  std::vector<Tensor> state() const { return {values_, exp_avg_, exp_avg_sq_}; }
 
   // Parameter `index`'s part of one of the buffers above, in its shape.
   Tensor Part(const Tensor& buffer, int index) const;

@@ -65,6 +65,19 @@ class LockstepGpuTest : public ::testing::Test {
             ReadFile(folder_ + "/run.json").value_or("")};
   }
 
+  // Of every weight, whose update the ranks share; what products read of them is bf16.
+  std::pair<std::string, std::string> RunFull(const std::string& model, int ranks) {
+    folder_ = FreshPath("run");
+    const Outcome outcome = Train(
+        {"--model=" + model, "--train_file=" + documents_, "--output_dir=" + folder_,
+         "--train=full", "--gradient_sum=exact", "--validation_split=0", "--max_steps=6",
+         "--save_steps=3", "--tokens_per_pack=512", "--max_seq_length=300", "--learning_rate=1e-3",
+         "--bucket_cap_mb=1", "--device=cuda", absl::StrCat("--nproc_per_node=", ranks)});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+    return {ReadFile(folder_ + "/model.safetensors").value_or(""),
+            ReadFile(folder_ + "/checkpoints/step-00000003/state.safetensors").value_or("")};
+  }
+
   const std::string model_ = FreshPath("model"), documents_ = FreshPath("documents") + ".jsonl";
   std::string folder_;
 };
@@ -82,6 +95,19 @@ TEST_F(LockstepGpuTest, AnyNumberOfGpusGivesTheSameBits) {
       EXPECT_EQ(several.figures, one.figures) << ranks << cap;
       EXPECT_TRUE(several.adapter == one.adapter) << ranks << cap << ": the adapters differ";
     }
+  }
+}
+
+TEST_F(LockstepGpuTest, FullTrainingToo) {
+  const std::string model = FreshPath("wide");
+  WriteTinyModel(model, 1, /*mlp=*/1024);
+  const auto one = RunFull(model, 1);
+  EXPECT_GT(one.first.size(), 400'000u);
+  EXPECT_GT(one.second.size(), 1'000'000u);
+  for (int ranks = 2; ranks <= CudaDeviceCount(); ++ranks) {
+    const auto several = RunFull(model, ranks);
+    EXPECT_TRUE(several.first == one.first) << ranks << ": the weights differ";
+    EXPECT_TRUE(several.second == one.second) << ranks << ": the checkpoints differ";
   }
 }
 

@@ -117,20 +117,28 @@ TEST_F(LockstepTest, MoreRanksThanPacks) {
   ExpectSame(one, {"--nproc_per_node=4", small[0], small[1]});
 }
 
+// Ranks share the update of the weights, all but what they cannot share evenly.
 TEST_F(LockstepTest, FullTrainingWithExactSums) {
-  const std::string folder = FreshPath("full");
-  const auto weights = [&](int ranks) {
+  const std::string model = FreshPath("wide"), folder = FreshPath("full");
+  WriteTinyModel(model, 1, /*mlp=*/1024);
+  const auto run = [&](int ranks) {
     const std::string out = absl::StrCat(folder, ranks);
-    const Outcome outcome =
-        Train({"--model=" + *model_, "--train_file=" + *documents_, "--output_dir=" + out,
-               "--train=full", "--init=random", "--gradient_sum=exact", "--max_steps=3",
-               "--num_threads=1", absl::StrCat("--nproc_per_node=", ranks)});
+    const Outcome outcome = Train(
+        {"--model=" + model, "--train_file=" + *documents_, "--output_dir=" + out, "--train=full",
+         "--gradient_sum=exact", "--max_steps=4", "--eval_steps=2", "--validation_split=0.1",
+         "--tokens_per_pack=512", "--max_seq_length=300", "--num_threads=1", "--learning_rate=1e-3",
+         "--weight_decay=0.1", "--bucket_cap_mb=1", absl::StrCat("--nproc_per_node=", ranks)});
     EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
-    return ReadFile(out + "/model.safetensors").value_or("");
+    return Result{ReadFile(out + "/model.safetensors").value_or(""),
+                  WithoutTimes(ReadFile(out + "/metrics.jsonl").value_or("")), ""};
   };
-  const std::string one = weights(1);
-  EXPECT_GT(one.size(), 1000u);
-  EXPECT_TRUE(one == weights(3)) << "the weights differ";
+  const Result one = run(1);
+  EXPECT_GT(one.adapter.size(), 400'000u);
+  for (const int ranks : {2, 3, 8}) {
+    const Result several = run(ranks);
+    EXPECT_EQ(several.figures, one.figures) << ranks;
+    EXPECT_TRUE(several.adapter == one.adapter) << "the weights of " << ranks << " ranks differ";
+  }
 }
 
 // Real weights, a real tokenizer, real questions.

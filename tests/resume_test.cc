@@ -155,6 +155,36 @@ TEST_F(ResumeTest, AnotherLibraryOrProcessorIsNamed) {
   EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
 }
 
+// Where ranks share the update, each has its own part of the moments.
+TEST_F(ResumeTest, FullTrainingGoesOnOnAnotherNumberOfRanks) {
+  const std::string model = FreshPath("wide");
+  WriteTinyModel(model, 1, /*mlp=*/1024);
+  const auto flags = [&](const std::string& folder, int ranks) {
+    return Flags{"--model=" + model,       "--train_file=" + *documents_,
+                 "--output_dir=" + folder, "--train=full",
+                 "--gradient_sum=exact",   "--max_steps=20",
+                 "--save_steps=3",         "--validation_split=0",
+                 "--max_seq_length=300",   "--learning_rate=1e-3",
+                 "--num_threads=1",        absl::StrCat("--nproc_per_node=", ranks)};
+  };
+  const auto weights = [](const std::string& folder) {
+    return ReadFile(folder + "/model.safetensors").value_or("");
+  };
+  const std::string whole = FreshPath("whole"), folder = FreshPath("killed");
+  ASSERT_EQ(Train(flags(whole, 1)).exit_code, 0);
+  for (const auto& [ranks, step] : {std::pair{2, 3}, {4, 9}}) {
+    TrainerProcess trainer(flags(folder, ranks));
+    ASSERT_TRUE(WaitForFile(folder + "/checkpoints/" + CheckpointName(step), 60));
+    trainer.SignalAll(SIGKILL);
+    trainer.Wait();
+  }
+  const Outcome outcome = Train(flags(folder, 3));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+  EXPECT_TRUE(absl::StrContains(outcome.out, "goes on after step")) << outcome.out;
+  EXPECT_FALSE(weights(whole).empty());
+  EXPECT_TRUE(weights(folder) == weights(whole)) << "the weights differ";
+}
+
 TEST_F(ResumeTest, AFinishedRunIsLeftAlone) {
   const std::string folder = FreshPath("finished");
   ASSERT_EQ(Train(FlagsFor(folder, 1)).exit_code, 0);

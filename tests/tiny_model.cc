@@ -13,7 +13,7 @@
 namespace lockstep {
 namespace {
 
-constexpr int64_t kVocab = 97, kWidth = 32, kMlp = 48, kHeads = 4, kKvHeads = 2, kLayers = 2;
+constexpr int64_t kVocab = 97, kWidth = 32, kHeads = 4, kKvHeads = 2, kLayers = 2;
 constexpr int64_t kHeadDim = kWidth / kHeads;
 
 // Deterministic, in [0, 1).
@@ -30,7 +30,7 @@ class Random {
   uint64_t state_;
 };
 
-void DeclareTensors(nn::SafetensorsWriter* writer) {
+void DeclareTensors(nn::SafetensorsWriter* writer, int64_t mlp) {
   const auto declare = [&](const std::string& name, std::vector<int64_t> shape) {
     writer->Declare(name, DType::kF32, std::move(shape));
   };
@@ -45,19 +45,19 @@ void DeclareTensors(nn::SafetensorsWriter* writer) {
     declare(at + "self_attn.k_proj.weight", {kKvHeads * kHeadDim, kWidth});
     declare(at + "self_attn.v_proj.weight", {kKvHeads * kHeadDim, kWidth});
     declare(at + "self_attn.o_proj.weight", {kWidth, kHeads * kHeadDim});
-    declare(at + "mlp.gate_proj.weight", {kMlp, kWidth});
-    declare(at + "mlp.up_proj.weight", {kMlp, kWidth});
-    declare(at + "mlp.down_proj.weight", {kWidth, kMlp});
+    declare(at + "mlp.gate_proj.weight", {mlp, kWidth});
+    declare(at + "mlp.up_proj.weight", {mlp, kWidth});
+    declare(at + "mlp.down_proj.weight", {kWidth, mlp});
   }
 }
 
 }  // namespace
 
-void WriteTinyModel(const std::string& folder, uint64_t seed) {
+void WriteTinyModel(const std::string& folder, uint64_t seed, int64_t mlp) {
   CHECK(MakeDirectories(folder).ok());
   const std::string config = absl::StrCat(
       R"({"architectures":["LlamaForCausalLM"],"model_type":"llama","vocab_size":)", kVocab,
-      R"(,"hidden_size":)", kWidth, R"(,"intermediate_size":)", kMlp, R"(,"num_hidden_layers":)",
+      R"(,"hidden_size":)", kWidth, R"(,"intermediate_size":)", mlp, R"(,"num_hidden_layers":)",
       kLayers, R"(,"num_attention_heads":)", kHeads, R"(,"num_key_value_heads":)", kKvHeads,
       R"(,"max_position_embeddings":512,"rms_norm_eps":1e-5,"rope_theta":10000.0,)",
       R"("hidden_act":"silu","tie_word_embeddings":false,"bos_token_id":1,"eos_token_id":2,)",
@@ -65,7 +65,7 @@ void WriteTinyModel(const std::string& folder, uint64_t seed) {
   CHECK(WriteFileAtomically(JoinPath(folder, "config.json"), config).ok());
 
   nn::SafetensorsWriter writer(JoinPath(folder, "model.safetensors"));
-  DeclareTensors(&writer);
+  DeclareTensors(&writer, mlp);
   CHECK(writer.Begin({{"format", "pt"}}).ok());
   Random random(seed);
   for (const nn::StoredTensor& tensor : writer.tensors()) {

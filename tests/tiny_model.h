@@ -7,8 +7,9 @@
 namespace lockstep {
 
 // Two layers, 32 wide, 4 heads of which 2 for keys, vocabulary 97; no tokenizer: its documents are
-// token ids.
-void WriteTinyModel(const std::string& folder, uint64_t seed = 1);
+// token ids. `mlp` is the width of its gated units: with 1024 it has so many weights (210 K) that
+// several ranks share their update.
+void WriteTinyModel(const std::string& folder, uint64_t seed = 1, int64_t mlp = 48);
 
 // Sets every element of one of its tensors, or of a row of it (-1: all rows), to `value`.
 void SetWeights(const std::string& folder, const std::string& tensor, int row, float value);

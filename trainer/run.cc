@@ -94,8 +94,7 @@ absl::Status TakeFolder(const dist::World& world, const RunStart& start, FolderL
 absl::Status RestoreOnAllRanks(dist::World& world, const Context& context,
                                const std::string& checkpoint, nn::FlatParameters* parameters) {
   if (world.rank() == 0) RETURN_IF_ERROR(RestoreParameters(context, checkpoint, parameters));
-  for (const Tensor& buffer :
-       {parameters->values(), parameters->exp_avg(), parameters->exp_avg_sq()}) {
+  for (const Tensor& buffer : parameters->state()) {
     dist::Communicator& communicator = world.communicator();
     communicator.Wait(
         communicator.Broadcast(buffer.Mutable("restore"), 0, context.stream, "checkpoint"),

@@ -164,7 +164,7 @@ class Loop {
     // One AdamW step along the clipped gradient, the same on every rank.
     step.learning_rate = schedule_.At(step.work.step + 1);
     run_.saver.BeforeUpdate();
-    optimizer_.Step(run_.context, run_.model.parameters(), step.work.step + 1, step.learning_rate);
+    parallel_.Update(&optimizer_, step.work.step + 1, step.learning_rate);
     step.slots->Begin(run_.context.stream, parallel_.slots());
     step.norms->Begin(run_.context.stream, optimizer_.norm_and_factor());
     step.end->Record(run_.context.stream);
@@ -255,6 +255,8 @@ class Loop {
   }
 
   absl::Status Save() {
+    RETURN_IF_ERROR(run_.saver.Finish());  // or what it copies would change
+    for (const Tensor& buffer : run_.model.parameters().state()) parallel_.Gather(buffer);
     return run_.saver.Save(run_.state,
                            run_.options.early_stopping_patience ? run_.state.best_step : -1);
   }

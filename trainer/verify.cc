@@ -23,6 +23,7 @@ std::vector<int64_t> FirstStep(const Context& context, const nn::ForwardOptions&
   DataParallel parallel(context, &model->parameters(), communicator, reduction);
   StepGradient(context, model->decoder(), loader.Next(), forward, /*stop_requested=*/false,
                &parallel, [](const char*, int64_t) {});
+  parallel.Gather(model->parameters().sums());
   return nn::ToHost<int64_t>(context, model->parameters().sums());
 }
 

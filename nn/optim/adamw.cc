@@ -1,7 +1,9 @@
 #include "nn/optim/adamw.h"
 
+#include <algorithm>
 #include <vector>
 
+#include "base/check.h"
 #include "tensor/kernels/adamw.h"
 #include "tensor/kernels/fill.h"
 #include "tensor/kernels/norm.h"
@@ -9,12 +11,16 @@
 namespace lockstep::nn {
 namespace {
 
-// Neighbors with the same rates as one range; the alignment between them belongs to it, all zeros.
-std::vector<kernels::AdamWRange> Ranges(const FlatParameters& parameters, double learning_rate,
-                                        double weight_decay) {
+// What lies in [begin, end), counted from there. Neighbors with the same rates are one range; the
+// alignment between them belongs to it, all zeros.
+std::vector<kernels::AdamWRange> Ranges(const FlatParameters& parameters, int64_t begin,
+                                        int64_t end, double learning_rate, double weight_decay) {
   std::vector<kernels::AdamWRange> ranges;
   for (const Parameter& parameter : parameters.parameters()) {
-    const kernels::AdamWRange range{parameter.offset, parameter.offset + parameter.numel,
+    const int64_t first = std::max(parameter.offset, begin);
+    const int64_t last = std::min(parameter.offset + parameter.numel, end);
+    if (first >= last) continue;
+    const kernels::AdamWRange range{first - begin, last - begin,
                                     learning_rate * parameter.spec.learning_rate_ratio,
                                     parameter.spec.decays ? weight_decay : 0.0};
     if (!ranges.empty() && ranges.back().lr == range.lr &&
@@ -41,23 +47,42 @@ AdamW::AdamW(const Context& context, const FlatParameters& parameters, const Ada
 
 void AdamW::Step(const Context& context, FlatParameters& parameters, int64_t step,
                  double learning_rate) {
-  const int64_t numel = parameters.numel();
-  const Tensor gradient = parameters.sums().Slice(0, 0, numel);
+  AddToNorm(context, parameters, 0, parameters.numel());
+  Clip(context);
+  Update(context, parameters, 0, parameters.numel(), step, learning_rate);
+}
+
+void AdamW::AddToNorm(const Context& context, const FlatParameters& parameters, int64_t begin,
+                      int64_t end) {
+  CHECK_EQ(begin % kernels::kNormChunk, 0) << "[adamw] want whole chunks of the norm";
+  const int64_t first = begin / kernels::kNormChunk;
+  kernels::SquareSums(
+      context.stream, parameters.sums().Slice(0, begin, end),
+      partials_.Slice(0, first, first + kernels::NormPartials(end - begin)).Mutable("adamw"));
+}
+
+void AdamW::Clip(const Context& context) {
   const Tensor norm = norm_and_factor_.Slice(0, 0, 1), factor = norm_and_factor_.Slice(0, 1, 2);
-  kernels::Norm(context.stream, gradient, norm.Mutable("adamw"), partials_.Mutable("adamw"));
+  kernels::RootOfSum(context.stream, partials_, norm.Mutable("adamw"));
   kernels::ClipCoefficient(context.stream, norm, options_.max_grad_norm, factor.Mutable("adamw"));
+}
+
+void AdamW::Update(const Context& context, FlatParameters& parameters, int64_t begin, int64_t end,
+                   int64_t step, double learning_rate) {
   const bool exact = parameters.sums().dtype() == DType::kI64;
   const Tensor overflow =
       exact ? parameters.slots().Slice(0, overflow_slot_, overflow_slot_ + 1) : no_overflow_;
   const std::vector<kernels::AdamWRange> ranges =
-      Ranges(parameters, learning_rate, options_.weight_decay);
+      Ranges(parameters, begin, end, learning_rate, options_.weight_decay);
   const bool separate_image = parameters.image().dtype() != parameters.values().dtype();
-  kernels::AdamW(context.stream, gradient, factor, overflow,
+  const auto part = [&](const Tensor& buffer) {
+    return buffer.Slice(0, begin, end).Mutable("adamw");
+  };
+  kernels::AdamW(context.stream, part(parameters.sums()), norm_and_factor_.Slice(0, 1, 2), overflow,
                  {options_.beta1, options_.beta2, options_.eps, step},
-                 {ranges.data(), static_cast<int64_t>(ranges.size())},
-                 parameters.values().Mutable("adamw"), parameters.exp_avg().Mutable("adamw"),
-                 parameters.exp_avg_sq().Mutable("adamw"),
-                 separate_image ? parameters.image().Mutable("adamw") : View());
+                 {ranges.data(), static_cast<int64_t>(ranges.size())}, part(parameters.values()),
+                 part(parameters.exp_avg()), part(parameters.exp_avg_sq()),
+                 separate_image ? part(parameters.image()) : View());
 }
 
 }  // namespace lockstep::nn

@@ -32,11 +32,15 @@ double SumOfSquares(const View& x, int64_t begin, int64_t end) {
 
 }  // namespace
 
-void Norm(const Stream& stream, const View& x, const View& norm, const View& partials) {
+void SquareSums(const Stream& stream, const View& x, const View& partials) {
   double* partial = partials.as<double>();
   ParallelForRange(x.shape[0], kNormChunk, [&](int64_t begin, int64_t end) {
     partial[begin / kNormChunk] = SumOfSquares(x, begin, end);
   });
+}
+
+void RootOfSum(const Stream& stream, const View& partials, const View& norm) {
+  const double* partial = partials.as<double>();
   norm.as<double>()[0] =
       std::sqrt(SumOf<double>(partials.shape[0], [=](int64_t i) { return partial[i]; }));
 }

@@ -41,7 +41,7 @@ __global__ void ClipKernel(const double* norm, double max_norm, double* coeffici
 
 }  // namespace
 
-void Norm(const Stream& stream, const View& x, const View& norm, const View& partials) {
+void SquareSums(const Stream& stream, const View& x, const View& partials) {
   const int64_t n = x.numel(), count = NormPartials(n);
   const auto launch = [&](auto* type, double unit) {
     using T = std::remove_pointer_t<decltype(type)>;
@@ -58,7 +58,11 @@ void Norm(const Stream& stream, const View& x, const View& norm, const View& par
   } else {
     launch(static_cast<float*>(nullptr), 1.0);
   }
-  TotalKernel<<<1, 512, 0, Handle(stream)>>>(partials.as<double>(), count, norm.as<double>());
+}
+
+void RootOfSum(const Stream& stream, const View& partials, const View& norm) {
+  TotalKernel<<<1, 512, 0, Handle(stream)>>>(partials.as<double>(), partials.numel(),
+                                             norm.as<double>());
   LOCKSTEP_CHECK_LAUNCH();
 }
 

@@ -49,6 +49,18 @@ TEST(NormTest, BitsDoNotDependOnThreads) {
   EXPECT_EQ(NormOf(x), one);
 }
 
+// As ranks do that share a gradient: parts at chunks, in any order.
+TEST(NormTest, PartsGiveTheBitsOfTheWhole) {
+  const int64_t n = 5 * kNormChunk + 3, cut = 2 * kNormChunk;
+  const Tensor x = Random(DType::kF32, {n}, 1);
+  const Tensor partials = FromVector(DType::kF64, {6}, std::vector<double>(6, -1));
+  const Tensor norm = FromVector(DType::kF64, {1}, {-1});
+  SquareSums(kStream, x.Slice(0, cut, n), partials.Slice(0, 2, 6).Mutable("test"));
+  SquareSums(kStream, x.Slice(0, 0, cut), partials.Slice(0, 0, 2).Mutable("test"));
+  RootOfSum(kStream, partials, norm);
+  EXPECT_EQ(ToVector(norm)[0], NormOf(x));
+}
+
 TEST(NormTest, ClipsAsTorchDoes) {
   EXPECT_EQ(Clip(0.5, 1.0), 1.0);
   EXPECT_EQ(Clip(1.0, 1.0), 1.0 / (1.0 + 1e-6));

@@ -92,7 +92,7 @@ class Bench {
     const auto add = [&](std::string case_name, dist::Communicator* communicator, double cap) {
       cases.push_back({std::move(case_name),
                        std::make_unique<DataParallel>(context_, &model_->parameters(), communicator,
-                                                      ReductionOptions{sum, cap}),
+                                                      ReductionOptions{sum, cap, options_.full}),
                        {}});
     };
     add("alone", solo.get(), options_.bucket_caps_mb[0]);
@@ -117,7 +117,7 @@ class Bench {
                  [&](const char* phase, int64_t pack) {
                    world_.heartbeat().Report({phase, steps_, pack});
                  });
-    optimizer_.Step(context_, model_->parameters(), ++steps_, /*learning_rate=*/1e-5);
+    parallel->Update(&optimizer_, ++steps_, /*learning_rate=*/1e-5);
     step.end->Record(context_.stream);
     return step;
   }

@@ -251,6 +251,8 @@ absl::Status ReadArithmeticFlags(TrainOptions* options) {
                                                                 {"fp32", GradientSum::kFp32},
                                                                 {"bf16", GradientSum::kBf16}}));
   options->model.sum_dtype = SumDtype(options->reduction.sum);
+  // Few parameters are cheaper to compute than to share, and each rank proves the others' updates.
+  options->reduction.shares_update = options->model.full;
   ASSIGN_OR_RETURN(options->profile_steps, ParseStepRange("profile_steps", FLAGS_profile_steps));
   if (options->profile_steps.last > 0 && options->device != "cuda") {
     return UserError("--profile_steps", "want a GPU: kernels and their times are asked of it",

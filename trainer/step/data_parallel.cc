@@ -19,6 +19,17 @@ bool IsExact(const nn::FlatParameters& parameters) {
   return parameters.options().sum_dtype == DType::kI64;
 }
 
+// What this rank has the sums of and updates: its part of each bucket that is shared, and the rest.
+std::vector<std::pair<int64_t, int64_t>> OwnRanges(const dist::BucketPlan& plan, int rank,
+                                                   int64_t numel) {
+  std::vector<std::pair<int64_t, int64_t>> ranges;
+  for (const dist::BucketPlan::Bucket& bucket : plan.buckets) {
+    if (bucket.parts > 1) ranges.push_back({bucket.begin_of(rank), bucket.end_of(rank)});
+  }
+  if (plan.shared < numel) ranges.push_back({plan.shared, numel});
+  return ranges;
+}
+
 Tensor Ones(const Context& context) {
   Tensor ones = Tensor::Empty(*context.allocator, DType::kF64, {1});
   kernels::Fill(context.stream, ones.Mutable("seed"), 1.0);
@@ -34,7 +45,7 @@ Tensor Rounded(const Context& context, const nn::FlatParameters& parameters, Gra
 
 // Bucket sizes follow the dtype that travels. The slots ride along where it is that of the sums.
 dist::BucketPlan PlanReduction(const nn::FlatParameters& parameters, DType dtype, bool has_slots,
-                               double bucket_cap_mb) {
+                               const ReductionOptions& options, int ranks) {
   std::vector<dist::ParameterRange> ranges;
   for (const nn::Parameter& p : parameters.parameters()) {
     ranges.push_back({p.spec.name, p.offset, p.numel});
@@ -42,9 +53,11 @@ dist::BucketPlan PlanReduction(const nn::FlatParameters& parameters, DType dtype
   // The slots lie behind the flat buffer's end, alignment included.
   if (!ranges.empty()) ranges.back().numel = parameters.numel() - ranges.back().offset;
   dist::BucketLimits limits;
-  limits.cap_bytes = static_cast<int64_t>(bucket_cap_mb * (1 << 20));
+  limits.cap_bytes = static_cast<int64_t>(options.bucket_cap_mb * (1 << 20));
   limits.element_bytes = static_cast<int>(SizeOf(dtype));
   limits.num_slots = has_slots ? dist::kNumStepSlots : 0;
+  limits.parts = options.shares_update ? ranks : 1;
+  limits.part_unit = kernels::kNormChunk;
   return dist::PlanBuckets(ranges, limits);
 }
 
@@ -59,9 +72,10 @@ DataParallel::DataParallel(const Context& context, nn::FlatParameters* parameter
       communicator_(communicator),
       rounded_(Rounded(context, *parameters, options.sum)),
       traveling_(rounded_.defined() ? rounded_.Mutable("rounded sums") : parameters->sums().view()),
-      reducer_(
-          PlanReduction(*parameters, traveling_.dtype, !rounded_.defined(), options.bucket_cap_mb),
-          *communicator, traveling_, context.stream),
+      reducer_(PlanReduction(*parameters, traveling_.dtype, !rounded_.defined(), options,
+                             communicator->size()),
+               *communicator, traveling_, context.stream),
+      own_(OwnRanges(plan(), communicator->rank(), parameters->numel())),
       ones_(Ones(context)) {
   CHECK_EQ(parameters->options().num_slots, dist::kNumStepSlots);
   CHECK_EQ(IsExact(*parameters), options.sum == GradientSum::kExact);
@@ -96,10 +110,58 @@ void DataParallel::FinishStep(bool stop_requested) {
   }
   ReduceSlots();
   reducer_.Finish();
-  if (is_rounded()) {
-    const Tensor sums = parameters_->sums().Slice(0, 0, parameters_->numel());
-    kernels::Cast(context_.stream, rounded_, sums.Mutable("sums"));
+  if (!is_rounded()) return;
+  for (const auto& [begin, end] : own_) {
+    kernels::Cast(context_.stream, rounded_.Slice(0, begin, end),
+                  parameters_->sums().Slice(0, begin, end).Mutable("sums"));
   }
+}
+
+void DataParallel::Update(nn::AdamW* optimizer, int64_t step, double learning_rate) {
+  if (plan().shared > 0) {
+    kernels::Fill(context_.stream, optimizer->partials().Mutable("norm"), 0.0);
+  }
+  for (const auto& [begin, end] : own_) {
+    optimizer->AddToNorm(context_, *parameters_, begin, end);
+  }
+  ShareNorm(optimizer->partials());
+  optimizer->Clip(context_);
+  dist::Communicator::Work gathered;
+  for (size_t i = 0; i < own_.size(); ++i) {
+    const auto& [begin, end] = own_[i];
+    optimizer->Update(context_, *parameters_, begin, end, step, learning_rate);
+    const dist::BucketPlan::Bucket& bucket = plan().buckets[i];
+    // The image of this bucket is on its way while the next one is computed.
+    if (bucket.parts > 1) gathered = GatherBucket(bucket, parameters_->image());
+  }
+  communicator_->Wait(gathered, context_.stream);
+}
+
+void DataParallel::Gather(const Tensor& buffer) {
+  dist::Communicator::Work gathered;
+  for (const dist::BucketPlan::Bucket& bucket : plan().buckets) {
+    if (bucket.parts > 1) gathered = GatherBucket(bucket, buffer);
+  }
+  communicator_->Wait(gathered, context_.stream);
+}
+
+dist::Communicator::Work DataParallel::GatherBucket(const dist::BucketPlan::Bucket& bucket,
+                                                    const Tensor& buffer) {
+  const View all = buffer.Mutable("gather");
+  const int rank = communicator_->rank();
+  return communicator_->AllGather(all.Slice(0, bucket.begin_of(rank), bucket.end_of(rank)),
+                                  all.Slice(0, bucket.begin, bucket.end), context_.stream,
+                                  "of the parameters");
+}
+
+// A chunk's sum of squares is zero but on the one rank that has it. All have the last chunks.
+void DataParallel::ShareNorm(const Tensor& partials) {
+  const int64_t chunks = plan().shared / kernels::kNormChunk;
+  if (chunks == 0) return;
+  const View shared = partials.Slice(0, 0, chunks).Mutable("norm");
+  communicator_->Wait(
+      communicator_->AllReduce(shared, dist::ReduceOp::kSum, context_.stream, "of the norm"),
+      context_.stream);
 }
 
 StepSums DataParallel::ReadSums() const {

@@ -8,13 +8,20 @@
 //   for each pack of this rank:
 //     Tape tape(context); …; parallel.Backward(tape, nll, is_last);
 //   parallel.FinishStep(stop_requested);                 // queued, like everything before it
+//   parallel.Update(&optimizer, step, rate);             // the parameters, on all ranks
 //   const StepSums sums = parallel.ReadSums();           // waits for the device
 //
 // A rank without a pack takes part with zeros. With exact (int64) sums the result does not depend
 // on how packs are dealt to ranks (docs/numerics.md).
+//
+// With `shares_update` (ZeRO-1: Rajbhandari et al., 2020) each rank gets the sums of a part of
+// every bucket, updates the parameters of that part, and the ranks give each other what products
+// read: half the bytes, and an n-th of AdamW's work. Between steps values and moments are then
+// current only in a rank's own parts; Gather makes them whole.
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "autograd/ops/head_nll.h"
@@ -22,6 +29,7 @@
 #include "dist/communicator.h"
 #include "dist/gradient_reducer.h"
 #include "nn/flat_parameters.h"
+#include "nn/optim/adamw.h"
 #include "tensor/context.h"
 
 namespace lockstep {
@@ -37,6 +45,7 @@ DType SumDtype(GradientSum sum);  // of FlatParameters' sums
 struct ReductionOptions {
   GradientSum sum = GradientSum::kExact;
   double bucket_cap_mb = 100;  // MiB of gradients that travel at once; docs/scaling.md
+  bool shares_update = false;  // each rank updates a part of the parameters
 };
 
 // What the ranks' slots sum up to; equal on all ranks.
@@ -60,8 +69,14 @@ class DataParallel {
   void Backward(autograd::Tape& tape, const autograd::HeadNllResult& nll, bool last);
 
   // Sums over the ranks: what follows on the stream finds the step's gradient in
-  // parameters->sums().
+  // parameters->sums(), this rank's parts of it.
   void FinishStep(bool stop_requested);
+
+  // One step of the optimizer along that gradient, the same on every rank.
+  void Update(nn::AdamW* optimizer, int64_t step, double learning_rate);
+
+  // Brings together what each rank has in its parts of one of the parameters' buffers.
+  void Gather(const Tensor& buffer);
 
   // The sums of the step that was finished last; waits for the device. A loop that does not want to
   // wait reads slots() back by itself and decodes them.
@@ -78,6 +93,9 @@ class DataParallel {
  private:
   bool is_rounded() const { return traveling_.dtype != parameters_->sums().dtype(); }
   void MarkReady(int parameter);
+  dist::Communicator::Work GatherBucket(const dist::BucketPlan::Bucket& bucket,
+                                        const Tensor& buffer);
+  void ShareNorm(const Tensor& partials);
   void ReduceSlots();
   void AddToSlot(int slot, const View& value);
 
@@ -87,7 +105,8 @@ class DataParallel {
   const Tensor rounded_;  // kBf16: what travels instead of the sums, [numel]
   const View traveling_;
   dist::GradientReducer reducer_;
-  Tensor ones_;  // the seed of Backward
+  const std::vector<std::pair<int64_t, int64_t>> own_;  // elements [first, second)
+  Tensor ones_;                                         // the seed of Backward
   int64_t packs_in_step_ = 0;
   std::vector<bool> ready_;
 };
