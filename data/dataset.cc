@@ -1,17 +1,12 @@
 #include "data/dataset.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <chrono>
 #include <set>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/file.h"
+#include "base/file_lock.h"
 #include "base/hash.h"
 #include "base/status.h"
 #include "base/thread_pool.h"
@@ -27,39 +22,21 @@ constexpr size_t kMaxRemarks = 100;
 // Changes when the same input would give other tokens or another file layout.
 constexpr absl::string_view kCacheVersion = "2";
 
-// An exclusive lock on a file, held by the process: it ends with it, however it ends.
-class FileLock {
- public:
-  static absl::StatusOr<FileLock> Acquire(const std::string& path, double timeout_s,
-                                          const ProgressFn& progress) {
-    const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (fd < 0) return SystemError(path, "cannot open the lock file", errno, "see --cache_dir");
-    FileLock lock(fd);
-    for (double waited = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; waited += 0.05) {
-      if (errno != EWOULDBLOCK && errno != EINTR) return SystemError(path, "cannot lock", errno);
-      if (waited > timeout_s) {
-        return UserError(path,
-                         absl::StrCat("another process has been building this token cache for ",
-                                      static_cast<int64_t>(timeout_s), " s"),
-                         "look at what it does, or choose another --cache_dir");
-      }
-      if (progress) {
-        progress("waiting for another process that tokenizes the same data",
-                 static_cast<int64_t>(waited), static_cast<int64_t>(timeout_s));
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    }
-    return lock;
-  }
-  FileLock(FileLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  ~FileLock() {
-    if (fd_ >= 0) close(fd_);
-  }
-
- private:
-  explicit FileLock(int fd) : fd_(fd) {}
-  int fd_;
-};
+// Waits while another process builds the cache of this lock.
+absl::Status TakeLock(const std::string& path, double timeout_s, const ProgressFn& progress,
+                      FileLock& lock) {
+  const absl::StatusOr<bool> taken = lock.TakeFile(path, timeout_s, [&](double waited) {
+    if (!progress) return;
+    progress("waiting for another process that tokenizes the same data",
+             static_cast<int64_t>(waited), static_cast<int64_t>(timeout_s));
+  });
+  if (!taken.ok()) return WithHint(taken.status(), "see --cache_dir");
+  if (*taken) return absl::OkStatus();
+  return UserError(path,
+                   absl::StrCat("another process has been building this token cache for ",
+                                static_cast<int64_t>(timeout_s), " s"),
+                   "look at what it does, or choose another --cache_dir");
+}
 
 std::string CacheKey(const DatasetSpec& spec, const std::vector<std::string>& file_hashes) {
   const ExampleOptions& options = spec.example_options;
@@ -258,8 +235,8 @@ absl::StatusOr<std::shared_ptr<const Dataset>> OpenOrBuildDataset(const DatasetS
   RETURN_IF_ERROR(MakeDirectories(spec.cache_dir));
   const std::string path = JoinPath(spec.cache_dir, absl::StrCat(key, ".tokens"));
   if (auto dataset = TokenCache::Open(path, key, spec.files); dataset.ok()) return dataset;
-  ASSIGN_OR_RETURN(const FileLock lock,
-                   FileLock::Acquire(absl::StrCat(path, ".lock"), spec.lock_timeout_s, progress));
+  FileLock lock;
+  RETURN_IF_ERROR(TakeLock(absl::StrCat(path, ".lock"), spec.lock_timeout_s, progress, lock));
   if (auto dataset = TokenCache::Open(path, key, spec.files); dataset.ok()) return dataset;
   TokenCache::RemoveRemains(path);
   RETURN_IF_ERROR(Build(spec, encoder, progress, path, key, file_hashes));

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/file.h"
+#include "base/file_lock.h"
 #include "base/hash.h"
 #include "base/progress.h"
 #include "base/status.h"
@@ -22,7 +23,6 @@
 #include "tensor/runtime.h"
 #include "trainer/checkpoint/checkpoint_saver.h"
 #include "trainer/checkpoint/run_identity.h"
-#include "trainer/folder_lock.h"
 #include "trainer/plan/memory_plan.h"
 #include "trainer/plan/training_data.h"
 #include "trainer/prepare.h"
@@ -67,13 +67,28 @@ dist::WorldOptions WorldOptionsFor(const TrainOptions& options, const Runtime& r
   return world;
 }
 
+// Keeps other runs out of the output folder, once it is there; waits up to `seconds` for one that
+// is ending.
+absl::Status LockFolder(const std::string& folder, double seconds, FileLock& lock) {
+  if (!FileExists(folder)) return absl::OkStatus();
+  const absl::StatusOr<bool> taken = lock.TakeFolder(folder, seconds);
+  if (!taken.ok()) {  // not every file system knows locks
+    LOG(WARNING) << "another run in the same folder would go unnoticed: "
+                 << taken.status().message();
+    return absl::OkStatus();
+  }
+  if (*taken) return absl::OkStatus();
+  return UserError(folder, "another process is training into this folder",
+                   "wait for its end, or give another --output_dir");
+}
+
 // Rank 0 looks at the output folder, which no other run writes to, and tells the others.
 absl::StatusOr<RunStart> AgreeOnStart(dist::World& world, const TrainOptions& options,
-                                      const RunIdentity& identity, FolderLock& lock) {
+                                      const RunIdentity& identity, FileLock& lock) {
   constexpr char kKey[] = "run start";
   constexpr double kEndingSeconds = 5;  // that killed ranks may take to be gone
   if (world.rank() == 0) {
-    RETURN_IF_ERROR(lock.Take(RunFolderOf(options), kEndingSeconds));
+    RETURN_IF_ERROR(LockFolder(RunFolderOf(options), kEndingSeconds, lock));
     ASSIGN_OR_RETURN(const RunStart start, DecideStart(options, identity));
     RETURN_IF_ERROR(world.store().Set(kKey, EncodeStart(start)));
     return start;
@@ -84,10 +99,10 @@ absl::StatusOr<RunStart> AgreeOnStart(dist::World& world, const TrainOptions& op
 }
 
 // The same for a folder that is new.
-absl::Status TakeFolder(const dist::World& world, const RunStart& start, FolderLock& lock) {
+absl::Status TakeFolder(const dist::World& world, const RunStart& start, FileLock& lock) {
   if (world.rank() != 0) return absl::OkStatus();
   RETURN_IF_ERROR(MakeDirectories(start.folder));
-  return lock.Take(start.folder, 0);
+  return LockFolder(start.folder, 0, lock);
 }
 
 // Rank 0 reads the checkpoint; all have its values and moments afterwards.
@@ -160,7 +175,7 @@ absl::Status RestoreBest(Run& run, const RunStart& start) {
 // From the model's weights to what the run leaves behind.
 absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& prepared,
                                   const MemoryPlan& memory, Runtime& runtime, dist::World& world,
-                                  FolderLock& lock, StartupTimes& startup) {
+                                  FileLock& lock, StartupTimes& startup) {
   const Context& context = runtime.context();
   const RunStart& start = prepared.start;
   const std::unique_ptr<Parking> parking = Parking::Create(runtime);
@@ -169,6 +184,7 @@ absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& p
   // A frozen base model with small trainable adapters, or every weight.
   nn::ModelOptions model_options = options.model;
   model_options.num_slots = dist::kNumStepSlots;
+  model_options.largest_pack = prepared.data->plan_options.tokens_per_pack;
   ASSIGN_OR_RETURN(const auto model, nn::Model::Load(context, model_options));
   startup.Done("weights");
 
@@ -224,7 +240,7 @@ absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& 
 
   // What is trained on, and from where: the same on every rank, proven.
   world->heartbeat().Report({"load"});
-  FolderLock lock;
+  FileLock lock;
   ASSIGN_OR_RETURN(const Prepared prepared, Prepare(
                                                 options, [](auto...) { MarkProgress(); },
                                                 [&](const RunIdentity& identity) {

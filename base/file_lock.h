@@ -1,0 +1,37 @@
+// One process at a time.
+#pragma once
+
+#include <string>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+
+namespace lockstep {
+
+// An exclusive lock (flock) on a file or folder. It is advisory, and ends with the object or with
+// its process, however that ends.
+class FileLock {
+ public:
+  using Waiting = absl::FunctionRef<void(double seconds)>;
+
+  FileLock() = default;
+  ~FileLock();
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+  bool held() const { return fd_ >= 0; }
+
+  // Whether it is held then: waits up to `seconds` while another process has it, and calls
+  // `waiting` with the seconds so far. A file that is not there is made; a folder must be there.
+  // Taking what is held changes nothing. Errors: it cannot be opened; its file system has no locks.
+  absl::StatusOr<bool> TakeFile(
+      const std::string& path, double seconds, Waiting waiting = [](double) {});
+  absl::StatusOr<bool> TakeFolder(
+      const std::string& path, double seconds, Waiting waiting = [](double) {});
+
+ private:
+  absl::StatusOr<bool> Take(const std::string& path, int flags, double seconds, Waiting waiting);
+  int fd_ = -1;
+};
+
+}  // namespace lockstep
