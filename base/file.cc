@@ -35,7 +35,7 @@ absl::Status SyncDirectory(absl::string_view path) {
       slash == absl::string_view::npos ? "." : std::string(path.substr(0, slash + 1));
   const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return SystemError(directory, "cannot open folder", errno);
-  const int result = fsync(fd);
+  const int result = PatientFsync(fd);
   const int error = errno;
   close(fd);
   if (result != 0 && error != EINVAL) return SystemError(directory, "cannot fsync folder", error);
@@ -100,7 +100,7 @@ absl::Status AtomicFile::Append(absl::string_view bytes) {
 absl::Status AtomicFile::Commit() {
   // mkostemp makes 0600.
   if (fchmod(fd_, 0666 & ~UserMask()) != 0) return SystemError(path_, "cannot chmod", errno);
-  if (fsync(fd_) != 0) return SystemError(path_, "cannot fsync", errno);
+  if (PatientFsync(fd_) != 0) return SystemError(path_, "cannot fsync", errno);
   if (rename(temporary_.c_str(), path_.c_str()) != 0) {
     return SystemError(path_, "cannot rename", errno);
   }
@@ -116,12 +116,17 @@ absl::Status WriteFileAtomically(absl::string_view path, absl::string_view conte
   return file->Commit();
 }
 
+int PatientFsync(int fd) {
+  const WaitAsProgress wait;
+  return fsync(fd);
+}
+
 absl::Status SyncFile(absl::string_view path) {
   const int fd = open(std::string(path).c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return SystemError(path, "cannot open", errno);
   const absl::Cleanup close_fd = [fd] { close(fd); };
   // EINVAL: nothing that could be brought to a disk.
-  if (fsync(fd) == 0 || errno == EINVAL) return absl::OkStatus();
+  if (PatientFsync(fd) == 0 || errno == EINVAL) return absl::OkStatus();
   return SystemError(path, "cannot fsync", errno);
 }
 

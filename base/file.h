@@ -46,6 +46,9 @@ class AtomicFile {
 // Brings what was written to `path` to the disk.
 absl::Status SyncFile(absl::string_view path);
 
+// fsync(fd). However long the disk takes, that is no stall (WaitAsProgress of progress.h).
+int PatientFsync(int fd);
+
 // Makes `path` and its parents; fine if it is there already.
 absl::Status MakeDirectories(absl::string_view path);
 

@@ -235,7 +235,7 @@ class PassingFile {
     return absl::OkStatus();
   }
   absl::Status Rename(const std::string& path) {
-    if (fsync(fd_) == 0 && rename(path_.c_str(), path.c_str()) == 0) return absl::OkStatus();
+    if (PatientFsync(fd_) == 0 && rename(path_.c_str(), path.c_str()) == 0) return absl::OkStatus();
     return SystemError(path, "cannot write", errno, "see --cache_dir");
   }
 

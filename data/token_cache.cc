@@ -180,8 +180,8 @@ absl::Status TokenCache::Finish(absl::string_view key, const DatasetNotes& notes
   std::memcpy(header.key, key.data(), sizeof(header.key));
   std::memcpy(header.body_hash, hasher_.Hex().data(), sizeof(header.body_hash));
   header.header_hash = HeaderHash(header);
-  if (pwrite(body_.fd, &header, sizeof(header), 0) != sizeof(header) || fsync(body_.fd) != 0 ||
-      rename(temporary_.c_str(), path_.c_str()) != 0) {
+  if (pwrite(body_.fd, &header, sizeof(header), 0) != sizeof(header) ||
+      PatientFsync(body_.fd) != 0 || rename(temporary_.c_str(), path_.c_str()) != 0) {
     return CannotWrite(path_);
   }
   temporary_.clear();
