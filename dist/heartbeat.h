@@ -44,6 +44,9 @@ std::string Describe(const Beat& beat);
 // The newest beat of every rank that has joined.
 absl::StatusOr<std::map<int, Beat>> ReadBeats(StoreClient& store);
 
+// Unless the user says otherwise.
+inline constexpr double kStallTimeoutSeconds = 60;
+
 // Publishes beats from a thread of its own. Report() only stores what it is given, so call it at
 // every pack. A run in which for stall_timeout no rank calls it, none completes a collective, and
 // none marks progress (base/progress.h), has stalled.

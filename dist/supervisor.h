@@ -18,12 +18,13 @@
 #include <vector>
 
 #include "dist/exit_code.h"  // IWYU pragma: export
+#include "dist/heartbeat.h"
 #include "dist/launch_env.h"
 
 namespace lockstep::dist {
 
 struct SuperviseOptions {
-  double stall_timeout_seconds = 60;
+  double stall_timeout_seconds = kStallTimeoutSeconds;
   // How often a run that lost a rank is started again, on all nodes alike; the ranks see the number
   // of the attempt, from 0, as LOCKSTEP_RESTART_COUNT. A parent that is lost does not come back.
   int max_restarts = 0;

@@ -83,7 +83,7 @@ using CommunicatorFactory = std::function<absl::StatusOr<std::unique_ptr<Communi
     int rank, int size, StoreClient& store, Communicator::FailureHandler on_failure)>;
 
 struct WorldOptions {
-  double stall_timeout_seconds = 60;
+  double stall_timeout_seconds = kStallTimeoutSeconds;
   double join_timeout_seconds = 300;      // for each phase of joining
   std::string device = "cpu";             // for reports, e.g. "cuda:3 NVIDIA H100"
   CommunicatorFactory make_communicator;  // none: Gloo, for ranks on CPUs

@@ -59,7 +59,7 @@ absl::Status Model::Read() {
 }
 
 void Model::WarnOfSlowAttention() {
-  const kernels::AttentionShape shape = {.tokens_q = 1,
+  const kernels::AttentionShape shape = {.tokens_q = options_.largest_pack,
                                          .heads = config_.num_heads,
                                          .kv_heads = config_.num_kv_heads,
                                          .head_dim = config_.head_dim,

@@ -46,6 +46,8 @@ struct ModelOptions {
   DType base_dtype = DType::kF32;     // how frozen weights are stored: f32, f64, bf16
   DType sum_dtype = DType::kI64;      // gradient sums, see FlatParameters
   int num_slots = 0;
+
+  int64_t largest_pack = 1;  // tokens; where that makes attention slow, warnings() say so
 };
 
 class Model {

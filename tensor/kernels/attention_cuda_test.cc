@@ -205,6 +205,7 @@ TEST(AttentionCudaTest, SaysWhyItIsSlow) {
   EXPECT_NE(why({1, 4, 2, 64, DType::kF32}, {}), "");
   EXPECT_NE(why({1, 4, 2, 256, DType::kBF16}, {}), "");
   EXPECT_NE(why({1, 4, 2, 64, DType::kBF16}, {.softcap = 50}), "");
+  EXPECT_NE(why({int64_t{1} << 22, 4, 2, 64, DType::kBF16}, {}), "");  // 2^31 elements of q, k, v
   const std::string fast = why({1, 4, 2, 64, DType::kBF16}, {.window = 9});
   EXPECT_TRUE(fast.empty() || fast.find("compute capability") != std::string::npos) << fast;
 }

@@ -255,13 +255,16 @@ absl::string_view Refusal(const AttentionShape& shape, const AttentionOptions& o
   if (options.softcap != 0) return "its scores have a soft cap";
   if (shape.head_dim > 128) return "its heads are wider than 128";
   if (shape.head_dim % 8 != 0) return "the width of its heads is no multiple of 8";
+  const int64_t widest = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;
+  if (shape.tokens_q * widest >= int64_t{1} << 31) {
+    return "q, k and v of a pack have 2^31 elements or more (--tokens_per_pack)";
+  }
   return "";
 }
 
 bool Takes(const AttentionShape& shape, const PackedDocuments& documents,
            const AttentionOptions& options) {
-  const int64_t widest = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;
-  return Refusal(shape, options).empty() && shape.tokens_q * widest < (int64_t{1} << 31) &&
+  return Refusal(shape, options).empty() &&
          std::equal(documents.starts_q, documents.starts_q + documents.size + 1,
                     documents.starts_k);
 }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "dist/heartbeat.h"
 #include "dist/launch_env.h"
 #include "nn/decoder.h"
 #include "nn/model.h"
@@ -53,7 +54,7 @@ struct TrainOptions {
 
   std::string device = "cpu";
   dist::LaunchFlags launch;
-  double stall_timeout_s = 60;
+  double stall_timeout_s = dist::kStallTimeoutSeconds;
   int64_t max_restarts = 0;
   bool restarted = false;  // by the parent, after a rank was lost: what was saved is gone on with
   std::optional<int64_t> num_threads;
