@@ -42,10 +42,15 @@ void CheckpointSaver::BeforeUpdate() {
 
 // Only what all ranks have alike is worth keeping. The stream is empty afterwards.
 absl::Status CheckpointSaver::CompareValues(int64_t step) {
-  kernels::Checksum(context_.stream, parameters_.values(), checksum_.Mutable("checkpoint"));
-  uint64_t checksum = 0;
-  CopyToHost(context_.stream, checksum_.view(), &checksum);
-  const absl::Status same = world_.Agree({{"parameters", absl::StrCat(checksum)}});
+  const auto checksum_of = [&](const Tensor& buffer) {
+    kernels::Checksum(context_.stream, buffer, checksum_.Mutable("checkpoint"));
+    uint64_t checksum = 0;
+    CopyToHost(context_.stream, checksum_.view(), &checksum);
+    return absl::StrCat(checksum);
+  };
+  const absl::Status same =
+      world_.Agree({{"parameters", checksum_of(parameters_.values())},
+                    {"what products read", checksum_of(parameters_.image())}});
   if (!absl::IsInvalidArgument(same)) return same;
   const std::string difference(same.message().substr(0, same.message().find("\nHINT")));
   return UserError(absl::StrCat("step ", step), absl::StrCat("ranks have come apart: ", difference),

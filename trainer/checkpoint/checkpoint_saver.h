@@ -6,10 +6,10 @@
 //   every --save_steps:  RETURN_IF_ERROR(saver.Save(state, best_step));
 //   before the end:      RETURN_IF_ERROR(saver.Finish());
 //
-// All ranks call the same. Save compares the ranks' values by a checksum that the device computes,
-// and returns; a thread of rank 0 has values and moments copied aside while the next step's
-// gradient is computed, writes the copy, and only when that checkpoint is whole does it remove the
-// oldest. One is written at a time: the next Save waits for it.
+// All ranks call the same. Save compares the ranks' values and their image by checksums that the
+// device computes, and returns; a thread of rank 0 has values and moments copied aside while the
+// next step's gradient is computed, writes the copy, and only when that checkpoint is whole does it
+// remove the oldest. One is written at a time: the next Save waits for it.
 #pragma once
 
 #include <cstdint>

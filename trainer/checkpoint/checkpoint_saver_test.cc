@@ -36,12 +36,16 @@ class FakeWorld final : public dist::World {
     std::abort();
   }
   const std::vector<dist::Member>& members() const override { return members_; }
-  absl::Status Agree(const std::map<std::string, std::string>& facts) override { return agreed; }
+  absl::Status Agree(const std::map<std::string, std::string>& facts) override {
+    compared = facts;
+    return agreed;
+  }
   int stop_requested() const override { return 0; }
   void SetLogDirectory(const std::string& directory) override {}
   void Leave() override {}
 
   absl::Status agreed;
+  std::map<std::string, std::string> compared;
 
  private:
   dist::LaunchEnv env_;
@@ -102,6 +106,19 @@ TEST_F(CheckpointSaverTest, TrainingGoesOnWhileTheStateOfThenIsWritten) {
     EXPECT_EQ(parameters_.Part(buffer, 0).view().as<float>()[14], 1);
     EXPECT_EQ(parameters_.Part(buffer, 1).view().as<float>()[6], 1);
   }
+}
+
+TEST_F(CheckpointSaverTest, WhatProductsReadIsComparedToo) {
+  nn::FlatParameters::Options options;
+  options.image_dtype = DType::kBF16;
+  const nn::FlatParameters parameters(context_, {{"a", {3, 5}}}, options);
+  CheckpointSaver saver(world_, context_, parameters, {folder_, 1, ""});
+  ASSERT_TRUE(saver.Save({}, -1).ok());
+  const std::map<std::string, std::string> before = world_.compared;
+  parameters.image().Mutable("test").as<uint16_t>()[7] = 1;
+  ASSERT_TRUE(saver.Save({}, -1).ok());
+  EXPECT_EQ(world_.compared["parameters"], before.at("parameters"));
+  EXPECT_NE(world_.compared["what products read"], before.at("what products read"));
 }
 
 TEST_F(CheckpointSaverTest, TheOldestStaysUntilTheNextIsWhole) {
