@@ -134,10 +134,7 @@ void PrintText(const data::Diagnosis& diagnosis, const Documents& documents) {
   }
 }
 
-absl::Status Run(const std::vector<std::string>& arguments) {
-  if (!arguments.empty()) {
-    return UserError("arguments", absl::StrCat("want none, got ", arguments[0]));
-  }
+absl::Status Run() {
   RETURN_IF_ERROR(CheckFlags());
   ASSIGN_OR_RETURN(const DataOptions options, ReadDataFlags());
   ASSIGN_OR_RETURN(const nn::ModelConfig model, nn::ReadModelConfig(options.model));

@@ -31,9 +31,9 @@ namespace lockstep {
 namespace {
 
 constexpr char kUsage[] =
-    "Prints {\"loss\", \"perplexity\", \"supervised_tokens\", \"documents\"}: the mean of −log p "
-    "over "
-    "the supervised\ntokens of all documents, which are read, cut and masked as training would.\n\n"
+    "Prints {\"loss\", \"perplexity\", \"supervised_tokens\", \"documents\"}: the mean of\n"
+    "−log p over the supervised tokens of all documents, which are read, cut and masked as\n"
+    "training would.\n\n"
     "  evaluate --model=DIR [--adapter=DIR] --validation_file=DATA.jsonl [--per_document]";
 
 // The documents to evaluate take the place of those to train on.
@@ -92,10 +92,7 @@ void Print(const std::vector<DocumentLoss>& losses, bool per_document) {
                ShortestNumber(loss), ShortestNumber(std::exp(loss)), supervised, losses.size());
 }
 
-absl::Status Run(const std::vector<std::string>& arguments) {
-  if (!arguments.empty()) {
-    return UserError("arguments", absl::StrCat("want none, got ", arguments[0]));
-  }
+absl::Status Run() {
   ASSIGN_OR_RETURN(const DataOptions options, ReadFlags());
   ASSIGN_OR_RETURN(const nn::ModelConfig config, nn::ReadModelConfig(options.model));
   const auto quiet = [](absl::string_view, int64_t, int64_t) {};

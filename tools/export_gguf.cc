@@ -16,6 +16,7 @@
 #include "tensor/runtime.h"
 #include "tools/gguf/export.h"
 #include "trainer/flags/command_line.h"
+#include "trainer/flags/flag_values.h"
 #include "trainer/flags/model_folder.h"
 
 DEFINE_string(model, "",
@@ -34,12 +35,11 @@ constexpr char kUsage[] =
     "  export_gguf --model=DIR [--adapter=DIR] --output=model.gguf [--type=q8_0]";
 
 absl::StatusOr<GgufType> TypeFlag() {
-  if (FLAGS_type == "f32") return GgufType::kF32;
-  if (FLAGS_type == "f16") return GgufType::kF16;
-  if (FLAGS_type == "bf16") return GgufType::kBF16;
-  if (FLAGS_type == "q8_0") return GgufType::kQ8_0;
-  return UserError("--type",
-                   absl::StrCat("want one of f32, f16, bf16, q8_0; got \"", FLAGS_type, "\""));
+  return Choice<GgufType>("type", FLAGS_type,
+                          {{"f32", GgufType::kF32},
+                           {"f16", GgufType::kF16},
+                           {"bf16", GgufType::kBF16},
+                           {"q8_0", GgufType::kQ8_0}});
 }
 
 // The last part of a path.
@@ -63,12 +63,8 @@ absl::Status Merge(const std::string& model, const std::string& folder) {
   return absl::OkStatus();
 }
 
-absl::Status Run(const std::vector<std::string>& arguments) {
-  if (!arguments.empty()) {
-    return UserError("arguments", absl::StrCat("want none, got ", arguments[0]));
-  }
-  if (FLAGS_model.empty()) return UserError("--model", "want a model's folder, got nothing");
-  if (FLAGS_output.empty()) return UserError("--output", "want a file to write, got nothing");
+absl::Status Run() {
+  RETURN_IF_ERROR(WantFlags({"model", "output"}));
   ASSIGN_OR_RETURN(const GgufType type, TypeFlag());
   ASSIGN_OR_RETURN(const std::string model, FindModelFolder(FLAGS_model));
   const std::string output = UserPath(FLAGS_output);

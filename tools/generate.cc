@@ -170,11 +170,7 @@ const char* Reason(nn::Stop stop) {
   return "";
 }
 
-absl::Status Run(const std::vector<std::string>& arguments) {
-  if (!arguments.empty()) {
-    return UserError("arguments", absl::StrCat("want none, got ", arguments[0]),
-                     "put a prompt of several words in quotes");
-  }
+absl::Status Run() {
   RETURN_IF_ERROR(CheckFlags());
   ASSIGN_OR_RETURN(const std::string folder, FindModelFolder(FLAGS_model));
   ASSIGN_OR_RETURN(const ReadyTokenizer tokenizer, LoadTokenizer(folder));

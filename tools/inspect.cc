@@ -21,8 +21,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kUsage[] =
-    "Lists tensors: one a line, in the order of the file, as NAME DTYPE [SHAPE] HASH. The hash is "
-    "XXH3-128 of the\ntensor's bytes. A file's metadata and totals go to standard error.\n\n"
+    "Lists tensors: one a line, in the order of the file, as NAME DTYPE [SHAPE] HASH. The\n"
+    "hash is XXH3-128 of the tensor's bytes. A file's metadata and totals go to standard\n"
+    "error.\n\n"
     "  inspect FILE.safetensors…\n"
     "  inspect FOLDER               a model, an adapter or a checkpoint: all its *.safetensors";
 

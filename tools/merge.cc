@@ -8,41 +8,33 @@
 #include "gflags/gflags.h"
 #include "tensor/runtime.h"
 #include "trainer/flags/command_line.h"
+#include "trainer/flags/flag_values.h"
 #include "trainer/flags/model_folder.h"
 
-DEFINE_string(model, "", "folder of the base model, or a hub id that lies in the local cache");
-DEFINE_string(adapter, "", "folder of the PEFT adapter");
-DEFINE_string(output_dir, "", "folder to write; must not hold a model yet");
-DEFINE_string(dtype, "", "of the merged weights: fp32, bf16 or fp16; default: as the base files");
-DEFINE_double(max_shard_gb, 5, "largest file, in units of 10^9 bytes");
+DEFINE_string(model, "", "The base model's folder, or a hub id that lies in the local cache.");
+DEFINE_string(adapter, "", "The PEFT adapter's folder.");
+DEFINE_string(output_dir, "", "Folder to write; must not hold a model yet.");
+DEFINE_string(dtype, "", "Of the merged weights: fp32, bf16 or fp16. Default: as the base files.");
+DEFINE_double(max_shard_gb, 5, "Largest file, in units of 10^9 bytes.");
 DEFINE_bool(probe, true,
-            "compare logits of base + adapter with the merged model's; loads both in fp32");
+            "Compare logits of base and adapter with the merged model's; loads both in fp32.");
 
 namespace lockstep {
 namespace {
 
 constexpr char kUsage[] =
-    "Writes a Hugging Face folder with W + s*B*A, computed in fp32.\n"
-    "  merge --model DIR --adapter DIR --output_dir DIR [--dtype bf16]";
+    "Writes a Hugging Face folder with W + s*B*A, computed in fp32.\n\n"
+    "  merge --model=DIR --adapter=DIR --output_dir=DIR [--dtype=bf16]";
 
 absl::StatusOr<std::optional<DType>> ParseDType(const std::string& text) {
   if (text.empty()) return std::optional<DType>();
-  if (text == "fp32") return std::optional<DType>(DType::kF32);
-  if (text == "bf16") return std::optional<DType>(DType::kBF16);
-  if (text == "fp16") return std::optional<DType>(DType::kF16);
-  return UserError("--dtype", absl::StrCat("want fp32, bf16 or fp16, got \"", text, "\""));
+  return Choice<std::optional<DType>>(
+      "dtype", text, {{"fp32", DType::kF32}, {"bf16", DType::kBF16}, {"fp16", DType::kF16}});
 }
 
-absl::Status Run(const std::vector<std::string>& arguments) {
-  if (!arguments.empty()) {
-    return UserError("merge", absl::StrCat("does not take \"", arguments[0], "\""), kUsage);
-  }
-  for (const auto& [flag, value] :
-       {std::make_pair("--model", &FLAGS_model), std::make_pair("--adapter", &FLAGS_adapter),
-        std::make_pair("--output_dir", &FLAGS_output_dir)}) {
-    if (value->empty()) return UserError(flag, "missing", kUsage);
-  }
-  if (FLAGS_max_shard_gb <= 0) return UserError("--max_shard_gb", "want a size above 0");
+absl::Status Run() {
+  RETURN_IF_ERROR(WantFlags({"model", "adapter", "output_dir"}));
+  RETURN_IF_ERROR(CheckRange("max_shard_gb", FLAGS_max_shard_gb, 1e-6, 1e6));
   nn::MergeOptions options;
   ASSIGN_OR_RETURN(options.model, FindModelFolder(FLAGS_model));
   options.adapter = UserPath(FLAGS_adapter);

@@ -18,11 +18,11 @@
 #include "trainer/flags/command_line.h"
 #include "trainer/flags/model_folder.h"
 
-DEFINE_string(chat_template, "", "a .jinja file, or chatml, which is built in");
+DEFINE_string(chat_template, "", "A .jinja file, or chatml. Default: the model's.");
 DEFINE_string(model, "",
-              "a model's folder or hub id: its chat template and the texts of its special tokens");
+              "A model's folder or hub id: its chat template and the texts of its special tokens.");
 DEFINE_string(template_date, "",
-              "what strftime_now takes for now: YYYY-MM-DD[THH:MM:SS]; the start");
+              "What strftime_now takes for now: YYYY-MM-DD[THH:MM:SS]. Default: the start.");
 
 namespace lockstep {
 namespace {
@@ -30,9 +30,11 @@ namespace {
 using data::jinja::Value;
 
 constexpr char kUsage[] =
-    "Renders chats: reads one JSON object a line on standard input, with messages, tools, "
-    "add_generation_prompt and\nany other variable of the template, and writes {\"text\"} or "
-    "{\"error\"} a line.\n  render --model DIR | --chat_template FILE < chats.jsonl";
+    "Renders chats: reads one JSON object a line on standard input, with messages, tools,\n"
+    "add_generation_prompt and any other variable of the template, and writes\n"
+    "{\"text\"} or {\"error\"} a line.\n\n"
+    "  render --model=DIR < chats.jsonl\n"
+    "  render --chat_template=FILE < chats.jsonl";
 
 struct Templates {
   data::jinja::Template chat, with_tools;
@@ -90,7 +92,7 @@ absl::StatusOr<Source> ReadSource() {
   return out;
 }
 
-absl::Status Run(const std::vector<std::string>&) {
+absl::Status Run() {
   ASSIGN_OR_RETURN(const Source source, ReadSource());
   Templates templates;
   ASSIGN_OR_RETURN(templates.chat, data::jinja::Template::Parse(source.text, source.name));

@@ -18,12 +18,15 @@
 #include "data/tokenizer/json_text.h"
 #include "data/tokenizer/tokenizer.h"
 #include "trainer/flags/command_line.h"
+#include "trainer/flags/flag_values.h"
 #include "trainer/flags/model_folder.h"
 
-DEFINE_string(model, "", "folder with tokenizer.json, that file, or a hub id in the local cache");
-DEFINE_bool(special, false, "put the model's special tokens around each text");
-DEFINE_bool(decode, false, "read {\"ids\": […]}, write {\"text\": …}; special tokens stay");
-DEFINE_string(cache_dir, "", "where large tokenizers are kept in a form that loads faster");
+DEFINE_string(model, "", "Folder with tokenizer.json, that file, or a hub id in the local cache.");
+DEFINE_bool(special, false, "Put the model's special tokens around each text.");
+DEFINE_bool(decode, false, "Read {\"ids\": […]}, write {\"text\": …}; special tokens stay.");
+DEFINE_string(
+    cache_dir, "",
+    "Where large tokenizers are kept in a form that loads faster. Default: they are not.");
 
 namespace lockstep {
 namespace {
@@ -56,12 +59,8 @@ absl::StatusOr<std::string> DecodeLine(const Tokenizer& tokenizer, element line)
   return absl::StrCat("{\"text\": ", data::QuoteJson(text), "}");
 }
 
-absl::Status Run(const std::vector<std::string>& arguments) {
-  if (!arguments.empty()) {
-    return UserError("arguments", absl::StrCat("want none, got ", arguments[0]),
-                     "text is read from standard input");
-  }
-  if (FLAGS_model.empty()) return UserError("--model", "want a folder with tokenizer.json");
+absl::Status Run() {
+  RETURN_IF_ERROR(WantFlags({"model"}));
   ASSIGN_OR_RETURN(std::string path, FindModelFolder(FLAGS_model));
   if (std::filesystem::is_directory(path)) path = JoinPath(path, "tokenizer.json");
   data::TokenizerOptions options;
@@ -98,7 +97,8 @@ absl::Status Run(const std::vector<std::string>& arguments) {
 int main(int argc, char** argv) {
   return lockstep::ToolMain(
       argc, argv,
-      "Tokenizes JSON lines: {\"text\": …} on standard input becomes {\"ids\": […]} on standard "
-      "output.\n\n  tokenize --model=DIR [--special] [--decode]",
+      "Tokenizes JSON lines: {\"text\": …} on standard input becomes {\"ids\": […]} on\n"
+      "standard output.\n\n"
+      "  tokenize --model=DIR [--special] [--decode] < texts.jsonl",
       lockstep::Run);
 }

@@ -42,7 +42,7 @@ expect surrogate 1 'standard input:1]' '{"text": "\\ud800"}\n' --model=model
 expect utf8 1 'standard input:1]' '{"text": "\xff"}\n' --model=model
 expect ids 1 'standard input:1] [ids] want whole numbers' '{"ids": [1.5]}\n' --model=model --decode
 expect unknown_flag 1 'HINT: did you mean --special?' '' --model=model --specal
-expect no_model 1 '[--model] want a folder' ''
+expect no_model 1 '[--model] want a value' ''
 expect missing 1 'nowhere/tokenizer.json' '' --model=nowhere/tokenizer.json
 sed -i 's/"Fuse"/"CTC"/' model/tokenizer.json
 expect unsupported 1 'tokenizer.json: decoder.type] the decoder "CTC" is not supported' '' --model=model

@@ -18,6 +18,7 @@
 #include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "dist/exit_code.h"
 #include "trainer/flags/help.h"
 #include "trainer/report/environment.h"
 
@@ -59,30 +60,42 @@ bool FindFlag(const std::string& name, gflags::CommandLineFlagInfo* info) {
          (IsOwn(*info) || std::count(std::begin(kCommon), std::end(kCommon), name) > 0);
 }
 
+// The flags that may be meant by a name that none has; empty if there are too many, or none.
+std::vector<std::string> MeantBy(const std::string& name) {
+  std::vector<std::string> nearest;  // one at the most
+  std::vector<std::string> longer;   // that have a word which begins so: --warmup of --warmup_steps
+  std::vector<std::string> siblings;  // with the same first word: --train_data of --train_file
+  const std::string first_word = absl::StrCat(name.substr(0, name.find('_')), "_");
+  size_t least = std::max<size_t>(2, name.size() / 3) + 1;
+  for (const gflags::CommandLineFlagInfo& flag : OwnFlags()) {
+    if (const size_t distance = EditDistance(name, flag.name); distance < least) {
+      least = distance;
+      nearest = {flag.name};
+    }
+    const std::string words = absl::StrCat("_", flag.name);
+    if (name.size() >= 3 && absl::StrContains(words, absl::StrCat("_", name))) {
+      longer.push_back(flag.name);
+    }
+    if (absl::StartsWith(flag.name, first_word)) siblings.push_back(flag.name);
+  }
+  constexpr size_t kMaxShown = 4;
+  for (std::vector<std::string>* meant : {&nearest, &longer, &siblings}) {
+    if (!meant->empty() && meant->size() <= kMaxShown) return *meant;
+  }
+  return {};
+}
+
 absl::Status UnknownFlag(absl::string_view where, const std::string& name,
                          const FlagHints& foreign) {
   const std::string problem = absl::StrCat("there is no flag --", name);
   if (const auto known = foreign.find(name); known != foreign.end()) {
     return UserError(where, problem, known->second);
   }
-  std::string nearest;
-  std::vector<std::string> longer;  // that have a word which begins so: --warmup of --warmup_steps
-  size_t least = std::max<size_t>(2, name.size() / 3) + 1;
-  for (const gflags::CommandLineFlagInfo& flag : OwnFlags()) {
-    const size_t distance = EditDistance(name, flag.name);
-    if (distance < least) {
-      least = distance;
-      nearest = flag.name;
-    }
-    const bool begins_word =
-        absl::StrContains(absl::StrCat("_", flag.name), absl::StrCat("_", name));
-    if (name.size() >= 3 && begins_word) longer.push_back(flag.name);
-  }
-  constexpr size_t kMaxShown = 4;
-  if (nearest.empty() && longer.size() <= kMaxShown) nearest = absl::StrJoin(longer, ", --");
-  const std::string hint =
-      nearest.empty() ? "--help lists the flags" : absl::StrCat("did you mean --", nearest, "?");
-  return UserError(where, problem, hint);
+  const std::vector<std::string> meant = MeantBy(name);
+  return UserError(where, problem,
+                   meant.empty()
+                       ? "--help lists the flags"
+                       : absl::StrCat("did you mean --", absl::StrJoin(meant, ", --"), "?"));
 }
 
 // What gflags calls a type, for people.
@@ -229,6 +242,12 @@ absl::StatusOr<std::vector<std::string>> ParseFlags(int argc, char** argv,
   return rest;
 }
 
+absl::Status WantNoArguments(const std::vector<std::string>& rest) {
+  if (rest.empty()) return absl::OkStatus();
+  return UserError("flags", absl::StrCat("want flags only, got \"", rest[0], "\""),
+                   "--name=value, a value of several words in quotes; --help lists the flags");
+}
+
 std::string FlagLine(absl::string_view name, absl::string_view value) {
   const bool plain =
       value.empty() || (value == absl::StripAsciiWhitespace(value) && value.front() != '"' &&
@@ -262,20 +281,28 @@ int ToolMain(int argc, char** argv, absl::string_view usage,
              absl::FunctionRef<absl::Status(const std::vector<std::string>&)> run) {
   FLAGS_logtostderr = true;
   google::InitGoogleLogging(argv[0]);
-  google::InstallFailureFunction(+[] { _exit(2); });
+  google::InstallFailureFunction(+[] { _exit(dist::kExitFatal); });
   const absl::StatusOr<std::vector<std::string>> arguments = ParseFlags(argc, argv);
   if (arguments.ok() && (IsSet("help") || IsSet("helpfull") || IsSet("helpshort"))) {
     PrintHelp(argv[0], usage);
-    return 0;
+    return dist::kExitDone;
   }
   if (arguments.ok() && IsSet("version")) {
     PrintVersions();
-    return 0;
+    return dist::kExitDone;
   }
   const absl::Status status = arguments.ok() ? run(*arguments) : arguments.status();
-  if (status.ok()) return 0;
+  if (status.ok()) return dist::kExitDone;
   PrintError(status);
-  return 1;
+  return dist::kExitUserError;
+}
+
+int ToolMain(int argc, char** argv, absl::string_view usage,
+             absl::FunctionRef<absl::Status()> run) {
+  return ToolMain(argc, argv, usage, [&](const std::vector<std::string>& arguments) {
+    RETURN_IF_ERROR(WantNoArguments(arguments));
+    return run();
+  });
 }
 
 std::string UserPath(absl::string_view path) {

@@ -1,7 +1,7 @@
 // What the main() of every program shares: flags, paths, and how an error leaves the process.
 //
 //   int main(int argc, char** argv) {
-//     return lockstep::ToolMain(argc, argv, "What the tool does.\n  tokenize --model DIR", Run);
+//     return lockstep::ToolMain(argc, argv, "What the tool does.\n  tokenize --model=DIR", Run);
 //   }
 #pragma once
 
@@ -19,8 +19,9 @@ namespace lockstep {
 
 // Sets the gflags that `argv[1..]` gives (--name=value, --name value, --name and --noname for
 // bools, --flagfile=FILE, -- ends the flags) and returns the remaining arguments. A flag that does
-// not exist or does not parse is an error that names it, with the nearest flag's name as HINT; a
-// flag file's error names file and line.
+// not exist or does not parse is an error that names it, with the flag that may be meant as HINT:
+// the nearest name, those with a word that begins so, or with the same first word. A flag file's
+// error names file and line.
 //
 // `foreign`: flags that do not exist but that people know from elsewhere, each with its HINT.
 using FlagHints = std::map<std::string, std::string>;
@@ -37,10 +38,14 @@ void PrintVersions();
 // Prints "error: …" on standard error, with a HINT where the status has none.
 void PrintError(const absl::Status& status);
 
+// An error for a program that takes flags only, if ParseFlags returned anything.
+absl::Status WantNoArguments(const std::vector<std::string>& rest);
+
 // Parses the flags, answers --help (usage and the flags that the tool's own sources define) and
-// --version (environment.h), and calls run(arguments). Returns the exit code: 0, or 1 with the
-// status printed on standard error as one paragraph. A failed CHECK ends the process with exit
-// code 2.
+// --version (environment.h), and calls run(), or run(arguments) for a tool that takes some. Returns
+// the exit code (dist/exit_code.h): done, or the user's error with the status printed on standard
+// error as one paragraph. A failed CHECK ends the process.
+int ToolMain(int argc, char** argv, absl::string_view usage, absl::FunctionRef<absl::Status()> run);
 int ToolMain(int argc, char** argv, absl::string_view usage,
              absl::FunctionRef<absl::Status(const std::vector<std::string>& arguments)> run);
 

@@ -50,6 +50,9 @@ TEST(ParseFlagsTest, NamesAnUnknownFlagAndTheNearestOne) {
   EXPECT_THAT(Parse({"--things"}).status().message(),
               HasSubstr("did you mean --number_of_things?"));
   EXPECT_THAT(Parse({"--hin"}).status().message(), HasSubstr("HINT: --help lists the flags"));
+  // The same first word.
+  EXPECT_THAT(Parse({"--number_per_gadget"}).status().message(),
+              HasSubstr("did you mean --number_of_things?"));
 }
 
 TEST(ParseFlagsTest, AnswersNamesFromElsewhereWithOurs) {

@@ -82,8 +82,8 @@ std::string HelpText(int width) {
       "  train                                      trains the example that comes with it\n"
       "  train --model=DIR --train_file=DATA.jsonl  trains yours\n"
       "\n"
-      "Also: --flagfile=FILE reads flags from a file, one a line; every run writes its own as "
-      "run.flags.\n";
+      "Also: --flagfile=FILE reads flags from a file, one a line; every run writes its own\n"
+      "as run.flags.\n";
   for (const FlagGroup& group : FlagGroups()) {
     absl::StrAppend(&text, "\n", group.title, "\n");
     for (const char* flag : group.flags) {
@@ -153,6 +153,8 @@ const std::map<std::string, std::string>& ForeignFlags() {
       {"data_path", "--train_file"},
       {"dataset_path", "--train_file"},
       {"data", "--train_file"},
+      {"train_data", "--train_file"},
+      {"train_dataset", "--train_file"},
       {"eval_file", "--validation_file"},
       {"val_file", "--validation_file"},
       {"test_file", "--validation_file"},

@@ -27,6 +27,15 @@ std::string WhatItMeans(absl::string_view flag) {
   return known ? info.description : "--help lists the flags";
 }
 
+absl::Status WantFlags(const std::vector<std::string>& flags) {
+  for (const std::string& flag : flags) {
+    if (gflags::GetCommandLineFlagInfoOrDie(flag.c_str()).current_value.empty()) {
+      return UserError(absl::StrCat("--", flag), "want a value, got nothing", WhatItMeans(flag));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::optional<int64_t>> OptionalInteger(absl::string_view flag,
                                                        const std::string& value) {
   if (value.empty()) return std::optional<int64_t>();

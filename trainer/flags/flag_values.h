@@ -18,6 +18,9 @@ namespace lockstep {
 // The HINT where there is nothing better to say: the flag's description.
 std::string WhatItMeans(absl::string_view flag);
 
+// An error for the first of these string flags that is empty.
+absl::Status WantFlags(const std::vector<std::string>& flags);
+
 // nullopt for "".
 absl::StatusOr<std::optional<int64_t>> OptionalInteger(absl::string_view flag,
                                                        const std::string& value);

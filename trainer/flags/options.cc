@@ -294,9 +294,7 @@ absl::Status ReadLaunchFlags(TrainOptions* options) {
 
 absl::Status ParseTrainFlags(int argc, char** argv) {
   ASSIGN_OR_RETURN(const std::vector<std::string> rest, ParseFlags(argc, argv, ForeignFlags()));
-  if (rest.empty()) return absl::OkStatus();
-  return UserError("flags", absl::StrCat("want flags only, got \"", rest[0], "\""),
-                   "--name=value; --help lists the flags");
+  return WantNoArguments(rest);
 }
 
 bool VersionRequested() { return FLAGS_version; }
