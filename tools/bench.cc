@@ -36,6 +36,7 @@ DEFINE_string(packs, "",
 DEFINE_int32(steps, 8, "Measured steps.");
 DEFINE_int32(warmup, 2, "Steps before them.");
 DEFINE_int32(lora_r, 16, "Rank of the adapter, on all linear layers.");
+DEFINE_double(lora_dropout, 0, "Share of the adapter's inputs that is dropped.");
 DEFINE_string(gradient_checkpointing, "none", "none, cheap or layer.");
 DEFINE_int32(top, 0, "Kernels to list, of three more steps on a GPU; 0: no table.");
 DEFINE_int32(ceiling, 0,
@@ -97,11 +98,13 @@ absl::StatusOr<StepsOptions> ReadStepsFlags() {
   RETURN_IF_ERROR(CheckRange("steps", FLAGS_steps, 1, 1e6));
   RETURN_IF_ERROR(CheckRange("warmup", FLAGS_warmup, 0, 1e6));
   RETURN_IF_ERROR(CheckRange("lora_r", FLAGS_lora_r, 1, 1 << 16));
+  RETURN_IF_ERROR(CheckRange("lora_dropout", FLAGS_lora_dropout, 0, 0.99));
   RETURN_IF_ERROR(CheckRange("top", FLAGS_top, 0, 1e6));
   RETURN_IF_ERROR(CheckRange("ceiling", FLAGS_ceiling, 0, 1e6));
   options.steps = FLAGS_steps;
   options.warmup = FLAGS_warmup;
   options.lora_r = FLAGS_lora_r;
+  options.lora_dropout = FLAGS_lora_dropout;
   options.top = FLAGS_top;
   options.ceiling = FLAGS_ceiling;
   options.repeat = FLAGS_repeat;

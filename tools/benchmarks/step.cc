@@ -1,5 +1,6 @@
 #include "tools/benchmarks/step.h"
 
+#include <numeric>
 #include <random>
 
 #include "autograd/tape.h"
@@ -36,10 +37,12 @@ BenchStep::BenchStep(const Context& context, nn::Model* model, int64_t documents
     }
   }
   starts_.push_back(static_cast<int32_t>(documents * length));
+  token_keys_.resize(ids_.size());
+  std::iota(token_keys_.begin(), token_keys_.end(), 0);
 }
 
 nn::PackedTokens BenchStep::Pack() const {
-  return nn::ToDevice(context_, {ids_, positions_, starts_, rows_, targets_, {}});
+  return nn::ToDevice(context_, {ids_, positions_, starts_, rows_, targets_, token_keys_});
 }
 
 void BenchStep::Gradient() {

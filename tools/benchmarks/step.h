@@ -35,6 +35,7 @@ class BenchStep {
   const nn::ForwardOptions forward_;
   nn::AdamW optimizer_;
   std::vector<int32_t> ids_, positions_, starts_, rows_, targets_;
+  std::vector<int64_t> token_keys_;
   Tensor seed_, nll_sum_;
   int64_t step_ = 0;
 };

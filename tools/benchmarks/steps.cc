@@ -111,13 +111,14 @@ absl::Status Measure(const Context& context, const StepsOptions& options, Parkin
                      nn::Model* model, const PackShape& pack) {
   context.allocator->ResetPeak();
   BenchStep step(context, model, pack.documents, pack.length,
-                 {.checkpointing = options.checkpointing, .parking = parking});
+                 {.checkpointing = options.checkpointing, .parking = parking, .dropout = true});
   const Times times = Time(context, options, &step);
   absl::PrintF(
-      "%s %dx%d r=%d %s %s: %.0f tokens/s, %.1f ms a step (alone %.1f, %.1f to %.1f; queued in "
-      "%.1f), peak %.2f GiB (of the host %.2f), loss %.3f\n",
-      options.name, pack.documents, pack.length, options.lora_r, NameOf(options.dtype),
-      options.checkpointing_name, 1e3 * static_cast<double>(step.tokens()) / times.mean, times.mean,
+      "%s %dx%d r=%d dropout=%g %s %s: %.0f tokens/s, %.1f ms a step (alone %.1f, %.1f to %.1f; "
+      "queued in %.1f), peak %.2f GiB (of the host %.2f), loss %.3f\n",
+      options.name, pack.documents, pack.length, options.lora_r, options.lora_dropout,
+      NameOf(options.dtype), options.checkpointing_name,
+      1e3 * static_cast<double>(step.tokens()) / times.mean, times.mean,
       times.alone[times.alone.size() / 2], times.alone.front(), times.alone.back(), times.queued,
       static_cast<double>(context.allocator->peak_bytes()) / (1 << 30), HostPeakGib(), step.Loss());
   const double flops =
@@ -156,8 +157,9 @@ absl::Status BenchSteps(const StepsOptions& options) {
     ASSIGN_OR_RETURN(packs.emplace_back(), ParsePack(pack));
   }
   ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(options.device));
-  ASSIGN_OR_RETURN(const auto model, RandomModel(runtime->context(), options.config_json,
-                                                 LoraOptions(options.lora_r, options.dtype)));
+  nn::ModelOptions lora = LoraOptions(options.lora_r, options.dtype);
+  lora.lora->dropout = options.lora_dropout;
+  ASSIGN_OR_RETURN(const auto model, RandomModel(runtime->context(), options.config_json, lora));
   Synchronize(runtime->context().stream);
   absl::PrintF("%s; model ready after %.1f s\n", runtime->Describe(),
                MillisecondsSince(start) * 1e-3);

@@ -22,6 +22,7 @@ struct StepsOptions {
   std::vector<std::string> packs;  // documents x tokens of each: "2x4096"
   int steps = 8, warmup = 2;       // measured, and before them
   int lora_r = 16;                 // on all linear layers
+  double lora_dropout = 0;
   nn::Checkpointing checkpointing = nn::Checkpointing::kNone;
   std::string checkpointing_name;
   int top = 0;         // kernels to list, of three more steps on a GPU; 0: no table
