@@ -93,14 +93,13 @@ TEST(RuntimeTest, AGpuThatIsNotThereIsAnErrorWithAWayOut) {
 TEST(RuntimeTest, MemoryThatIsNotThereIsAnErrorWithAWayOut) {
   if (CudaDeviceCount() == 0) GTEST_SKIP() << "no GPU here";
   const auto runtime = *Runtime::Open(Device{DeviceType::kCUDA, 0});
-  const int64_t free = runtime->FreeBytes(), too_much = int64_t{1} << 50;
+  const int64_t too_much = int64_t{1} << 50;
   for (const auto& status : {runtime->Reserve(too_much, 0), runtime->Reserve(0, too_much)}) {
     const std::string message(status.message());
     EXPECT_NE(message.find("want 1048576.00 GiB"), std::string::npos) << message;
     EXPECT_NE(message.find("HINT"), std::string::npos) << message;
   }
   EXPECT_TRUE(runtime->Reserve(1 << 20, 1 << 20).ok()) << "errors are not kept";
-  EXPECT_LE(runtime->FreeBytes(), free);
 }
 
 TEST(RuntimeTest, MetaHasNoMemory) {

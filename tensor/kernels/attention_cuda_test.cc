@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "tensor/kernels/attention.h"
 #include "tensor/kernels/fill.h"
 #include "tensor/kernels/testing.h"
@@ -20,11 +22,11 @@ View Heads(const View& x, int64_t first, int64_t count, int64_t dim) {
   return view;
 }
 
-// Filled with garbage, also because what cuDNN writes by the tensor memory accelerator is unknown
-// to compute-sanitizer's initcheck.
+// Filled with NaN (all bits of bytes), also because what cuDNN writes by the tensor memory
+// accelerator is unknown to compute-sanitizer's initcheck.
 Tensor Garbage(const Context& context, DType dtype, std::initializer_list<int64_t> shape) {
   const Tensor tensor = Tensor::Empty(*context.allocator, dtype, shape);
-  Fill(context.stream, tensor, 97);
+  Fill(context.stream, tensor, dtype == DType::kU8 ? 255 : std::nan(""));
   return tensor;
 }
 
@@ -67,6 +69,7 @@ std::vector<Case> Cases() {
           {"soft cap and window", {0, 150, 200}, 200, 4, 2, 64, {0.125, 5.0, 40}},
           {"several length classes", {0, 600, 700, 712, 740}, 768, 8, 2, 128, {0.0883883, 0, 0}},
           {"equal ones behind a shorter one", {0, 100, 1124, 2148}, 2176, 4, 2, 64, {0.125, 0, 0}},
+          {"equal ones behind an odd one", {0, 101, 1125, 2149}, 2176, 3, 1, 64, {0.125, 0, 0}},
           {"small heads", {0, 30, 90}, 90, 8, 4, 8, {0.35, 0, 0}},
           {"large heads", {0, 30, 90}, 90, 2, 1, 256, {0.0625, 0, 0}}};
 }
