@@ -13,34 +13,12 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/thread_pool.h"
+#include "data/letter_encoder.h"
 #include "data/selection.h"
 #include "gtest/gtest.h"
 
 namespace lockstep::data {
 namespace {
-
-// One token a character; a document supervises what follows its first '>'. "bad" is refused.
-class LetterEncoder : public DocumentEncoder {
- public:
-  absl::StatusOr<std::vector<EncodedDocument>> Encode(const Example& example) const override {
-    const std::string& text = std::get<TextExample>(example.content).text;
-    if (text == "bad") {
-      return absl::InvalidArgumentError(
-          absl::StrCat(example.source.file, ":", example.source.line, " is bad"));
-    }
-    EncodedDocument document;
-    bool supervised = false;
-    for (const char c : text) {
-      document.input_ids.push_back(static_cast<unsigned char>(c));
-      document.supervised.push_back(supervised);
-      supervised = supervised || c == '>';
-    }
-    return std::vector<EncodedDocument>{document};
-  }
-  absl::StatusOr<std::string> Render(const ChatExample&, bool) const override { return ""; }
-  bool has_chat_template() const override { return false; }
-  std::string Fingerprint() const override { return "letters"; }
-};
 
 class DatasetTest : public ::testing::Test {
  protected:

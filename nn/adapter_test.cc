@@ -37,6 +37,15 @@ TEST(AdapterConfig, WhatIsWrittenIsReadBack) {
   EXPECT_EQ(FormatAdapterConfig(*back, "org/base", {}), text);
 }
 
+TEST(AdapterConfig, WhatChangesTheScaleIsWritten) {
+  LoraConfig lora;
+  lora.use_rslora = true;
+  lora.alpha_pattern = {{"q_proj", 2.5}};
+  const auto json = nlohmann::json::parse(FormatAdapterConfig(lora, "b", {}));
+  EXPECT_EQ(json["use_rslora"], true);
+  EXPECT_EQ(json["alpha_pattern"]["q_proj"], 2.5);
+}
+
 TEST(AdapterConfig, AllLinearIsWrittenAsNames) {
   const std::string text = FormatAdapterConfig(
       {}, "b", {"model.layers.0.mlp.up_proj", "model.layers.1.mlp.up_proj", "lm_head"});

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/tiny_model.h"
+#include "tests/tiny_training_data.h"
 #include "tests/trainer_process.h"
 
 namespace lockstep {
@@ -17,15 +18,8 @@ class MemoryPlanTest : public ::testing::Test {
   void SetUp() override {
     options_.data.model = options_.model.directory = FreshPath("model");
     WriteTinyModel(options_.model.directory);
-    options_.data.train_files = {FreshPath("documents") + ".jsonl"};
-    WriteUnevenDocuments(options_.data.train_files[0], /*count=*/120, /*longest=*/60);
-    options_.data.cache_dir = FreshPath("cache");
     options_.model.lora = nn::LoraConfig{};
-    config_ = *nn::ReadModelConfig(options_.data.model);
-    auto documents =
-        LoadDocuments(options_.data, config_, [](absl::string_view, int64_t, int64_t) {});
-    ASSERT_TRUE(documents.ok()) << documents.status();
-    data_ = *PlanTraining(*std::move(documents), options_.data, config_, /*seed=*/42);
+    data_ = TinyTrainingData(options_.data.model, /*count=*/120, /*longest=*/60);
     planner_ = *MemoryPlanner::Create(options_, *data_, data_->plan->steps_per_epoch());
   }
 
@@ -37,7 +31,6 @@ class MemoryPlanTest : public ::testing::Test {
   }
 
   TrainOptions options_;
-  nn::ModelConfig config_;
   std::unique_ptr<TrainingData> data_;
   std::unique_ptr<MemoryPlanner> planner_;
 };

@@ -58,17 +58,23 @@ class ResumeTest : public ::testing::Test {
     return adapter;
   }
 
-  // Each step once, in order.
+  // Each step and each evaluation once, in order.
   static void ExpectEachStepOnce(const std::string& folder) {
     const std::string text = ReadFile(folder + "/metrics.jsonl").value_or("");
     size_t at = 0;
-    for (int step = 1; step <= 30; ++step) {
-      const std::string line = absl::StrCat("{\"step\":", step, ",\"epoch\"");
+    const auto once = [&](int step, const char* key) {
+      const std::string line = absl::StrCat("{\"step\":", step, ",\"", key, "\"");
       at = text.find(line, at);
-      ASSERT_NE(at, std::string::npos) << "step " << step << " is missing or out of order\n"
-                                       << text;
-      ASSERT_EQ(text.find(line, at + 1), std::string::npos) << "step " << step << " is there twice";
+      ASSERT_NE(at, std::string::npos) << line << " is missing or out of order\n" << text;
+      ASSERT_EQ(text.find(line, at + 1), std::string::npos) << line << " is there twice";
+    };
+    for (int step = 0; step <= 30; ++step) {
+      if (step > 0) once(step, "epoch");
+      if (step % 10 == 0) once(step, "eval_loss");
     }
+    int evaluations = 0;
+    for (at = 0; (at = text.find("\"eval_loss\"", at)) != std::string::npos; ++at) ++evaluations;
+    EXPECT_EQ(evaluations, 4) << text;
   }
 
   static std::string* model_;

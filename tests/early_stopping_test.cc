@@ -1,0 +1,90 @@
+// --early_stopping_patience: a run ends when its evaluations no longer become better, and leaves
+// what was best, on any number of ranks.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/file.h"
+#include "tests/tiny_model.h"
+#include "tests/trainer_process.h"
+#include "trainer/report/metrics.h"
+
+namespace lockstep {
+namespace {
+
+constexpr int kPatience = 3;
+
+class EarlyStoppingTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    model_ = FreshPath("model");
+    documents_ = FreshPath("documents") + ".jsonl";
+    others_ = FreshPath("others") + ".jsonl";
+    WriteTinyModel(model_);
+    WriteUnevenDocuments(documents_, 12, 60, /*seed=*/2);
+    WriteUnevenDocuments(others_, 12, 60, /*seed=*/3);  // of nothing that is learned here
+  }
+
+  // At a constant rate, so that a shorter run is the beginning of a longer one.
+  std::string Run(int ranks, const std::vector<std::string>& more) {
+    const std::string folder = FreshPath("run");
+    std::vector<std::string> flags = {"--model=" + model_,
+                                      "--train_file=" + documents_,
+                                      "--output_dir=" + folder,
+                                      "--validation_file=" + others_,
+                                      "--global_batch_size=12",
+                                      "--eval_steps=1",
+                                      "--lr_scheduler_type=constant",
+                                      "--learning_rate=3e-3",
+                                      "--lora_r=4",
+                                      "--num_threads=1",
+                                      absl::StrCat("--nproc_per_node=", ranks)};
+    flags.insert(flags.end(), more.begin(), more.end());
+    const Outcome outcome = Train(flags);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+    return folder;
+  }
+
+  static std::string Adapter(const std::string& folder) {
+    return ReadFile(folder + "/adapter_model.safetensors").value_or("none");
+  }
+
+  std::string model_, documents_, others_;
+};
+
+TEST_F(EarlyStoppingTest, TheBestEvaluationsParametersAreTheResult) {
+  std::string adapter;
+  for (const int ranks : {1, 2}) {
+    const std::string folder =
+        Run(ranks, {absl::StrCat("--early_stopping_patience=", kPatience), "--max_steps=100",
+                    "--save_steps=0", "--save_total_limit=1"});
+    const auto history =
+        ParseMetrics(ReadFile(folder + "/metrics.jsonl").value_or(""), folder, INT64_MAX);
+    ASSERT_TRUE(history.ok()) << history.status();
+    const std::vector<EvalRecord>& evals = history->evals;
+    size_t best = 0;
+    for (size_t i = 0; i < evals.size(); ++i) {
+      if (evals[i].eval_loss < evals[best].eval_loss) best = i;
+    }
+    ASSERT_GT(best, 0u) << "no test: nothing became better at first";
+    ASSERT_EQ(evals.size(), best + 1 + kPatience);
+    const auto run = nlohmann::json::parse(ReadFile(folder + "/run.json").value_or("{}"));
+    EXPECT_EQ(run.at("state"), "early stopped");
+    EXPECT_TRUE(FileExists(
+        absl::StrCat(folder, "/checkpoints/", absl::StrFormat("step-%08d", evals[best].step))))
+        << "the best checkpoint stays, whatever --save_total_limit";
+    if (adapter.empty()) {
+      adapter = Adapter(folder);
+      const std::string short_run = Run(1, {absl::StrCat("--max_steps=", evals[best].step)});
+      EXPECT_TRUE(adapter == Adapter(short_run)) << "not the parameters of the best evaluation";
+    }
+    EXPECT_TRUE(Adapter(folder) == adapter) << "ranks change the result";
+  }
+}
+
+}  // namespace
+}  // namespace lockstep
