@@ -54,7 +54,7 @@ class Clock(TrainerCallback):
         self.ends.append(time.time() - START)
         if len(self.ends) in (1, args.warmup) or len(self.ends) % 20 == 0:
             print(f"step {len(self.ends)} of {state.max_steps} ended after {self.ends[-1]:.1f} s", flush=True)
-        if self.ends[-1] > args.seconds:
+        if len(self.ends) > args.warmup and self.ends[-1] > args.seconds:
             control.should_training_stop = True
 
 
@@ -67,9 +67,10 @@ clock = Clock()
 trainer = SFTTrainer(
     model=model, processing_class=tokenizer, train_dataset=Dataset.from_dict({"text": texts}), callbacks=[clock],
     args=SFTConfig(
-        output_dir=args.out, per_device_train_batch_size=args.batch, num_train_epochs=1, learning_rate=1e-4, bf16=True,
-        logging_steps=10, save_strategy="no", report_to="none", max_length=LENGTH, dataset_text_field="text",
-        packing=args.packing, optim="adamw_torch_fused", seed=0, gradient_checkpointing=False, disable_tqdm=True))
+        output_dir=args.out, per_device_train_batch_size=args.batch, gradient_accumulation_steps=1, num_train_epochs=1,
+        learning_rate=1e-4, bf16=True, logging_steps=10, save_strategy="no", report_to="none", max_length=LENGTH,
+        dataset_text_field="text", packing=args.packing, optim="adamw_torch_fused", seed=0, gradient_checkpointing=False,
+        disable_tqdm=True))
 tokens = sum(map(len, trainer.train_dataset["input_ids"]))
 print(f"data ready after {time.time() - START:.1f} s, {len(trainer.train_dataset)} rows of {tokens} tokens", flush=True)
 trainer.train()
