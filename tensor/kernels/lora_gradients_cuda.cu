@@ -71,9 +71,9 @@ void LoraGradients(const Stream& stream, const View& d, const std::vector<LoraPa
     row_sums += part.width() * cut.rank;
   }
   if (cut.rank <= 16) {
-    narrow::Launch<narrow::Shape<1, false>>(stream, cut, arguments);
+    narrow::Launch<narrow::Shape<1, narrow::Kind::kBoth>>(stream, cut, arguments);
   } else {
-    narrow::Launch<narrow::Shape<2, false>>(stream, cut, arguments);
+    narrow::Launch<narrow::Shape<2, narrow::Kind::kBoth>>(stream, cut, arguments);
   }
   AddPartialSums(stream, sums);
 }

@@ -19,7 +19,7 @@ namespace lockstep::kernels {
 
 struct NormedMatrix {
   View x = {}, w = {}, rstd = {};
-  RmsNormOptions options;
+  RmsNormOptions options = {};
 };
 
 constexpr bool NormedProductTakes(DType dtype, int64_t width, int64_t rank) {

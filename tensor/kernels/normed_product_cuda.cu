@@ -32,7 +32,7 @@ void NormedProduct(const Stream& stream, const View& g, const NormedMatrix& y, c
   arguments.w = y.w.as<bf16>();
   arguments.one_plus = y.options.form == NormForm::kGemma;
   const auto launch = [&](auto steps) {
-    narrow::Launch<narrow::Shape<steps(), true>>(stream, cut, arguments);
+    narrow::Launch<narrow::Shape<steps(), narrow::Kind::kNormed>>(stream, cut, arguments);
   };
   switch (cut.rank / 16) {
     case 1:

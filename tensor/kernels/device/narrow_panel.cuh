@@ -1,7 +1,9 @@
 // One pass over a wide matrix d [T, N] for LoRA's narrow products with it, N being the columns of
 // one or several parts, each with factors of its own:
 //   sums over rows     dᵀ h, [columns, r]: one partial a panel
-//   sums over columns  d b, [T, r]: one partial a strip (unless kNormed)
+//   sums over columns  d b, [T, r]: one partial a strip (Kind::kBoth)
+// For the gradients of a share's factors, or with sums over rows alone for dA of a layer that reads
+// a norm or drops from its input.
 //
 // A block owns a strip of columns and goes down a panel of rows, a tile of 32 at a time, brought
 // into shared memory by cp.async. Its warps are 4 along the columns and 2 down the rows, each with
@@ -10,142 +12,10 @@
 // alone.
 #pragma once
 
-#include "tensor/kernels/device/tensor_core.cuh"
-#include "tensor/kernels/device/vec.cuh"
-#include "tensor/kernels/narrow_cut.h"
+#include "tensor/kernels/device/dropout_bits.cuh"
+#include "tensor/kernels/device/narrow_tiles.cuh"
 
 namespace lockstep::kernels::device::narrow {
-
-// Columns [first, first + columns) of d, from the grid's strip `first_strip` on. Rows of h and b
-// start at 16 bytes.
-struct Part {
-  const bf16 *h, *b;     // [T, rank], [columns, rank]
-  int64_t h_row, b_row;  // strides
-  int64_t first, columns, first_strip;
-  int rank;            // a multiple of 8
-  float* column_sums;  // [strips, T, kRank]
-  float* row_sums;     // of the first panel; elements at the strides below
-};
-
-struct Arguments {
-  static constexpr int kMost = 4;
-  Part part[kMost];
-  int parts;
-  const bf16* d;
-  int64_t d_row, rows, panel_rows;
-  int64_t panel_step, column_step, rank_step;  // of row sums
-  // kNormed: d stands for its RMSNorm, w[c] · rstd[t] · d[t, c], or 1 + w[c]
-  const float* rstd;
-  const bf16* w;
-  bool one_plus;
-};
-
-template <int kSteps_, bool kNormed_>
-struct Shape {
-  static constexpr bool kNormed = kNormed_;
-  static constexpr int kSteps = kSteps_, kRank = 16 * kSteps;
-  static constexpr int kColumnWarps = 4, kRowWarps = 2, kThreads = 32 * kColumnWarps * kRowWarps;
-  static constexpr int kColumns = NarrowCut::StripColumns(kSteps);
-  static constexpr int kWarpColumns = kColumns / kColumnWarps;
-  static constexpr int kTileRows = NarrowCut::kTileRows;
-  static_assert(kTileRows == 16 * kRowWarps);
-  static constexpr int kStages = kSteps == 1 ? 2 : kSteps == 2 ? 3 : 6;
-  // Bytes of shared memory. Rows of h and b are an odd number of 16 bytes apart, so that 8 of them
-  // lie in different banks.
-  static constexpr int kRowBytes = kColumns * 2, kNarrowBytes = kRank * 2 + 16;
-  static constexpr int kTile = kTileRows * kRowBytes, kH = kTileRows * kNarrowBytes;
-  static constexpr int kFactors = kNormed ? kTileRows * 4 : 0;
-  static constexpr int kWeights = kNormed ? 0 : kColumns * kNarrowBytes;
-  static constexpr int kWarpSums = kNormed ? 0 : 16 * kRank * 4;
-  static constexpr int kHAt = kStages * kTile, kFactorsAt = kHAt + kStages * kH;
-  static constexpr int kWeightsAt = kFactorsAt + kStages * kFactors;
-  static constexpr int kSumsAt = kWeightsAt + kWeights;
-  static constexpr int kBytes = kSumsAt + kColumnWarps * kRowWarps * kWarpSums;
-  static_assert(kBytes <= 99 * 1024, "what every GPU from sm_80 on has");
-};
-
-// Where 16-byte piece `piece` of row `row` of a tile lies: 8 rows at one piece lie in different
-// banks.
-template <typename Shape>
-__device__ __forceinline__ uint32_t TilePlace(unsigned row, unsigned piece) {
-  return row * Shape::kRowBytes + (piece ^ (row % 8)) * 16;
-}
-
-// 4 bytes on their way to shared memory; zero where not `valid`.
-__device__ __forceinline__ void CopyWordAsync(uint32_t to, const void* from, bool valid) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from),
-               "r"(valid ? 4 : 0)
-               : "memory");
-}
-
-// What a block works on.
-template <typename Shape>
-struct Place {
-  const Arguments& in;
-  const Part& part;
-  uint32_t shared;
-  int64_t strip, first, begin;  // of the part; its first column there; the panel's first row
-  int columns, rows;
-
-  __device__ static const Part& PartOf(const Arguments& in) {
-    int p = in.parts - 1;
-    while (blockIdx.x < in.part[p].first_strip) --p;
-    return in.part[p];
-  }
-  __device__ Place(const Arguments& in, const unsigned char* memory)
-      : in(in),
-        part(PartOf(in)),
-        shared(SharedAddress(memory)),
-        strip(blockIdx.x - part.first_strip),
-        first(strip * Shape::kColumns),
-        begin(blockIdx.y * in.panel_rows),
-        columns(static_cast<int>(min(part.columns - first, int64_t{Shape::kColumns}))),
-        rows(static_cast<int>(min(in.panel_rows, in.rows - begin))) {}
-
-  __device__ int tiles() const { return (rows + Shape::kTileRows - 1) / Shape::kTileRows; }
-
-  // A tile of d, of h and of rstd.
-  __device__ __forceinline__ void Fetch(int tile) const {
-    if (tile >= tiles()) return;
-    constexpr unsigned kPieces = Shape::kColumns / 8;
-    constexpr unsigned kPassRows = Shape::kThreads / kPieces;
-    const int slot = tile % Shape::kStages;
-    const unsigned piece = threadIdx.x % kPieces;
-    const int64_t top = begin + static_cast<int64_t>(tile) * Shape::kTileRows;
-    const int left = rows - tile * Shape::kTileRows;
-    const bf16* const from = in.d + top * in.d_row + part.first + first + piece * 8;
-#pragma unroll
-    for (unsigned pass = 0; pass < Shape::kTileRows / kPassRows; ++pass) {
-      const unsigned row = pass * kPassRows + threadIdx.x / kPieces;
-      CopyAsync(shared + slot * Shape::kTile + TilePlace<Shape>(row, piece), from + row * in.d_row,
-                static_cast<int>(row) < left && static_cast<int>(piece * 8) < columns);
-    }
-    constexpr unsigned kNarrowPieces = Shape::kRank / 8;
-#pragma unroll
-    for (unsigned p = threadIdx.x; p < Shape::kTileRows * kNarrowPieces; p += Shape::kThreads) {
-      const unsigned row = p / kNarrowPieces, at = p % kNarrowPieces;
-      CopyAsync(shared + Shape::kHAt + slot * Shape::kH + row * Shape::kNarrowBytes + at * 16,
-                part.h + (top + row) * part.h_row + at * 8,
-                static_cast<int>(row) < left && static_cast<int>(at * 8) < part.rank);
-    }
-    if (Shape::kNormed && threadIdx.x < Shape::kTileRows) {
-      CopyWordAsync(shared + Shape::kFactorsAt + slot * Shape::kFactors + threadIdx.x * 4,
-                    in.rstd + top + threadIdx.x, static_cast<int>(threadIdx.x) < left);
-    }
-  }
-
-  // b of the strip's columns.
-  __device__ __forceinline__ void FetchWeights() const {
-    constexpr unsigned kNarrowPieces = Shape::kRank / 8;
-#pragma unroll
-    for (unsigned p = threadIdx.x; p < Shape::kColumns * kNarrowPieces; p += Shape::kThreads) {
-      const unsigned column = p / kNarrowPieces, at = p % kNarrowPieces;
-      CopyAsync(shared + Shape::kWeightsAt + column * Shape::kNarrowBytes + at * 16,
-                part.b + (first + column) * part.b_row + at * 8,
-                static_cast<int>(column) < columns && static_cast<int>(at * 8) < part.rank);
-    }
-  }
-};
 
 // Two bf16 in a word times two factors.
 __device__ __forceinline__ uint32_t Times(uint32_t pair, float low, float high) {
@@ -167,15 +37,15 @@ struct Warp {
       : row(threadIdx.x / 32 / Shape::kColumnWarps * 16),
         column(threadIdx.x / 32 % Shape::kColumnWarps * Shape::kWarpColumns) {}
 
-  // row_sums += dᵀ h.
-  __device__ __forceinline__ void AddRows(uint32_t shared, int slot) {
+  // row_sums += dᵀ h; h times rstd first, where d stands for a norm.
+  __device__ __forceinline__ void AddRows(uint32_t shared, int slot, bool normed) {
     const unsigned lane = threadIdx.x % 32, id = lane / 8, n = lane % 8;
     const uint32_t h_at = shared + Shape::kHAt + slot * Shape::kH +
                           (row + id % 2 * 8 + n) * Shape::kNarrowBytes + id / 2 * 16;
     uint32_t h[Shape::kSteps][4];  // ranks 0 to 7 of rows 0 to 7 and 8 to 15; ranks 8 to 15
 #pragma unroll
     for (int step = 0; step < Shape::kSteps; ++step) LoadTransposed(h_at + step * 32, h[step]);
-    if constexpr (Shape::kNormed) {
+    if (Shape::kRowsAlone && normed) {
       const uint32_t at =
           shared + Shape::kFactorsAt + slot * Shape::kFactors + (row + lane % 4 * 2) * 4;
       float rstd[4];
@@ -190,15 +60,39 @@ struct Warp {
       }
     }
     const uint32_t tile = shared + slot * Shape::kTile;
+    uint32_t bits[Shape::kSteps][2];
 #pragma unroll
     for (int m = 0; m < kSixteens; ++m) {
+      if constexpr (Shape::kDropped) {
+        if (m % 4 == 0) LoadBits(shared + Shape::kBitsAt + slot * Shape::kBits, 16 * m, bits);
+      }
       uint32_t d[4];
       LoadTransposed(tile + TilePlace<Shape>(row + id / 2 * 8 + n, column / 8 + 2 * m + id % 2), d);
 #pragma unroll
       for (int step = 0; step < Shape::kSteps; ++step) {
-        Mma(d, h[step][0], h[step][1], row_sums[m][2 * step]);
-        Mma(d, h[step][2], h[step][3], row_sums[m][2 * step + 1]);
+        uint32_t kept[4] = {d[0], d[1], d[2], d[3]};
+        if constexpr (Shape::kDropped) {
+          const int bit = static_cast<int>(column / 8 % 8) + 2 * m % 8;
+#pragma unroll
+          for (int i = 0; i < 4; ++i) kept[i] &= KeptPair<0>(AtTop(bits[step][i / 2], bit + i % 2));
+        }
+        Mma(kept, h[step][0], h[step][1], row_sums[m][2 * step]);
+        Mma(kept, h[step][2], h[step][3], row_sums[m][2 * step + 1]);
       }
+    }
+  }
+
+  // The bits of 64 columns, those of `from` and on among them, that the thread's pairs of d have:
+  // of rows 2t, 2t + 1 and of 2t + 8, 2t + 9 the columns at place lane / 4 among 8.
+  __device__ __forceinline__ void LoadBits(uint32_t masks, unsigned from,
+                                           uint32_t (&bits)[Shape::kSteps][2]) const {
+    const unsigned lane = threadIdx.x % 32;
+    const uint32_t at =
+        masks + (row + lane % 4 * 2) * Shape::kBitsRow + (column + from) / 64 * 8 + lane / 4;
+#pragma unroll
+    for (int i = 0; i < 2 * Shape::kSteps; ++i) {
+      bits[i / 2][i % 2] =
+          LoadTwoRows(at + i / 2 * Shape::kStepBits + i % 2 * 8 * Shape::kBitsRow, Shape::kBitsRow);
     }
   }
 
@@ -291,7 +185,9 @@ __device__ __forceinline__ void PutRowSums(const Place<Shape>& place, const Warp
       if (in_strip >= place.columns) continue;
       const int64_t column = place.first + in_strip;
       float weight = 1;
-      if constexpr (Shape::kNormed) weight = ToFloat(in.w[column]) + (in.one_plus ? 1.0f : 0.0f);
+      if (Shape::kRowsAlone && in.rstd != nullptr) {
+        weight = ToFloat(in.w[column]) + (in.one_plus ? 1.0f : 0.0f);
+      }
 #pragma unroll
       for (int q = 0; q < Warp<Shape>::kEights; ++q) {
         const float4 lower = other[(m * Warp<Shape>::kEights + q) * kHalf];
@@ -312,7 +208,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 2)
   extern __shared__ __align__(128) unsigned char memory[];
   const Place<Shape> place(in, memory);
   Warp<Shape> warp;
-  if constexpr (!Shape::kNormed) place.FetchWeights();
+  if constexpr (!Shape::kRowsAlone) place.FetchWeights();
 #pragma unroll
   for (int tile = 0; tile < Shape::kStages; ++tile) {
     place.Fetch(tile);
@@ -322,12 +218,12 @@ __global__ void __launch_bounds__(Shape::kThreads, 2)
     WaitForCopies<Shape::kStages - 1>();
     __syncthreads();
     const int slot = tile % Shape::kStages;
-    if constexpr (!Shape::kNormed) warp.SaveColumnSums(place.shared, slot);
-    warp.AddRows(place.shared, slot);
+    if constexpr (!Shape::kRowsAlone) warp.SaveColumnSums(place.shared, slot);
+    warp.AddRows(place.shared, slot, in.rstd != nullptr);
     __syncthreads();
     place.Fetch(tile + Shape::kStages);
     CommitCopies();
-    if constexpr (!Shape::kNormed) PutColumnSums(place, memory, tile);
+    if constexpr (!Shape::kRowsAlone) PutColumnSums(place, memory, tile);
   }
   WaitForCopies<0>();
   PutRowSums(place, warp, memory);

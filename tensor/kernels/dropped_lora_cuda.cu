@@ -1,0 +1,154 @@
+#include "tensor/kernels/device/dropped_inputs.cuh"
+#include "tensor/kernels/device/narrow_launch.cuh"
+#include "tensor/kernels/device/partial_sums.cuh"
+#include "tensor/kernels/dropped_lora.h"
+
+namespace lockstep::kernels::cuda {
+namespace {
+
+using namespace device;  // NOLINT(build/namespaces)
+
+int64_t StepsOf(const DroppedPart& part) { return (part.h.shape[1] + 15) / 16; }
+
+// Calls body with neighboring parts [begin, end) that one launch takes, and their steps of 16
+// ranks as a compile-time value.
+template <typename Body>
+void ForEachLaunch(const std::vector<DroppedPart>& parts, const Body& body) {
+  for (size_t begin = 0, end = 0; begin < parts.size(); begin = end) {
+    int64_t steps = 0;
+    while (end < parts.size() && steps + StepsOf(parts[end]) <= 4) steps += StepsOf(parts[end++]);
+    switch (steps) {
+      case 1:
+        body(begin, end, std::integral_constant<int, 1>());
+        break;
+      case 2:
+        body(begin, end, std::integral_constant<int, 2>());
+        break;
+      case 3:
+        body(begin, end, std::integral_constant<int, 3>());
+        break;
+      default:
+        body(begin, end, std::integral_constant<int, 4>());
+    }
+  }
+}
+
+void CheckTakes(const View& x, const std::vector<DroppedPart>& parts) {
+  for (const DroppedPart& part : parts) {
+    if (!DroppedLoraTakes(x.dtype, x.shape[1], part.h.shape[1]) || !narrow::RowsAligned(x) ||
+        !narrow::RowsAligned(part.h)) {
+      Unsupported("dropped_lora of this rank or alignment", x);
+    }
+  }
+}
+
+dropped::Arguments ArgumentsOf(const View& x, const std::vector<DroppedPart>& parts, size_t begin,
+                               size_t end) {
+  dropped::Arguments arguments = {};
+  arguments.x = x.as<bf16>();
+  arguments.x_row = x.stride[0];
+  arguments.bits_row = parts[begin].mask.bits.stride[0];
+  arguments.rows = x.shape[0];
+  arguments.width = x.shape[1];
+  arguments.scale = static_cast<float>(parts[begin].mask.scale());
+  int s = 0;
+  for (size_t i = begin; i < end; ++i) {
+    const DroppedPart& part = parts[i];
+    if (!narrow::RowsAligned(part.a)) Unsupported("dropped_lora with A of this alignment", part.a);
+    for (int64_t rank = 0; rank < part.h.shape[1]; rank += 16) {
+      arguments.step[s++] = {part.a.as<bf16>() + rank * part.a.stride[0],
+                             part.h.as<bf16>() + rank,
+                             part.mask.bits.as<uint8_t>(),
+                             part.a.stride[0],
+                             part.h.stride[0],
+                             static_cast<int>(std::min<int64_t>(part.h.shape[1] - rank, 16))};
+    }
+  }
+  return arguments;
+}
+
+}  // namespace
+
+void DroppedInputs(const Stream& stream, const View& x, const std::vector<DroppedPart>& parts) {
+  CheckTakes(x, parts);
+  ForEachLaunch(parts, [&](size_t begin, size_t end, auto steps) {
+    using Shape = dropped::InputsShape<steps()>;
+    auto* const kernel = &dropped::DroppedInputsKernel<Shape>;
+    LOCKSTEP_CUDA_CHECK(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shape::kBytes));
+    kernel<<<Blocks(x.shape[0], Shape::kRows), Shape::kThreads, Shape::kBytes, Handle(stream)>>>(
+        ArgumentsOf(x, parts, begin, end));
+    LOCKSTEP_CHECK_LAUNCH();
+  });
+}
+
+void DroppedShares(const Stream& stream, const std::vector<DroppedPart>& parts, bool accumulate,
+                   const View& dx) {
+  CheckTakes(dx, parts);
+  ForEachLaunch(parts, [&](size_t begin, size_t end, auto steps) {
+    dropped::Arguments arguments = ArgumentsOf(dx, parts, begin, end);
+    arguments.accumulate = accumulate || begin > 0;
+    const dim3 blocks(Blocks(dx.shape[0], dropped::kShareTiles * 16),
+                      Blocks(dx.shape[1], dropped::kShareWarps * 32));
+    dropped::DroppedSharesKernel<steps()>
+        <<<blocks, 32 * dropped::kShareWarps, 0, Handle(stream)>>>(arguments);
+    LOCKSTEP_CHECK_LAUNCH();
+  });
+}
+
+void DroppedGradients(const Stream& stream, const NormedMatrix& x,
+                      const std::vector<DroppedPart>& parts, const View& scratch) {
+  const int64_t rows = x.x.shape[0], width = x.x.shape[1];
+  std::vector<DroppedPart> wanted;
+  for (const DroppedPart& part : parts) {
+    if (part.da.rank == 0) continue;
+    if (!narrow::Fits(part.da, DType::kF32)) Unsupported("dropped_lora's dA", part.da);
+    wanted.push_back(part);
+  }
+  CheckTakes(x.x, wanted);
+  ForEachLaunch(wanted, [&](size_t begin, size_t end, auto steps) {
+    constexpr int64_t kRank = 16 * steps();
+    const NarrowCut cut(rows, NarrowCut::Strips(width, kRank), kRank);
+    narrow::Arguments arguments = {};
+    narrow::Part& all = arguments.part[0];
+    all.columns = width;
+    all.row_sums = scratch.as<float>();
+    arguments.parts = 1;
+    arguments.d = x.x.as<bf16>();
+    arguments.d_row = x.x.stride[0];
+    arguments.rows = rows;
+    arguments.panel_rows = cut.panel_rows;
+    arguments.panel_step = kRank * width;
+    arguments.column_step = 1;
+    arguments.rank_step = width;
+    arguments.rstd = x.rstd.rank == 0 ? nullptr : x.rstd.as<float>();
+    arguments.w = x.w.as<bf16>();
+    arguments.one_plus = x.options.form == NormForm::kGemma;
+    arguments.bits_row = wanted[begin].mask.bits.stride[0];
+    PartialSumList sums;
+    int s = 0;
+    for (size_t i = begin; i < end; ++i) {
+      const DroppedPart& part = wanted[i];
+      sums.sum[sums.size++] = {scratch.as<float>() + s * 16 * width,
+                               cut.panels,
+                               arguments.panel_step,
+                               width,
+                               part.da.data,
+                               part.da.stride[0],
+                               part.da.shape[0],
+                               width,
+                               static_cast<float>(part.mask.scale()),
+                               /*to_bf16=*/false,
+                               part.accumulate};
+      for (int64_t rank = 0; rank < part.h.shape[1]; rank += 16) {
+        arguments.step[s++] = {part.h.as<bf16>() + rank, part.mask.bits.as<uint8_t>(),
+                               part.h.stride[0],
+                               static_cast<int>(std::min<int64_t>(part.h.shape[1] - rank, 16))};
+      }
+    }
+    narrow::Launch<narrow::Shape<steps(), narrow::Kind::kDropped>>(stream, cut, arguments);
+    AddPartialSums(stream, sums);
+  });
+}
+
+}  // namespace lockstep::kernels::cuda
