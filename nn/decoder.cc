@@ -140,10 +140,11 @@ class Pass : public std::enable_shared_from_this<Pass> {
     const auto activation = config_.activation == Activation::kSilu
                                 ? autograd::GluActivation::kSilu
                                 : autograd::GluActivation::kGeluTanh;
-    if (dropout_.p == 0 && layer.gate_up.magnitudes.empty() && layer.down.magnitudes.empty()) {
+    if (layer.gate_up.magnitudes.empty() && layer.down.magnitudes.empty()) {
       const LoraLayer wide = LoraOf(layer.gate_up), down = LoraOf(layer.down);
-      if (autograd::NormedMlpTakes(dtype_, wide, down)) {
-        const NormedResult result = autograd::NormedMlp(tape, in, wide, down, activation, end);
+      if (autograd::NormedMlpTakes(dtype_, wide, down, dropout_)) {
+        const NormedResult result =
+            autograd::NormedMlp(tape, in, wide, down, activation, dropout_, end);
         return {result.sum, result.y, layer.post_mlp_norm};
       }
     }

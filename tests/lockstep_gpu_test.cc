@@ -26,7 +26,7 @@ class LockstepGpuTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (CudaDeviceCount() < 2) GTEST_SKIP() << "needs 2 GPUs, got " << CudaDeviceCount();
-    WriteTinyModel(model_);
+    WriteTinyModel(model_, 1, /*mlp=*/64);
     WriteUnevenDocuments(documents_, 150, 300);
     folder_ = FreshPath("run");
   }
@@ -43,7 +43,7 @@ class LockstepGpuTest : public ::testing::Test {
                    "--tokens_per_pack=512",
                    "--max_seq_length=300",
                    "--learning_rate=1e-2",
-                   "--lora_r=4",
+                   "--lora_r=8",
                    "--lora_dropout=0.1",
                    "--device=cuda"};
     flags.insert(flags.end(), more.begin(), more.end());

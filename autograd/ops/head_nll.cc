@@ -27,9 +27,10 @@ Tensor Gather(const Context& context, const Tensor& x, const Tensor& rows) {
 
 // The pass through some rows: what exists only while they are computed.
 struct Chunk {
-  Tensor rows, token_keys;  // [R]
-  Tensor x;                 // [R, C]
-  Tensor logits, h;         // [R, V], [R, total rank]
+  Tensor rows;       // [R]
+  Tensor drops;      // LoraLinear::Drops
+  Tensor x;          // [R, C]
+  Tensor logits, h;  // [R, V], [R, total rank]
 };
 
 // DoRA's factor for each logit; nothing where there is no magnitude.
@@ -61,12 +62,14 @@ Chunk ComputeLogits(const Context& context, const LoraLinear& layer, const Tenso
                     const Tensor& rows, const LoraDropout& dropout) {
   Chunk chunk;
   chunk.rows = rows;
-  if (dropout.p > 0) chunk.token_keys = Gather(context, dropout.token_keys, rows);
+  if (dropout.p > 0) {
+    chunk.drops = layer.Drops(context, x.dtype(), Gather(context, dropout.token_keys, rows));
+  }
   chunk.x = Gather(context, x, rows);
   const int64_t count = rows.dim(0);
   chunk.logits = Tensor::Empty(*context.allocator, x.dtype(), {count, layer.outputs()});
   chunk.h = Tensor::Empty(*context.allocator, x.dtype(), {count, layer.total_rank()});
-  layer.ForwardOfH(context, chunk.x, chunk.token_keys, chunk.h);
+  layer.ForwardOfH(context, chunk.x, chunk.drops, chunk.h);
   layer.ForwardOfW(context, chunk.x, chunk.logits.Mutable("head_nll"));
   layer.AddShares(context, chunk.h, chunk.logits.Mutable("head_nll"));
   return chunk;
@@ -105,7 +108,7 @@ struct HeadGradients {
     if (dx.defined()) {
       targets.dx = Tensor::Empty(*context.allocator, dx.dtype(), {chunk.x.dim(0), dx.dim(1)});
     }
-    layer.Backward(context, chunk.x, chunk.h, chunk.token_keys, dlogits, targets);
+    layer.Backward(context, chunk.x, chunk.h, chunk.drops, dlogits, targets);
     if (dx.defined()) {
       kernels::EmbeddingBackward(context.stream, chunk.rows, targets.dx, 1, /*accumulate=*/true,
                                  dx.Mutable("head_nll"));

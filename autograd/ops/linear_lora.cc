@@ -15,22 +15,22 @@ LinearOutput LinearLora(Tape& tape, const Variable& x, const LoraLayer& weights,
   const DType dtype = x.value().dtype();
   const Tensor y = Tensor::Empty(*context.allocator, dtype, {tokens, layer.outputs()});
   const Tensor h = Tensor::Empty(*context.allocator, dtype, {tokens, layer.total_rank()});
-  layer.ForwardOfH(context, x.value(), dropout.token_keys, h);
+  const Tensor drops = layer.Drops(context, dtype, dropout.token_keys);
+  layer.ForwardOfH(context, x.value(), drops, h);
   if (!end.rerunning) layer.ForwardOfW(context, x.value(), y);
 
   std::vector<Variable> inputs = {x};
   const std::vector<Variable> more = LoraLinear::Weights(weights);
   inputs.insert(inputs.end(), more.begin(), more.end());
-  const Variable output = tape.Record("linear_lora", inputs, {y},
-                                      {layer.BackwardReadsX() ? x.value() : Tensor(),
-                                       layer.BackwardReadsH() ? h : Tensor(), dropout.token_keys},
-                                      [layer](Gradients& g) {
-                                        LoraLinear::Targets targets = layer.TargetsOf(g, 1);
-                                        if (g.Needs(0)) targets.dx = g.NewLike(0);
-                                        layer.Backward(g.context(), g.saved(0), g.saved(1),
-                                                       g.saved(2), g.output(0), targets);
-                                        if (targets.dx.defined()) g.Add(0, std::move(targets.dx));
-                                      })[0];
+  const Variable output = tape.Record(
+      "linear_lora", inputs, {y},
+      {layer.BackwardReadsX() ? x.value() : Tensor(), layer.BackwardReadsH() ? h : Tensor(), drops},
+      [layer](Gradients& g) {
+        LoraLinear::Targets targets = layer.TargetsOf(g, 1);
+        if (g.Needs(0)) targets.dx = g.NewLike(0);
+        layer.Backward(g.context(), g.saved(0), g.saved(1), g.saved(2), g.output(0), targets);
+        if (targets.dx.defined()) g.Add(0, std::move(targets.dx));
+      })[0];
   return {output, end.rerunning ? PendingShares() : PendingShares(layer, h)};
 }
 

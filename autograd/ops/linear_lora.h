@@ -11,7 +11,8 @@
 //   bias   [N]      frozen, a leaf, or undefined
 //   A_i    [r_i, C] and B_i [n_i, r_i]: leaves, or frozen
 //   y      [T, N]   x's dtype
-// Saved: x, where W or an A_i is a leaf, and h = [dropout_i(x) A_iᵀ]_i, [T, Σ r_i], where a B_i is.
+// Saved: x, where W or an A_i is a leaf, and h = [dropout_i(x) A_iᵀ]_i, [T, Σ r_i], where a B_i is;
+// with dropout what LoraLinear::Drops says, which may be a bit an element and adapter.
 // Gradients: dx = dy W + Σ_i dropout_i(g_i A_i) with g_i = scale_i · dy_i B_i; dA_i = g_iᵀ
 // dropout_i(x); dB_i = scale_i · dy_iᵀ h_i; dW = dyᵀ x; dbias = Σ_t dy. No work is done for what is
 // frozen. Adapters whose A_i (and gradients) follow each other in memory share one product.

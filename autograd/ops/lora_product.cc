@@ -78,21 +78,61 @@ std::vector<LoraLinear::Group> LoraLinear::Groups() const {
   return groups;
 }
 
+bool LoraLinear::TakesMasks(DType dtype) const {
+  bool takes = p_ > 0;
+  for (const Adapter& adapter : adapters_) {
+    takes = takes && kernels::DroppedLoraTakes(dtype, inputs(), adapter.rank());
+  }
+  return takes;
+}
+
+Tensor LoraLinear::Drops(const Context& context, DType dtype, const Tensor& token_keys) const {
+  return TakesMasks(dtype) ? Masks(context, token_keys) : token_keys;
+}
+
+Tensor LoraLinear::Masks(const Context& context, const Tensor& token_keys) const {
+  if (p_ == 0 || adapters_.empty()) return Tensor();
+  const int64_t tokens = token_keys.dim(0), bytes = kernels::DropoutMaskBytes(inputs());
+  const Tensor masks =
+      Tensor::Empty(*context.allocator, DType::kU8, {num_adapters() * tokens, bytes});
+  for (int i = 0; i < num_adapters(); ++i) {
+    kernels::DrawDropout(context.stream, token_keys, adapters_[i].dropout_key,
+                         {masks.Slice(0, i * tokens, (i + 1) * tokens).Mutable("masks"), p_});
+  }
+  return masks;
+}
+
+std::vector<kernels::DroppedPart> LoraLinear::DroppedParts(const View& h,
+                                                           const Tensor& drops) const {
+  const int64_t tokens = h.shape[0];
+  std::vector<kernels::DroppedPart> parts;
+  for (int i = 0; i < num_adapters(); ++i) {
+    const Adapter& adapter = adapters_[i];
+    parts.push_back({adapter.a,
+                     Columns(h, adapter.column, adapter.rank()),
+                     {drops.Slice(0, i * tokens, (i + 1) * tokens), p_}});
+  }
+  return parts;
+}
+
 // dropout_i(x), in `memory`; x itself where nothing is dropped.
 View LoraLinear::DropoutOf(const Context& context, const Group& group, const View& x,
-                           const Tensor& token_keys, Tensor& memory) const {
+                           const Tensor& drops, Tensor& memory) const {
   if (p_ == 0) return x;
   memory = Tensor::Empty(*context.allocator, x.dtype, {x.shape[0], x.shape[1]});
-  kernels::Dropout(context.stream, x, token_keys, memory.Mutable("dropout"),
+  kernels::Dropout(context.stream, x, drops, memory.Mutable("dropout"),
                    {.p = p_, .key = adapters_[group.begin].dropout_key});
   return memory;
 }
 
-void LoraLinear::ForwardOfH(const Context& context, const View& x, const Tensor& token_keys,
+void LoraLinear::ForwardOfH(const Context& context, const View& x, const Tensor& drops,
                             const View& h) const {
+  if (TakesMasks(x.dtype)) {
+    return kernels::DroppedInputs(context.stream, x, DroppedParts(h, drops));
+  }
   for (const Group& group : Groups()) {
     Tensor memory;
-    Gemm(context.stream, DropoutOf(context, group, x, token_keys, memory), Transposed(group.a),
+    Gemm(context.stream, DropoutOf(context, group, x, drops, memory), Transposed(group.a),
          Columns(h, group.column, group.a.shape[0]));
   }
 }
@@ -117,8 +157,7 @@ LoraLinear::Targets LoraLinear::TargetsOf(Gradients& g, int first_input) const {
 }
 
 void LoraLinear::Backward(const Context& context, const Input& x, const Tensor& h,
-                          const Tensor& token_keys, const Tensor& dy,
-                          const Targets& targets) const {
+                          const Tensor& drops, const Tensor& dy, const Targets& targets) const {
   const LeafTarget& dw = targets.weights[0];
   const LeafTarget& dbias = targets.weights[1];
   if (dw.grad.defined()) {
@@ -130,8 +169,8 @@ void LoraLinear::Backward(const Context& context, const Input& x, const Tensor& 
   const bool wants_g = trains_a_ || targets.dx.defined();
   const Tensor g =
       targets.dh.defined() ? targets.dh : BackwardOfShares(context, h, dy, targets, wants_g);
-  if (trains_a_) BackwardOfA(context, g, x, token_keys, targets);
-  if (targets.dx.defined()) BackwardOfX(context, g, token_keys, dy, targets.dx);
+  if (trains_a_) BackwardOfA(context, g, x, drops, targets);
+  if (targets.dx.defined()) BackwardOfX(context, g, drops, dy, targets.dx);
 }
 
 Tensor LoraLinear::BackwardOfShares(const Context& context, const View& h, const Tensor& dy,
@@ -159,14 +198,28 @@ Tensor LoraLinear::BackwardOfShares(const Context& context, const View& h, const
 }
 
 bool LoraLinear::TakesNorm(DType dtype, const Targets& targets) const {
+  if (!trains_a_ || trains_w_) return false;
+  if (TakesMasks(dtype)) return true;
   const std::vector<Group> groups = Groups();
-  return trains_a_ && !trains_w_ && p_ == 0 && groups.size() == 1 &&
-         JoinedTarget(groups[0], targets).has_value() &&
+  return p_ == 0 && groups.size() == 1 && JoinedTarget(groups[0], targets).has_value() &&
          kernels::NormedProductTakes(dtype, inputs(), total_rank_);
 }
 
 void LoraLinear::BackwardOfA(const Context& context, const View& g, const Input& x,
-                             const Tensor& token_keys, const Targets& targets) const {
+                             const Tensor& drops, const Targets& targets) const {
+  if (TakesMasks(g.dtype)) {
+    std::vector<kernels::DroppedPart> parts = DroppedParts(g, drops);
+    for (size_t i = 0; i < parts.size(); ++i) {
+      const LeafTarget& da = targets.weights[2 + 2 * i];
+      if (!da.grad.defined()) continue;
+      parts[i].da = da.grad;
+      parts[i].accumulate = da.accumulate;
+    }
+    const int64_t numel = kernels::DroppedGradientsScratch(g.shape[0], inputs());
+    const kernels::NormedMatrix plain = {.x = x.x};
+    return kernels::DroppedGradients(context.stream, x.norm.x.rank != 0 ? x.norm : plain, parts,
+                                     Tensor::Empty(*context.allocator, DType::kF32, {numel}));
+  }
   if (x.norm.x.rank != 0) {
     const int64_t numel = kernels::NormedProductScratch(g.shape[0], inputs(), total_rank_);
     kernels::NormedProduct(context.stream, g, x.norm, *JoinedTarget(Groups()[0], targets),
@@ -177,7 +230,7 @@ void LoraLinear::BackwardOfA(const Context& context, const View& g, const Input&
   for (const Group& group : Groups()) {
     Tensor memory;
     BackwardOfGroup(context, group, Columns(g, group.column, group.a.shape[0]),
-                    DropoutOf(context, group, x.x, token_keys, memory), targets);
+                    DropoutOf(context, group, x.x, drops, memory), targets);
   }
 }
 
@@ -222,8 +275,7 @@ std::optional<kernels::LoraShareGradient> LoraLinear::GradientOfShare(
 
 bool LoraLinear::HasOneShareOfInputs() const {
   const std::vector<Group> groups = Groups();
-  return groups.empty() ||
-         (p_ == 0 && groups.size() == 1 && kernels::LoraShareFits(groups[0].a.shape[0]));
+  return groups.empty() || (groups.size() == 1 && kernels::LoraShareFits(groups[0].a.shape[0]));
 }
 
 kernels::LoraShare LoraLinear::ShareOfInputs(const View& g) const {
@@ -267,25 +319,36 @@ void LoraLinear::BackwardOfGroup(const Context& context, const Group& group, con
 
 // dx = Σ_i dropout_i(g_i A_i) + dy W. The wide product comes last: that it adds to what is there
 // costs less than another pass over dx.
-void LoraLinear::BackwardOfX(const Context& context, const View& g, const Tensor& token_keys,
+void LoraLinear::BackwardOfX(const Context& context, const View& g, const Tensor& drops,
                              const View& dy, const Tensor& dx) const {
   const View to = dx.Mutable("linear_lora");
+  const bool begun = SharesOfX(context, g, drops, to);
+  Gemm(context.stream, dy, w_, to, {.beta = begun ? 1.0 : 0.0});
+}
+
+// Whether there are any.
+bool LoraLinear::SharesOfX(const Context& context, const View& g, const Tensor& drops,
+                           const View& to) const {
+  if (TakesMasks(to.dtype)) {
+    kernels::DroppedShares(context.stream, DroppedParts(g, drops), /*accumulate=*/false, to);
+    return !adapters_.empty();
+  }
   bool begun = false;
   for (const Group& group : Groups()) {
     Tensor other;  // what is dropped from before it joins the others
     if (begun && p_ > 0) {
-      other = Tensor::Empty(*context.allocator, dy.dtype, {dx.dim(0), dx.dim(1)});
+      other = Tensor::Empty(*context.allocator, to.dtype, {to.shape[0], to.shape[1]});
     }
     const View share = other.defined() ? other.Mutable("linear_lora") : to;
     Gemm(context.stream, Columns(g, group.column, group.a.shape[0]), group.a, share,
          {.beta = begun && p_ == 0 ? 1.0 : 0.0});
     if (p_ > 0) {
-      kernels::Dropout(context.stream, share, token_keys, to,
+      kernels::Dropout(context.stream, share, drops, to,
                        {.p = p_, .key = adapters_[group.begin].dropout_key, .accumulate = begun});
     }
     begun = true;
   }
-  Gemm(context.stream, dy, w_, to, {.beta = begun ? 1.0 : 0.0});
+  return begun;
 }
 
 }  // namespace lockstep::autograd

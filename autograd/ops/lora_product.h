@@ -8,6 +8,7 @@
 #include "autograd/ops/lora_layer.h"
 #include "autograd/tape.h"
 #include "tensor/context.h"
+#include "tensor/kernels/dropped_lora.h"
 #include "tensor/kernels/lora_share.h"
 #include "tensor/kernels/normed_product.h"
 #include "tensor/tensor.h"
@@ -30,10 +31,16 @@ class LoraLinear {
   bool BackwardReadsX() const { return trains_w_ || trains_a_; }
   bool BackwardReadsH() const { return trains_b_; }
 
+  // What the functions below want to know as `drops`, of inputs of this type: the adapters' masks,
+  // where kernels read them (dropped_lora.h), else token_keys, by which dropout is drawn each time.
+  Tensor Drops(const Context& context, DType dtype, const Tensor& token_keys) const;
+  // The adapters' masks (dropout_mask.h) of T tokens, each behind the one before:
+  // [adapters · T, ·]. Undefined without dropout or adapters.
+  Tensor Masks(const Context& context, const Tensor& token_keys) const;
+
   // The three parts of forward: h [T, total_rank]; y [T, N] = x Wᵀ + bias; and LoRA's shares,
   // y[:, range_i] += scale_i · h_i B_iᵀ.
-  void ForwardOfH(const Context& context, const View& x, const Tensor& token_keys,
-                  const View& h) const;
+  void ForwardOfH(const Context& context, const View& x, const Tensor& drops, const View& h) const;
   void ForwardOfW(const Context& context, const View& x, const View& y) const;
   void AddShares(const Context& context, const View& h, const View& y) const;
 
@@ -52,21 +59,21 @@ class LoraLinear {
   };
   // Those of an op whose inputs from `first_input` on are Weights(); without dx.
   Targets TargetsOf(Gradients& g, int first_input) const;
-  // Whether all that backward wants of x is one dA, which a kernel computes from the norm's input.
+  // Whether all that backward wants of x is dA, which a kernel computes from the norm's input.
   bool TakesNorm(DType dtype, const Targets& targets) const;
   // x and h may be undefined where BackwardReadsX and BackwardReadsH say so.
-  void Backward(const Context& context, const Input& x, const Tensor& h, const Tensor& token_keys,
+  void Backward(const Context& context, const Input& x, const Tensor& h, const Tensor& drops,
                 const Tensor& dy, const Targets& targets) const;
   // The parts of Backward. g_i = scale_i · dy_i B_i, [T, total rank], if it is wanted, and every
   // dB_i = scale_i · dy_iᵀ h_i.
   Tensor BackwardOfShares(const Context& context, const View& h, const Tensor& dy,
                           const Targets& targets, bool wants_g) const;
-  void BackwardOfA(const Context& context, const View& g, const Input& x, const Tensor& token_keys,
+  void BackwardOfA(const Context& context, const View& g, const Input& x, const Tensor& drops,
                    const Targets& targets) const;
 
   // LoRA's share of outputs [first, first + count), and of the gradient of all inputs, for a kernel
-  // that adds it: where one adapter reaches all of them, or none any, of a rank that kernels take,
-  // and without dropout on the inputs' side. Nothing in it where none does. h and g may be empty.
+  // that adds it, on the inputs' side behind dropout: where one adapter reaches all of them, or
+  // none any, of a rank that kernels take. Nothing in it where none does. h and g may be empty.
   bool HasOneShareOfOutputs(int64_t first, int64_t count) const;
   kernels::LoraShare ShareOfOutputs(const View& h, int64_t first, int64_t count) const;
   bool HasOneShareOfInputs() const;
@@ -78,6 +85,7 @@ class LoraLinear {
                                                             int64_t count,
                                                             const Targets& targets) const;
   const View& base() const { return w_; }
+  double dropout() const { return p_; }
 
  private:
   struct Adapter {
@@ -103,13 +111,17 @@ class LoraLinear {
   };
 
   std::vector<Group> Groups() const;
-  View DropoutOf(const Context& context, const Group& group, const View& x,
-                 const Tensor& token_keys, Tensor& memory) const;
+  View DropoutOf(const Context& context, const Group& group, const View& x, const Tensor& drops,
+                 Tensor& memory) const;
+  // Whether kernels drop by masks; and what they want of each adapter, h being all of h or g.
+  bool TakesMasks(DType dtype) const;
+  std::vector<kernels::DroppedPart> DroppedParts(const View& h, const Tensor& drops) const;
   std::optional<View> JoinedTarget(const Group& group, const Targets& targets) const;
   void BackwardOfGroup(const Context& context, const Group& group, const View& g, const View& x,
                        const Targets& targets) const;
-  void BackwardOfX(const Context& context, const View& g, const Tensor& token_keys, const View& dy,
+  void BackwardOfX(const Context& context, const View& g, const Tensor& drops, const View& dy,
                    const Tensor& dx) const;
+  bool SharesOfX(const Context& context, const View& g, const Tensor& drops, const View& dx) const;
 
   View w_, bias_;
   std::vector<Adapter> adapters_;

@@ -15,10 +15,11 @@ NormedResult NormedLinear(Tape& tape, const ResidualInput& in, const LoraLayer& 
   const int64_t tokens = head.sum().dim(0);
   const Tensor y = Tensor::Empty(*context.allocator, dtype, {tokens, layer.outputs()});
   const Tensor h = Tensor::Empty(*context.allocator, dtype, {tokens, layer.total_rank()});
-  layer.ForwardOfH(context, head.normed(), dropout.token_keys, h);
+  const Tensor drops = layer.Drops(context, dtype, dropout.token_keys);
+  layer.ForwardOfH(context, head.normed(), drops, h);
   layer.ForwardOfW(context, head.normed(), y);
   std::vector<Tensor> saved = head.saved();
-  saved.insert(saved.end(), {layer.BackwardReadsH() ? h : Tensor(), dropout.token_keys});
+  saved.insert(saved.end(), {layer.BackwardReadsH() ? h : Tensor(), drops});
   const std::vector<Variable> outputs =
       tape.Record("normed_linear", head.inputs(), {head.sum(), y}, saved,
                   [layer, gradient = head.gradient()](Gradients& g) {
@@ -33,14 +34,14 @@ NormedResult NormedLinear(Tape& tape, const ResidualInput& in, const LoraLayer& 
 
 void BackwardOfNormedLinear(Gradients& g, const ResidualHead::Gradient& head,
                             const LoraLinear& layer, LoraLinear::Targets targets, const Tensor& h,
-                            const Tensor& token_keys, const Tensor& dy) {
+                            const Tensor& drops, const Tensor& dy) {
   const Context& context = g.context();
   const auto input = [&]() -> LoraLinear::Input {
     if (layer.TakesNorm(dy.dtype(), targets)) return head.Norm(g);
     return layer.BackwardReadsX() ? head.Normed(g) : Tensor();
   };
   if (head.Wanted(g)) targets.dx = g.New(dy.dtype(), {dy.dim(0), layer.inputs()});
-  layer.Backward(context, input(), h, token_keys, dy, targets);
+  layer.Backward(context, input(), h, drops, dy, targets);
   head.Backward(g, std::move(targets.dx));
 }
 

@@ -24,6 +24,6 @@ NormedResult NormedLinear(Tape& tape, const ResidualInput& in, const LoraLayer& 
 // weights, `dy` is the gradient of its outputs. What ops with a ResidualHead have in common.
 void BackwardOfNormedLinear(Gradients& g, const ResidualHead::Gradient& head,
                             const LoraLinear& layer, LoraLinear::Targets targets, const Tensor& h,
-                            const Tensor& token_keys, const Tensor& dy);
+                            const Tensor& drops, const Tensor& dy);
 
 }  // namespace lockstep::autograd

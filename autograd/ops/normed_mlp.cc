@@ -10,7 +10,7 @@
 namespace lockstep::autograd {
 namespace {
 
-enum Saved { kGateUp = ResidualHead::kNumSaved, kH, kDownH };
+enum Saved { kGateUp = ResidualHead::kNumSaved, kH, kDownH, kDrops, kDownMask };
 
 bool IsFrozen(const LoraLayer& layer) {
   return !layer.w.needs_grad() && !(layer.bias.defined() && layer.bias.needs_grad());
@@ -24,6 +24,11 @@ struct Mlp {
   int64_t width() const { return down.inputs(); }
   kernels::LoraShare Gate(const View& h) const { return gate_up.ShareOfOutputs(h, 0, width()); }
   kernels::LoraShare Up(const View& h) const { return gate_up.ShareOfOutputs(h, width(), width()); }
+  // Of down's input, which at most one adapter reads then.
+  kernels::DropoutMask DownMask(const Tensor& bits) const {
+    if (down.dropout() == 0 || down.num_adapters() == 0) return {};
+    return {bits, down.dropout()};
+  }
   Tensor Scratch(const Context& context, int64_t tokens) const {
     int64_t rank = 0;
     for (const kernels::LoraShare& share : {Gate(View{}), Up(View{}), down.ShareOfInputs(View{})}) {
@@ -63,8 +68,8 @@ LoraLinear::Targets BackwardOfUnit(Gradients& g, const Mlp& mlp, const Tensor& d
   kernels::Gemm(context.stream, dy, mlp.down.base(), product);
   kernels::GluLoraBackward(context.stream, product, mlp.down.ShareOfInputs(down_g),
                            g.saved(kGateUp).Mutable("normed_mlp"), mlp.Gate(g.saved(kH)),
-                           mlp.Up(g.saved(kH)), mlp.activation, gradients,
-                           mlp.Scratch(context, dy.dim(0)));
+                           mlp.Up(g.saved(kH)), mlp.activation, mlp.DownMask(g.saved(kDownMask)),
+                           gradients, mlp.Scratch(context, dy.dim(0)));
   if (gradients.keep_y) mlp.down.BackwardOfA(context, down_g, product, Tensor(), of_down);
   return of_gate_up;
 }
@@ -73,25 +78,30 @@ void Backward(Gradients& g, const ResidualHead::Gradient& head, const Mlp& mlp) 
   const Tensor dy = g.TakeOutput(1);
   if (!dy.defined()) return head.Backward(g, Tensor());
   LoraLinear::Targets of_gate_up = BackwardOfUnit(g, mlp, dy);
-  BackwardOfNormedLinear(g, head, mlp.gate_up, std::move(of_gate_up), g.saved(kH), Tensor(),
+  BackwardOfNormedLinear(g, head, mlp.gate_up, std::move(of_gate_up), g.saved(kH), g.saved(kDrops),
                          g.saved(kGateUp));
 }
 
 }  // namespace
 
-bool NormedMlpTakes(DType dtype, const LoraLayer& gate_up, const LoraLayer& down) {
+bool NormedMlpTakes(DType dtype, const LoraLayer& gate_up, const LoraLayer& down,
+                    const LoraDropout& dropout) {
   if (dtype != DType::kBF16 || !IsFrozen(gate_up) || !IsFrozen(down)) return false;
   const LoraLinear wide(gate_up, {});
   const int64_t width = down.w.value().dim(1);
+  for (const LoraAdapter& adapter : down.adapters) {
+    const int64_t rank = adapter.a.value().dim(0);
+    if (dropout.p > 0 && !kernels::DroppedLoraTakes(dtype, width, rank)) return false;
+  }
   return width % 32 == 0 && wide.HasOneShareOfOutputs(0, width) &&
-         wide.HasOneShareOfOutputs(width, width) && LoraLinear(down, {}).HasOneShareOfInputs();
+         wide.HasOneShareOfOutputs(width, width) && LoraLinear(down, dropout).HasOneShareOfInputs();
 }
 
 NormedResult NormedMlp(Tape& tape, const ResidualInput& in, const LoraLayer& gate_up,
                        const LoraLayer& down, kernels::GluActivation activation,
-                       const SegmentEnd& end) {
+                       const LoraDropout& dropout, const SegmentEnd& end) {
   const Context& context = tape.context();
-  const Mlp mlp = {LoraLinear(gate_up, {}), LoraLinear(down, {}), activation};
+  const Mlp mlp = {LoraLinear(gate_up, dropout), LoraLinear(down, dropout), activation};
   CHECK(!tape.WouldRecord({gate_up.w, gate_up.bias, down.w, down.bias}))
       << "[normed_mlp] want frozen weights and biases";
   CHECK_EQ(mlp.gate_up.outputs(), 2 * mlp.width()) << "[normed_mlp] gate_up: want [2F, C]";
@@ -106,7 +116,9 @@ NormedResult NormedMlp(Tape& tape, const ResidualInput& in, const LoraLayer& gat
   };
   const Tensor wide = empty(2 * mlp.width()), h = empty(mlp.gate_up.total_rank());
   mlp.gate_up.ForwardOfW(context, head.normed(), wide);
-  mlp.gate_up.ForwardOfH(context, head.normed(), Tensor(), h);
+  const Tensor drops = mlp.gate_up.Drops(context, wide.dtype(), dropout.token_keys);
+  const Tensor down_mask = mlp.down.Masks(context, dropout.token_keys);
+  mlp.gate_up.ForwardOfH(context, head.normed(), drops, h);
   const Tensor y = empty(mlp.down.outputs());
   const bool known = end.rerunning && end.h.defined();
   const Tensor down_h = known ? end.h : empty(mlp.down.total_rank());
@@ -114,12 +126,13 @@ NormedResult NormedMlp(Tape& tape, const ResidualInput& in, const LoraLayer& gat
   if (!known) {
     product = empty(mlp.width());
     const kernels::LoraShare down_share = mlp.down.ShareOfInputs(down_h);
-    kernels::GluLora(context.stream, wide, mlp.Gate(h), mlp.Up(h), activation, product,
-                     {down_share.h, down_share.b}, mlp.Scratch(context, wide.dim(0)));
+    kernels::GluLora(context.stream, wide, mlp.Gate(h), mlp.Up(h), activation,
+                     mlp.DownMask(down_mask), product, {down_share.h, down_share.b},
+                     mlp.Scratch(context, wide.dim(0)));
   }
   if (!end.rerunning) mlp.down.ForwardOfW(context, product, y);
   std::vector<Tensor> saved = head.saved();
-  saved.insert(saved.end(), {wide, h, down_h});
+  saved.insert(saved.end(), {wide, h, down_h, drops, down_mask});
   const std::vector<Variable> outputs =
       tape.Record("normed_mlp", head.inputs(), {head.sum(), y}, saved,
                   [mlp, gradient = head.gradient()](Gradients& g) { Backward(g, gradient, mlp); });

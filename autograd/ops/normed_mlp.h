@@ -1,4 +1,4 @@
-// NormedMlp: the second half of a decoder layer in one op, without dropout:
+// NormedMlp: the second half of a decoder layer in one op:
 //
 //   sum = residual + branch,   y = down(act(gate(x)) ∘ up(x)) with x = RMSNorm(sum, weight)
 //
@@ -11,7 +11,8 @@
 //   gate_up  [2F, C]   gate's rows, then up's; frozen, bias as well; for each half at most one
 //                      adapter, or one for both
 //   down     [C, F]    frozen, bias as well
-// Saved: what ResidualHead saves; gate and up without LoRA; h of gate, up and down.
+// Saved: what ResidualHead saves; gate and up without LoRA; h of gate, up and down; with dropout
+// what LoraLinear::Drops says of gate and up, and down's mask.
 #pragma once
 
 #include "autograd/ops/linear_lora.h"
@@ -20,12 +21,13 @@
 
 namespace lockstep::autograd {
 
-// Whether NormedMlp computes these layers on every device: 16 bits, ranks that LoraShareFits(), F a
-// multiple of 32.
-bool NormedMlpTakes(DType dtype, const LoraLayer& gate_up, const LoraLayer& down);
+// Whether NormedMlp computes these layers on every device: 16 bits, ranks that LoraShareFits(),
+// with dropout also DroppedLoraTakes(), F a multiple of 32.
+bool NormedMlpTakes(DType dtype, const LoraLayer& gate_up, const LoraLayer& down,
+                    const LoraDropout& dropout);
 
 NormedResult NormedMlp(Tape& tape, const ResidualInput& in, const LoraLayer& gate_up,
                        const LoraLayer& down, kernels::GluActivation activation,
-                       const SegmentEnd& end = {});
+                       const LoraDropout& dropout = {}, const SegmentEnd& end = {});
 
 }  // namespace lockstep::autograd

@@ -12,6 +12,7 @@ namespace {
 
 using kernels::CpuContext;
 using kernels::ExpectNear;
+using kernels::FromVector;
 using kernels::Random;
 
 constexpr int64_t kTokens = 5, kWidth = 6, kFfn = 8;
@@ -36,15 +37,23 @@ ResidualInput Head(absl::Span<const Variable> in) {
 }
 
 LoraLayer GateUp(absl::Span<const Variable> in) {
-  return {in[1], Variable(), {{in[3], in[4], 0.5, 0}, {in[5], in[6], -1.5, kFfn}}};
+  return {in[1], Variable(), {{in[3], in[4], 0.5, 0, 1}, {in[5], in[6], -1.5, kFfn, 2}}};
 }
 LoraLayer Down(absl::Span<const Variable> in) {
-  return {in[2], Variable(), {{in[7], in[8], 0.75, 0}}};
+  return {in[2], Variable(), {{in[7], in[8], 0.75, 0, 3}}};
 }
 
-std::vector<Variable> Fused(Tape& tape, absl::Span<const Variable> in) {
-  const NormedResult result = NormedMlp(tape, Head(in), GateUp(in), Down(in), GluActivation::kSilu);
-  return {result.sum, result.y.Whole(tape.context())};
+LoraDropout Dropout(double p) {
+  if (p == 0) return {};
+  return {p, FromVector(DType::kI64, {kTokens}, {3, 14, 15, 92, 65})};
+}
+
+CheckedFunction Fused(double p) {
+  return [p](Tape& tape, absl::Span<const Variable> in) {
+    const NormedResult result =
+        NormedMlp(tape, Head(in), GateUp(in), Down(in), GluActivation::kSilu, Dropout(p));
+    return std::vector<Variable>{result.sum, result.y.Whole(tape.context())};
+  };
 }
 
 TEST(NormedMlpTest, IsTheUnitBetweenTwoLinears) {
@@ -53,17 +62,19 @@ TEST(NormedMlpTest, IsTheUnitBetweenTwoLinears) {
   Tape tape(CpuContext(), Tape::Mode::kForward);
   const LoraLayer wide = GateUp(in), down = Down(in);
   const Variable x = AddRmsNorm(tape, Head(in)).normed;
-  const Variable gate_up = LinearLora(tape, x, wide).Whole(CpuContext());
-  const Variable product = Glu(tape, gate_up, GluActivation::kSilu);
-  ExpectNear(Fused(tape, in)[1].value(),
-             LinearLora(tape, product, down).Whole(CpuContext()).value(), 1e-12, 1e-12);
+  for (const double p : {0.0, 0.4}) {
+    const Variable gate_up = LinearLora(tape, x, wide, Dropout(p)).Whole(CpuContext());
+    const Variable product = Glu(tape, gate_up, GluActivation::kSilu);
+    const Variable y = LinearLora(tape, product, down, Dropout(p)).Whole(CpuContext());
+    ExpectNear(Fused(p)(tape, in)[1].value(), y.value(), 1e-12, 1e-12);
+  }
 }
 
 TEST(NormedMlpTest, GradientsAreRight) {
   const GradCheckOptions options = {
       .as_leaves = {false, true, true, true, true, true, true, true, true, false, true},
       .frozen = {false, true, true}};
-  GradCheck("normed_mlp", Inputs(), Fused, options);
+  for (const double p : {0.0, 0.4}) GradCheck("normed_mlp", Inputs(), Fused(p), options);
 }
 
 TEST(NormedMlpTest, OneAdapterForBothHalves) {
@@ -88,8 +99,9 @@ TEST(NormedMlpTest, DifferentiatesAsTheEndOfASegment) {
     const auto pending = std::make_shared<PendingShares>();
     const auto run = [pending](Tape& t, absl::Span<const Variable> x) {
       EXPECT_EQ(pending->defined(), t.rerunning());
-      const NormedResult result = NormedMlp(t, Head(x), GateUp(x), Down(x), GluActivation::kSilu,
-                                            {.rerunning = t.rerunning(), .h = pending->h()});
+      const NormedResult result =
+          NormedMlp(t, Head(x), GateUp(x), Down(x), GluActivation::kSilu, Dropout(0.4),
+                    {.rerunning = t.rerunning(), .h = pending->h()});
       *pending = result.y.pending;
       return std::vector<Variable>{result.sum, result.y.y};
     };

@@ -39,36 +39,49 @@ void CheckScratch(const View& x, int64_t rank, const View& scratch) {
       << "[glu_lora] scratch: " << Describe(scratch);
 }
 
+void CheckMask(const View& x, const DropoutMask& mask) {
+  if (mask.empty()) return;
+  CHECK_SHAPE(kOp, "bits", mask.bits, x.shape[0], DropoutMaskBytes(x.shape[1] / 2));
+  CHECK_DTYPE(kOp, "bits", mask.bits, DType::kU8);
+  CHECK(mask.bits.contiguous()) << "[glu_lora] bits: " << Describe(mask.bits);
+}
+
 int64_t RankOf(const View& h) { return h.rank == 0 ? 0 : h.shape[1]; }
 
 }  // namespace
 
 int64_t GluLoraScratch(int64_t rows, int64_t width, int64_t rank) {
   const GluLoraCut forward = CutForward(rows, width, rank), back = CutBackward(rows, width, rank);
-  return std::max(forward.strips * rows * forward.rank,
-                  (back.strips * rows * 2 + back.panels * width * 3) * back.rank);
+  return std::max({forward.strips * rows * forward.rank,
+                   (back.strips * rows * 2 + back.panels * width * 3) * back.rank,
+                   DroppedGradientsScratch(rows, width)});
 }
 
 void GluLora(const Stream& stream, const View& x, const LoraShare& gate, const LoraShare& up,
-             GluActivation activation, const View& y, const LoraFactor& next, const View& scratch) {
+             GluActivation activation, const DropoutMask& mask, const View& y,
+             const LoraFactor& next, const View& scratch) {
   CheckPair(x, "y", y);
   CheckShare(x, gate);
   CheckShare(x, up);
   CheckShare(x, {next.h, next.b});
   CheckScratch(x, std::max({RankOf(gate.h), RankOf(up.h), RankOf(next.h)}), scratch);
-  LOCKSTEP_DISPATCH(stream, GluLora, x, gate, up, activation, y, next, scratch);
+  CheckMask(x, mask);
+  LOCKSTEP_DISPATCH(stream, GluLora, x, gate, up, activation, mask, y, next, scratch);
 }
 
 void GluLoraBackward(const Stream& stream, const View& dy, const LoraShare& of_dy, const View& x,
                      const LoraShare& gate, const LoraShare& up, GluActivation activation,
-                     const GluLoraGradients& gradients, const View& scratch) {
+                     const DropoutMask& mask, const GluLoraGradients& gradients,
+                     const View& scratch) {
   CheckPair(x, "dy", dy);
   for (const LoraShare* share : {&of_dy, &gate, &up}) CheckShare(x, *share);
   CheckGradient(x, gate, gradients.gate);
   CheckGradient(x, up, gradients.up);
   CheckGradient(x, of_dy, {{}, gradients.dy_db});
   CheckScratch(x, std::max({RankOf(gate.h), RankOf(up.h), RankOf(of_dy.h)}), scratch);
-  LOCKSTEP_DISPATCH(stream, GluLoraBackward, dy, of_dy, x, gate, up, activation, gradients,
+  CheckMask(x, mask);
+  CHECK(of_dy.empty() || of_dy.scale == 1) << "[glu_lora] dy's share: want a scale of 1";
+  LOCKSTEP_DISPATCH(stream, GluLoraBackward, dy, of_dy, x, gate, up, activation, mask, gradients,
                     scratch);
 }
 

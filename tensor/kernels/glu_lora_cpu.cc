@@ -22,21 +22,27 @@ Tensor Inputs(Allocator& allocator, const View& x, const LoraShare& gate, const 
 }  // namespace
 
 void GluLora(const Stream& stream, const View& x, const LoraShare& gate, const LoraShare& up,
-             GluActivation activation, const View& y, const LoraFactor& next, const View&) {
+             GluActivation activation, const DropoutMask& mask, const View& y,
+             const LoraFactor& next, const View&) {
   CpuAllocator allocator;
   kernels::Glu(stream, Inputs(allocator, x, gate, up), activation, y);
-  MultiplyNext(stream, y, next);
+  MultiplyNext(stream, y, mask, next);
 }
 
 void GluLoraBackward(const Stream& stream, const View& dy, const LoraShare& of_dy, const View& x,
                      const LoraShare& gate, const LoraShare& up, GluActivation activation,
-                     const GluLoraGradients& gradients, const View&) {
+                     const DropoutMask& mask, const GluLoraGradients& gradients,
+                     const View& scratch) {
   CpuAllocator allocator;
   const Tensor z = Inputs(allocator, x, gate, up);
-  DispatchFloat(x.dtype, [&](auto zero) { AddShare<decltype(zero)>(of_dy, dy); });
+  if (mask.empty()) {
+    DispatchFloat(x.dtype, [&](auto zero) { AddShare<decltype(zero)>(of_dy, dy); });
+  } else {
+    AddDropped(stream, of_dy, mask, dy);
+  }
   kernels::GluBackward(stream, dy, z, activation, x);
   kernels::Glu(stream, z, activation, dy);
-  MultiplyGradients(stream, x, dy, gate, up, of_dy, gradients);
+  MultiplyGradients(stream, x, dy, gate, up, of_dy, mask, gradients, scratch);
 }
 
 }  // namespace lockstep::kernels::cpu

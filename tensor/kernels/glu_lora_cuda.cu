@@ -65,13 +65,25 @@ panel::PanelShare ShareOf(const View& h, const View& b, double scale) {
 }
 panel::PanelShare ShareOf(const LoraShare& share) { return ShareOf(share.h, share.b, share.scale); }
 
-// Calls body with the activation as a compile-time value.
+panel::PanelMask MaskOf(const DropoutMask& mask) {
+  if (mask.empty()) return {};
+  return {mask.bits.as<uint8_t>(), static_cast<uint32_t>(mask.bits.stride[0])};
+}
+
+// Calls body with the activation, and whether there is a mask, as compile-time values.
 template <typename Body>
-void DispatchActivation(GluActivation activation, const Body& body) {
+void DispatchVariant(GluActivation activation, const DropoutMask& mask, const Body& body) {
+  const auto with = [&](auto act) {
+    if (mask.empty()) {
+      body(act, std::false_type());
+    } else {
+      body(act, std::true_type());
+    }
+  };
   if (activation == GluActivation::kSilu) {
-    body(std::integral_constant<GluActivation, GluActivation::kSilu>());
+    with(std::integral_constant<GluActivation, GluActivation::kSilu>());
   } else {
-    body(std::integral_constant<GluActivation, GluActivation::kGeluTanh>());
+    with(std::integral_constant<GluActivation, GluActivation::kGeluTanh>());
   }
 }
 
@@ -87,7 +99,8 @@ void Launch(const Stream& stream, Kernel kernel, const GluLoraCut& cut, int thre
 
 template <int kSteps>
 bool Forward(const Stream& stream, const View& x, const LoraShare& gate, const LoraShare& up,
-             GluActivation activation, const View& y, const LoraFactor& next, float* scratch) {
+             GluActivation activation, const DropoutMask& mask, const View& y,
+             const LoraFactor& next, float* scratch) {
   using Shape = ForwardShape<kSteps>;
   constexpr int kBytes = panel::PanelMemory<Shape, 2>::kBytes;
   if (!MemoryFits(kBytes)) return false;
@@ -95,10 +108,11 @@ bool Forward(const Stream& stream, const View& x, const LoraShare& gate, const L
   const GluLoraCut cut = CutForward(rows, width, Shape::kRank);
   const View down = next.h.rank == 0 ? View{} : Transposed(next.b);
   const panel::ForwardArguments arguments = {
-      x.as<bf16>(), y.as<bf16>(), ShareOf(gate), ShareOf(up),   ShareOf(next.h, down, 1),
-      scratch,      rows,         width,         cut.panel_rows};
-  DispatchActivation(activation, [&](auto act) {
-    Launch(stream, panel::PanelForward<Shape, act()>, cut, Shape::kThreads, kBytes, arguments);
+      x.as<bf16>(), y.as<bf16>(), ShareOf(gate), ShareOf(up), ShareOf(next.h, down, 1),
+      scratch,      MaskOf(mask), rows,          width,       cut.panel_rows};
+  DispatchVariant(activation, mask, [&](auto act, auto dropped) {
+    Launch(stream, panel::PanelForward<Shape, act(), dropped()>, cut, Shape::kThreads, kBytes,
+           arguments);
   });
   PartialSumList sums;
   if (next.h.rank != 0) {
@@ -110,7 +124,7 @@ bool Forward(const Stream& stream, const View& x, const LoraShare& gate, const L
                              next.h.stride[0],
                              rows,
                              next.h.shape[1],
-                             1,
+                             static_cast<float>(mask.scale()),
                              /*to_bf16=*/true,
                              /*accumulate=*/false};
   }
@@ -121,7 +135,7 @@ bool Forward(const Stream& stream, const View& x, const LoraShare& gate, const L
 template <int kSteps>
 bool Backward(const Stream& stream, const View& dy, const LoraShare& of_dy, const View& x,
               const LoraShare& gate, const LoraShare& up, GluActivation activation,
-              const GluLoraGradients& gradients, float* scratch) {
+              const DropoutMask& mask, const GluLoraGradients& gradients, float* scratch) {
   using Shape = BackwardShape<kSteps>;
   constexpr int kBytes = panel::PanelMemory<Shape, 3>::kBytes;
   if (!MemoryFits(kBytes)) return false;
@@ -130,11 +144,20 @@ bool Backward(const Stream& stream, const View& dy, const LoraShare& of_dy, cons
   const View down = of_dy.empty() ? View{} : Transposed(of_dy.b);
   float* const column_sums = scratch;
   float* const row_sums = scratch + cut.strips * rows * 2 * Shape::kRank;
-  const panel::BackwardArguments arguments = {
-      x.as<bf16>(), dy.as<bf16>(), ShareOf(gate), ShareOf(up), ShareOf(of_dy.h, down, of_dy.scale),
-      column_sums,  row_sums,      rows,          width,       cut.panel_rows};
-  DispatchActivation(activation, [&](auto act) {
-    Launch(stream, panel::PanelBackward<Shape, act()>, cut, Shape::kThreads, kBytes, arguments);
+  const panel::BackwardArguments arguments = {x.as<bf16>(),
+                                              dy.as<bf16>(),
+                                              ShareOf(gate),
+                                              ShareOf(up),
+                                              ShareOf(of_dy.h, down, mask.scale()),
+                                              column_sums,
+                                              row_sums,
+                                              MaskOf(mask),
+                                              rows,
+                                              width,
+                                              cut.panel_rows};
+  DispatchVariant(activation, mask, [&](auto act, auto dropped) {
+    Launch(stream, panel::PanelBackward<Shape, act(), dropped()>, cut, Shape::kThreads, kBytes,
+           arguments);
   });
 
   PartialSumList sums;
@@ -172,7 +195,7 @@ bool Backward(const Stream& stream, const View& dy, const LoraShare& of_dy, cons
   half(0, gate, gradients.gate);
   half(1, up, gradients.up);
   if (gradients.dy_db.rank != 0) {
-    row_sum(2, width, Transposed(gradients.dy_db), 1, gradients.accumulate_dy_db);
+    row_sum(2, width, Transposed(gradients.dy_db), mask.scale(), gradients.accumulate_dy_db);
   }
   AddPartialSums(stream, sums);
   return true;
@@ -181,23 +204,25 @@ bool Backward(const Stream& stream, const View& dy, const LoraShare& of_dy, cons
 }  // namespace
 
 void GluLora(const Stream& stream, const View& x, const LoraShare& gate, const LoraShare& up,
-             GluActivation activation, const View& y, const LoraFactor& next, const View& scratch) {
+             GluActivation activation, const DropoutMask& mask, const View& y,
+             const LoraFactor& next, const View& scratch) {
   if (y.numel() == 0) return;
   general::CheckWide(x, y.shape[1]);
   const int64_t rank = std::max({RankOf(gate.h), RankOf(up.h), RankOf(next.h)});
   const bool fits = rank > 0 && rank <= 32 && Fits(gate) && Fits(up) &&
                     FitsTransposed(next.h, next.b) && Fits(next.h, DType::kBF16);
-  if (fits && (rank <= 16 ? Forward<1> : Forward<2>)(stream, x, gate, up, activation, y, next,
+  if (fits && (rank <= 16 ? Forward<1> : Forward<2>)(stream, x, gate, up, activation, mask, y, next,
                                                      scratch.as<float>())) {
     return;
   }
   general::Forward(stream, x, gate, up, activation, y);
-  MultiplyNext(stream, y, next);
+  MultiplyNext(stream, y, mask, next);
 }
 
 void GluLoraBackward(const Stream& stream, const View& dy, const LoraShare& of_dy, const View& x,
                      const LoraShare& gate, const LoraShare& up, GluActivation activation,
-                     const GluLoraGradients& gradients, const View& scratch) {
+                     const DropoutMask& mask, const GluLoraGradients& gradients,
+                     const View& scratch) {
   if (dy.numel() == 0) return;
   general::CheckWide(x, dy.shape[1]);
   const int64_t rank = std::max({RankOf(gate.h), RankOf(up.h), RankOf(of_dy.h)});
@@ -206,11 +231,12 @@ void GluLoraBackward(const Stream& stream, const View& dy, const LoraShare& of_d
                     FitsTransposed(of_dy.h, of_dy.b) && Fits(gradients.gate) &&
                     Fits(gradients.up) && Fits(dy_db, DType::kF32);
   if (fits && (rank <= 16 ? Backward<1> : Backward<2>)(stream, dy, of_dy, x, gate, up, activation,
-                                                       gradients, scratch.as<float>())) {
+                                                       mask, gradients, scratch.as<float>())) {
     return;
   }
-  general::Backward(stream, dy, of_dy, x, gate, up, activation);
-  MultiplyGradients(stream, x, dy, gate, up, of_dy, gradients);
+  if (!mask.empty()) AddDropped(stream, of_dy, mask, dy);
+  general::Backward(stream, dy, mask.empty() ? of_dy : LoraShare{}, x, gate, up, activation);
+  MultiplyGradients(stream, x, dy, gate, up, of_dy, mask, gradients, scratch);
 }
 
 }  // namespace lockstep::kernels::cuda

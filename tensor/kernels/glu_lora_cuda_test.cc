@@ -7,11 +7,19 @@ namespace {
 
 struct Case {
   int64_t rows, width, r_gate, r_up, r_dy;
+  double p = 0;  // of dropout
 };
 
 struct Operands {
-  Tensor x, dy, h, g, b_gate, b_up, a, db_gate, db_up, da;
+  Tensor x, dy, h, g, b_gate, b_up, a, db_gate, db_up, da, bits;
 };
+
+Tensor Bits(const Case& c) {
+  const Tensor bits =
+      Tensor::Empty(*CpuContext().allocator, DType::kU8, {c.rows, DropoutMaskBytes(c.width)});
+  DrawDropout(CpuContext().stream, Random(DType::kI64, {c.rows}, 11, 1e18), 12, {bits, c.p});
+  return bits;
+}
 
 Operands MakeOperands(const Case& c) {
   constexpr DType kType = DType::kBF16;
@@ -24,7 +32,8 @@ Operands MakeOperands(const Case& c) {
           Random(kType, {c.r_dy, c.width}, 7, 0.5),
           Random(DType::kF32, {c.width, c.r_gate}, 8),
           Random(DType::kF32, {c.width, c.r_up}, 9),
-          Random(DType::kF32, {c.r_dy, c.width}, 10)};
+          Random(DType::kF32, {c.r_dy, c.width}, 10),
+          Bits(c)};
 }
 
 // Forward and backward on these operands, whose gradients are added to db_gate and da; db_up is
@@ -48,14 +57,16 @@ void RunBoth(const Stream& stream, const Case& c, const Operands& o, GluActivati
     gradients.dy_db = Transposed(o.da);
     gradients.accumulate_dy_db = true;
   }
-  GluLora(stream, o.x, gate, up, activation, y, next, scratch);
-  GluLoraBackward(stream, o.dy, of_dy, o.x, gate, up, activation, gradients, scratch);
+  const DropoutMask mask = c.p == 0 ? DropoutMask{} : DropoutMask{o.bits, c.p};
+  GluLora(stream, o.x, gate, up, activation, mask, y, next, scratch);
+  GluLoraBackward(stream, o.dy, of_dy, o.x, gate, up, activation, mask, gradients, scratch);
 }
 
 template <typename Convert>
 Operands Converted(const Operands& o, const Convert& convert) {
-  return {convert(o.x),    convert(o.dy), convert(o.h),       convert(o.g),     convert(o.b_gate),
-          convert(o.b_up), convert(o.a),  convert(o.db_gate), convert(o.db_up), convert(o.da)};
+  return {convert(o.x),      convert(o.dy),   convert(o.h),   convert(o.g),
+          convert(o.b_gate), convert(o.b_up), convert(o.a),   convert(o.db_gate),
+          convert(o.db_up),  convert(o.da),   convert(o.bits)};
 }
 
 // The first cases take the way of separate products, the others one kernel: of one step of 16 ranks
@@ -67,13 +78,17 @@ TEST(GluLoraCudaTest, MatchesTheCpu) {
        {Case{17, 96, 8, 4, 0}, Case{130, 256, 16, 32, 64}, Case{200, 1536, 0, 40, 16},
         Case{1, 32, 16, 16, 16}, Case{70, 544, 8, 16, 8}, Case{1000, 1056, 16, 16, 16},
         Case{50, 1536, 0, 16, 16}, Case{33, 96, 16, 16, 0}, Case{40, 64, 0, 0, 8},
-        Case{300, 800, 32, 24, 16}, Case{19, 32, 32, 32, 32}}) {
+        Case{300, 800, 32, 24, 16}, Case{19, 32, 32, 32, 32}, Case{130, 256, 16, 32, 64, 0.3},
+        Case{200, 1536, 0, 40, 16, 0.3}, Case{70, 544, 8, 16, 8, 0.3},
+        Case{1000, 1056, 16, 16, 16, 0.3}, Case{33, 96, 16, 16, 0, 0.3}, Case{40, 64, 0, 0, 8, 0.3},
+        Case{300, 800, 32, 24, 16, 0.3}}) {
     SCOPED_TRACE(testing::Message() << c.rows << "x" << c.width << " ranks " << c.r_gate << " "
-                                    << c.r_up << " " << c.r_dy);
+                                    << c.r_up << " " << c.r_dy << " dropout " << c.p);
     const int64_t scratch = GluLoraScratch(c.rows, c.width, std::max({c.r_gate, c.r_up, c.r_dy}));
     for (const GluActivation activation : {GluActivation::kSilu, GluActivation::kGeluTanh}) {
       const Operands o = MakeOperands(c);
-      const Operands cpu = Converted(o, [](const Tensor& t) { return As(DType::kF32, t); });
+      const Operands cpu = Converted(
+          o, [](const Tensor& t) { return t.dtype() == DType::kU8 ? t : As(DType::kF32, t); });
       const Tensor y = As(DType::kF32, o.dy), next_h = As(DType::kF32, o.g),
                    dh = As(DType::kF32, o.h);
       RunBoth(CpuContext().stream, c, cpu, activation,
@@ -102,7 +117,7 @@ TEST(GluLoraCudaTest, MatchesTheCpu) {
 TEST(GluLoraCudaTest, IsDeterministic) {
   SKIP_WITHOUT_GPU();
   const Context& gpu = *GpuContext();
-  const Case c = {3000, 1056, 16, 16, 16};
+  const Case c = {3000, 1056, 16, 16, 16, 0.1};
   std::vector<double> first;
   for (int round = 0; round < 3; ++round) {
     const Operands o = Converted(MakeOperands(c), [](const Tensor& t) { return ToGpu(t); });

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "tensor/kernels/dropped_lora.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/glu_lora.h"
 
@@ -32,9 +33,19 @@ inline GluLoraCut CutBackward(int64_t rows, int64_t width, int64_t rank) {
   return CutGluLora(rows, width, rank, rank <= 16 ? 512 : 256, 2 * 132);
 }
 
-// next.h = y · next.b.
-inline void MultiplyNext(const Stream& stream, const View& y, const LoraFactor& next) {
-  if (next.h.rank != 0) Gemm(stream, y, next.b, next.h);
+// next.h = dropout(y) · next.b.
+inline void MultiplyNext(const Stream& stream, const View& y, const DropoutMask& mask,
+                         const LoraFactor& next) {
+  if (next.h.rank == 0) return;
+  if (mask.empty()) return Gemm(stream, y, next.b, next.h);
+  kernels::DroppedInputs(stream, y, {{Transposed(next.b), next.h, mask}});
+}
+
+// dy += dropout(share).
+inline void AddDropped(const Stream& stream, const LoraShare& share, const DropoutMask& mask,
+                       const View& dy) {
+  if (share.empty()) return;
+  kernels::DroppedShares(stream, {{Transposed(share.b), share.h, mask}}, /*accumulate=*/true, dy);
 }
 
 // c ← alpha · a b, or += where it accumulates; c of any strides that have neighbors.
@@ -51,7 +62,8 @@ inline void MultiplyInto(const Stream& stream, const View& a, const View& b, con
 // The products of backward that read dz, [T, 2F], and y.
 inline void MultiplyGradients(const Stream& stream, const View& dz, const View& y,
                               const LoraShare& gate, const LoraShare& up, const LoraShare& of_dy,
-                              const GluLoraGradients& to) {
+                              const DropoutMask& mask, const GluLoraGradients& to,
+                              const View& scratch) {
   const int64_t width = dz.shape[1] / 2;
   const auto half = [&](const View& d, const LoraShare& share, const LoraShareGradient& gradient) {
     if (gradient.dh.rank != 0) Gemm(stream, d, share.b, gradient.dh, {.alpha = share.scale});
@@ -60,9 +72,12 @@ inline void MultiplyGradients(const Stream& stream, const View& dz, const View& 
   };
   half(dz.Slice(1, 0, width), gate, to.gate);
   half(dz.Slice(1, width, 2 * width), up, to.up);
-  if (to.dy_db.rank != 0) {
-    MultiplyInto(stream, Transposed(y), of_dy.h, to.dy_db, 1, to.accumulate_dy_db);
+  if (to.dy_db.rank == 0) return;
+  if (mask.empty()) {
+    return MultiplyInto(stream, Transposed(y), of_dy.h, to.dy_db, 1, to.accumulate_dy_db);
   }
+  kernels::DroppedGradients(
+      stream, {.x = y}, {{{}, of_dy.h, mask, Transposed(to.dy_db), to.accumulate_dy_db}}, scratch);
 }
 
 }  // namespace lockstep::kernels

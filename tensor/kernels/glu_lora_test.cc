@@ -1,6 +1,8 @@
 #include "tensor/kernels/glu_lora.h"
 
 #include "gtest/gtest.h"
+#include "tensor/kernels/accumulate.h"
+#include "tensor/kernels/dropout.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/testing.h"
 
@@ -13,10 +15,20 @@ Tensor Scratch(int64_t rows, int64_t width) {
   return Tensor::Empty(*CpuContext().allocator, DType::kF32, {GluLoraScratch(rows, width, 4)});
 }
 
-// Against the products with beta = 1 and the plain unit that it stands for.
+// Against the products with beta = 1 and the plain unit that it stands for. SiLU without dropout,
+// GELU with it.
 TEST(GluLoraTest, IsTheUnitOfTheSums) {
   constexpr int64_t kRows = 5, kWidth = 12;
+  const Tensor tokens = FromVector(DType::kI64, {kRows}, {1, 2, 3, 4, 5});
+  const Tensor bits =
+      Tensor::Empty(*CpuContext().allocator, DType::kU8, {kRows, DropoutMaskBytes(kWidth)});
+  DrawDropout(kStream, tokens, 6, {bits, 0.25});
   for (const GluActivation activation : {GluActivation::kSilu, GluActivation::kGeluTanh}) {
+    const bool drops = activation == GluActivation::kGeluTanh;
+    const DropoutMask mask = drops ? DropoutMask{bits, 0.25} : DropoutMask{};
+    const auto drop = [&](const Tensor& t) {
+      if (drops) Dropout(kStream, t, tokens, t, {.p = 0.25, .key = 6});
+    };
     const Tensor x = Random(DType::kF64, {kRows, 2 * kWidth}, 1);
     const Tensor dy = Random(DType::kF64, {kRows, kWidth}, 2);
     const Tensor h = Random(DType::kF64, {kRows, 7}, 3), g = Random(DType::kF64, {kRows, 2}, 4);
@@ -29,14 +41,19 @@ TEST(GluLoraTest, IsTheUnitOfTheSums) {
     const Tensor z = As(DType::kF64, x), d = As(DType::kF64, dy);
     Gemm(kStream, gate.h, Transposed(b_gate), z.Slice(1, 0, kWidth), {.alpha = 0.5, .beta = 1});
     Gemm(kStream, up.h, Transposed(b_up), z.Slice(1, kWidth, 2 * kWidth), {.alpha = 2, .beta = 1});
-    Gemm(kStream, g, a, d, {.beta = 1});
+    const Tensor share = Random(DType::kF64, {kRows, kWidth}, 13);
+    Gemm(kStream, g, a, share);
+    drop(share);
+    Accumulate(kStream, share, d);
     const Tensor want = Random(DType::kF64, {kRows, kWidth}, 8);
     Glu(kStream, z, activation, want);
-    const Tensor want_h = Random(DType::kF64, {kRows, 2}, 9);
-    Gemm(kStream, want, Transposed(a), want_h);
+    const Tensor want_h = Random(DType::kF64, {kRows, 2}, 9), dropped = As(DType::kF64, want);
+    drop(dropped);
+    Gemm(kStream, dropped, Transposed(a), want_h);
 
     const Guarded y(DType::kF64, {kRows, kWidth}), next_h(DType::kF64, {kRows, 2});
-    GluLora(kStream, x, gate, up, activation, y, {next_h, Transposed(a)}, Scratch(kRows, kWidth));
+    GluLora(kStream, x, gate, up, activation, mask, y, {next_h, Transposed(a)},
+            Scratch(kRows, kWidth));
     ExpectNear(y, want, 1e-12, 1e-12);
     ExpectNear(next_h, want_h, 1e-12, 1e-12);
 
@@ -51,7 +68,7 @@ TEST(GluLoraTest, IsTheUnitOfTheSums) {
                  want_da = As(DType::kF64, da);
     Gemm(kStream, Transposed(dz_gate), gate.h, want_db_gate, {.alpha = 0.5, .beta = 1});
     Gemm(kStream, Transposed(dz_up), up.h, want_db_up, {.alpha = 2});
-    Gemm(kStream, Transposed(g), want, want_da, {.beta = 1});
+    Gemm(kStream, Transposed(g), dropped, want_da, {.beta = 1});
 
     const Guarded dh(DType::kF64, {kRows, 7});
     GluLoraGradients gradients;
@@ -60,7 +77,8 @@ TEST(GluLoraTest, IsTheUnitOfTheSums) {
     gradients.dy_db = Transposed(da);
     gradients.accumulate_dy_db = true;
     gradients.keep_y = true;
-    GluLoraBackward(kStream, dy, of_dy, x, gate, up, activation, gradients, Scratch(kRows, kWidth));
+    GluLoraBackward(kStream, dy, of_dy, x, gate, up, activation, mask, gradients,
+                    Scratch(kRows, kWidth));
     ExpectNear(dy, want, 1e-12, 1e-12);
     ExpectNear(x, z, 1e-12, 1e-12);
     ExpectNear(dh, want_dh, 1e-12, 1e-12);
@@ -74,7 +92,7 @@ TEST(GluLoraTest, WithoutSharesItIsThePlainUnit) {
   const Tensor x = Random(DType::kF32, {3, 8}, 1), want = Random(DType::kF32, {3, 4}, 2);
   const Tensor y = Random(DType::kF32, {3, 4}, 3);
   Glu(kStream, x, GluActivation::kSilu, want);
-  GluLora(kStream, x, {}, {}, GluActivation::kSilu, y, {}, Scratch(3, 4));
+  GluLora(kStream, x, {}, {}, GluActivation::kSilu, {}, y, {}, Scratch(3, 4));
   ExpectNear(y, want, 0, 0);
 }
 

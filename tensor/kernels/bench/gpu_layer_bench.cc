@@ -10,6 +10,7 @@
 #include "tensor/kernels/add_rms_norm.h"
 #include "tensor/kernels/bench/gpu.h"
 #include "tensor/kernels/dropout.h"
+#include "tensor/kernels/dropout_mask.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/glu.h"
 #include "tensor/kernels/glu_lora.h"
@@ -111,7 +112,48 @@ void RegisterHeads() {
   });
 }
 
-// Gated units, alone and with LoRA's narrow products, whose bytes do not count.
+// A mask of [T, width].
+DropoutMask Mask(const Tensor& bits) { return {bits, 0.1}; }
+Tensor Bits(int64_t width) {
+  const Tensor bits = Empty(DType::kU8, {kTokens, DropoutMaskBytes(width)});
+  DrawDropout(OnGpu(), Zeros(DType::kI64, {kTokens}), 1, Mask(bits));
+  return bits;
+}
+
+// Gated units with LoRA's narrow products, whose bytes and masks do not count; and alone.
+void RegisterGluLora(const std::string& name, GluActivation activation, bool dropped) {
+  Bytes(name, 3 * kWide, [=] {
+    const Tensor x = Random(kHalf, {kTokens, 2 * kFfn}), y = Empty(kHalf, {kTokens, kFfn}),
+                 h = Random(kHalf, {kTokens, 2 * kRank}), b = Random(kHalf, {kFfn, kRank}),
+                 a = Random(kHalf, {kRank, kFfn}), next = Empty(kHalf, {kTokens, kRank}),
+                 scratch = Empty(DType::kF32, {GluLoraScratch(kTokens, kFfn, kRank)}),
+                 bits = Bits(kFfn);
+    return [=] {
+      GluLora(OnGpu(), x, Share(h, 0, b), Share(h, kRank, b), activation,
+              dropped ? Mask(bits) : DropoutMask{}, y, {next, Transposed(a)}, scratch);
+    };
+  });
+  Bytes(name + "_backward", 5 * kWide, [=] {
+    const Tensor x = Random(kHalf, {kTokens, 2 * kFfn}), dy = Random(kHalf, {kTokens, kFfn}),
+                 h = Random(kHalf, {kTokens, 2 * kRank}), b = Random(kHalf, {kFfn, kRank}),
+                 g = Random(kHalf, {kTokens, kRank}), a = Random(kHalf, {kRank, kFfn}),
+                 dh = Empty(kHalf, {kTokens, 2 * kRank}),
+                 db = Empty(DType::kF32, {2 * kFfn, kRank}), da = Empty(DType::kF32, {kRank, kFfn}),
+                 scratch = Empty(DType::kF32, {GluLoraScratch(kTokens, kFfn, kRank)}),
+                 bits = Bits(kFfn);
+    return [=] {
+      GluLoraGradients gradients;
+      gradients.gate = {dh.view().Slice(1, 0, kRank), db.view().Slice(0, 0, kFfn), false};
+      gradients.up = {dh.view().Slice(1, kRank, 2 * kRank), db.view().Slice(0, kFfn, 2 * kFfn),
+                      false};
+      gradients.dy_db = Transposed(da);
+      GluLoraBackward(OnGpu(), dy, Share(g, 0, Transposed(a)), x, Share(h, 0, b),
+                      Share(h, kRank, b), activation, dropped ? Mask(bits) : DropoutMask{},
+                      gradients, scratch);
+    };
+  });
+}
+
 void RegisterGlu(const std::string& name, GluActivation activation) {
   Bytes(name, 3 * kWide, [=] {
     const Tensor x = Random(kHalf, {kTokens, 2 * kFfn}), y = Empty(kHalf, {kTokens, kFfn});
@@ -122,33 +164,7 @@ void RegisterGlu(const std::string& name, GluActivation activation) {
                  dx = Empty(kHalf, {kTokens, 2 * kFfn});
     return [=] { GluBackward(OnGpu(), dy, x, activation, dx); };
   });
-  Bytes(name + "_lora", 3 * kWide, [=] {
-    const Tensor x = Random(kHalf, {kTokens, 2 * kFfn}), y = Empty(kHalf, {kTokens, kFfn}),
-                 h = Random(kHalf, {kTokens, 2 * kRank}), b = Random(kHalf, {kFfn, kRank}),
-                 a = Random(kHalf, {kRank, kFfn}), next = Empty(kHalf, {kTokens, kRank}),
-                 scratch = Empty(DType::kF32, {GluLoraScratch(kTokens, kFfn, kRank)});
-    return [=] {
-      GluLora(OnGpu(), x, Share(h, 0, b), Share(h, kRank, b), activation, y, {next, Transposed(a)},
-              scratch);
-    };
-  });
-  Bytes(name + "_lora_backward", 5 * kWide, [=] {
-    const Tensor x = Random(kHalf, {kTokens, 2 * kFfn}), dy = Random(kHalf, {kTokens, kFfn}),
-                 h = Random(kHalf, {kTokens, 2 * kRank}), b = Random(kHalf, {kFfn, kRank}),
-                 g = Random(kHalf, {kTokens, kRank}), a = Random(kHalf, {kRank, kFfn}),
-                 dh = Empty(kHalf, {kTokens, 2 * kRank}),
-                 db = Empty(DType::kF32, {2 * kFfn, kRank}), da = Empty(DType::kF32, {kRank, kFfn}),
-                 scratch = Empty(DType::kF32, {GluLoraScratch(kTokens, kFfn, kRank)});
-    return [=] {
-      GluLoraGradients gradients;
-      gradients.gate = {dh.view().Slice(1, 0, kRank), db.view().Slice(0, 0, kFfn), false};
-      gradients.up = {dh.view().Slice(1, kRank, 2 * kRank), db.view().Slice(0, kFfn, 2 * kFfn),
-                      false};
-      gradients.dy_db = Transposed(da);
-      GluLoraBackward(OnGpu(), dy, Share(g, 0, Transposed(a)), x, Share(h, 0, b),
-                      Share(h, kRank, b), activation, gradients, scratch);
-    };
-  });
+  RegisterGluLora(name + "_lora", activation, false);
 }
 
 void RegisterDropout() {
@@ -161,6 +177,10 @@ void RegisterDropout() {
   };
   line("dropout", false);
   line("dropout_backward", true);
+  Bytes("dropout_mask", kRow / 16, [] {
+    const Tensor keys = Zeros(DType::kI64, {kTokens}), bits = Bits(kWidth);
+    return [=] { DrawDropout(OnGpu(), keys, 1, Mask(bits)); };
+  });
 }
 
 const bool registered = [] {
@@ -169,6 +189,7 @@ const bool registered = [] {
   RegisterHeads();
   RegisterGlu("swiglu", GluActivation::kSilu);
   RegisterGlu("geglu", GluActivation::kGeluTanh);
+  RegisterGluLora("swiglu_lora_dropped", GluActivation::kSilu, true);
   RegisterDropout();
   return true;
 }();

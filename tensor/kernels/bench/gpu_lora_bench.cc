@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tensor/kernels/bench/gpu.h"
+#include "tensor/kernels/dropped_lora.h"
 #include "tensor/kernels/lora_gradients.h"
 #include "tensor/kernels/normed_product.h"
 #include "tensor/kernels/rope_lora.h"
@@ -77,10 +78,45 @@ void RegisterRopeLora() {
   });
 }
 
+void RegisterDropped() {
+  for (const int64_t adapters : {1, 2, 3}) {
+    const auto line = [=](const std::string& what, auto run) {
+      Bytes("dropped_" + what + "/" + std::to_string(adapters), kRow + adapters * kRow / 16, [=] {
+        const Tensor x = Random(kHalf, {kTokens, kWidth}),
+                     h = Random(kHalf, {kTokens, kRank * adapters}),
+                     a = Random(kHalf, {kRank * adapters, kWidth}),
+                     da = Empty(DType::kF32, {kRank * adapters, kWidth}),
+                     keys = Zeros(DType::kI64, {kTokens}),
+                     bits = Empty(DType::kU8, {kTokens, DropoutMaskBytes(kWidth)}),
+                     scratch = Empty(DType::kF32, {DroppedGradientsScratch(kTokens, kWidth)});
+        std::vector<DroppedPart> parts;
+        for (int64_t i = 0; i < adapters; ++i) {
+          const int64_t begin = i * kRank, end = begin + kRank;
+          const DropoutMask mask = {bits, 0.1};
+          DrawDropout(OnGpu(), keys, i, mask);
+          parts.push_back({a.view().Slice(0, begin, end), h.view().Slice(1, begin, end), mask,
+                           da.view().Slice(0, begin, end), false});
+        }
+        return [=, keep = std::vector<Tensor>{h, a, da, bits}] { run(x, parts, scratch); };
+      });
+    };
+    line("inputs", [](const Tensor& x, const auto& parts, const Tensor&) {
+      DroppedInputs(OnGpu(), x, parts);
+    });
+    line("gradients", [](const Tensor& x, const auto& parts, const Tensor& scratch) {
+      DroppedGradients(OnGpu(), {.x = x}, parts, scratch);
+    });
+    line("shares", [](const Tensor& x, const auto& parts, const Tensor&) {
+      DroppedShares(OnGpu(), parts, false, x);
+    });
+  }
+}
+
 const bool registered = [] {
   RegisterLoraGradients();
   RegisterNormedProduct();
   RegisterRopeLora();
+  RegisterDropped();
   return true;
 }();
 

@@ -7,6 +7,7 @@
 // over rows as they are. They go back through shared memory, where the sums over columns read them.
 #pragma once
 
+#include "tensor/kernels/device/dropout_bits.cuh"
 #include "tensor/kernels/device/glu_lora_panel.cuh"
 
 namespace lockstep::kernels::device::panel {
@@ -17,6 +18,7 @@ struct BackwardArguments {
   PanelShare gate, up, of_dy;
   float* column_sums;  // [strips, T, 2, kRank]: dz_gate b_gate, dz_up b_up
   float* row_sums;     // [panels, 3, F · kRank]: dz_gateᵀ h, dz_upᵀ h, both [F, kRank]; hᵀ y
+  PanelMask mask;      // kDropped: of dy's share, and of y in hᵀ y
   int64_t rows, width, panel_rows;
 };
 
@@ -55,7 +57,7 @@ __device__ __forceinline__ void PutRowSums(const RowSums<Shape>& sums, int64_t c
   }
 }
 
-template <typename Shape, GluActivation kActivation>
+template <typename Shape, GluActivation kActivation, bool kDropped>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     PanelBackward(const BackwardArguments in) {
   extern __shared__ __align__(128) unsigned char memory[];
@@ -72,6 +74,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
       pipe.FetchH(tile, 0, in.gate, thread);
       pipe.FetchH(tile, 1, in.up, thread);
       pipe.FetchH(tile, 2, in.of_dy, thread);
+      if constexpr (kDropped) pipe.FetchBits(tile, in.mask, thread);
     }
     CommitCopies();
   };
@@ -112,9 +115,22 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
         Product<Shape>(b_gate, h_gate, n, to_gate);
         Product<Shape>(b_up, h_up, n, to_up);
         Product<Shape>(b_dy, h_dy, n, to_d);
+        uint32_t kept = 0;  // of rows 2t + 8n and 2t + 8n + 1: 8 bits for columns 8 apart
+        if constexpr (kDropped) {
+          const unsigned lane = lane_thread % 32;
+          kept = LoadTwoRows(pipe.BitsSlot(tile) + (lane % 4 * 2 + 8 * n) * Memory::kBitsRow +
+                                 warp / 2 * 8 + lane / 4,
+                             Memory::kBitsRow);
+        }
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           uint32_t &g = gate[2 * n + i], &u = up[2 * n + i], &w = d[2 * n + i];
+          uint32_t top = 0;
+          if constexpr (kDropped) {
+            top = AtTop(kept, static_cast<int>(warp % 2 * 4) + 2 * m + i);
+            to_d[2 * i] = Kept<0>(top, to_d[2 * i]);
+            to_d[2 * i + 1] = Kept<1>(top, to_d[2 * i + 1]);
+          }
           float y[2], dg[2], du[2];
 #pragma unroll
           for (int e = 0; e < 2; ++e) {
@@ -130,6 +146,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
           g = Pack(dg[0], dg[1]);
           u = Pack(du[0], du[1]);
           w = Pack(y[0], y[1]);
+          if constexpr (kDropped) w &= KeptPair<0>(top);
         }
       }
       StoreTransposed(tile_at, gate);

@@ -1,9 +1,11 @@
-// GluLora in one pass: y, and for LoRA behind it the sums of y · b over each strip's columns.
+// GluLora in one pass: y, and for LoRA behind it the sums of y · b, or dropout(y) · b, over each
+// strip's columns.
 //
 // The columns of b are dealt to the products so that a thread owns 8 neighbors, 16 bytes, of rows
 // lane / 4 and lane / 4 + 8, and stores them itself.
 #pragma once
 
+#include "tensor/kernels/device/dropout_bits.cuh"
 #include "tensor/kernels/device/glu_lora_panel.cuh"
 
 namespace lockstep::kernels::device::panel {
@@ -16,6 +18,24 @@ struct Words {
     for (int i = 0; i < 2; ++i) {
       const uint4 x = LoadShared(address + i * 512);
       word[i][0] = x.x, word[i][1] = x.y, word[i][2] = x.z, word[i][3] = x.w;
+    }
+  }
+  // Zero where the mask says so: `bits` are those of the first row's 64 columns, `bit` the place of
+  // the thread's 8 among them.
+  __device__ __forceinline__ void Drop(uint32_t bits, uint32_t row_bytes, int bit) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      uint32_t low, high;
+      asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];"
+                   : "=r"(low), "=r"(high)
+                   : "r"(bits + i * 8 * row_bytes)
+                   : "memory");
+      low = AtTop(low, bit);
+      high = AtTop(high, bit);
+      word[i][0] &= KeptPair<0>(low);
+      word[i][1] &= KeptPair<2>(low);
+      word[i][2] &= KeptPair<0>(high);
+      word[i][3] &= KeptPair<2>(high);
     }
   }
   __device__ __forceinline__ void Put(bf16* to, uint32_t row_bytes, int rows_left) const {
@@ -52,10 +72,11 @@ struct ForwardArguments {
   bf16* y;                    // [T, F]
   PanelShare gate, up, next;  // next: b alone
   float* column_sums;         // [strips, T, kRank] of y · next.b
+  PanelMask mask;             // kDropped
   int64_t rows, width, panel_rows;
 };
 
-template <typename Shape, GluActivation kActivation>
+template <typename Shape, GluActivation kActivation, bool kDropped>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     PanelForward(const ForwardArguments in) {
   extern __shared__ __align__(128) unsigned char memory[];
@@ -71,6 +92,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
       pipe.Fetch(tile, 1, start + in.width, 2 * row_bytes, part);
       pipe.FetchH(tile, 0, in.gate, threadIdx.x);
       pipe.FetchH(tile, 1, in.up, threadIdx.x);
+      if constexpr (kDropped) pipe.FetchBits(tile, in.mask, threadIdx.x);
     }
     CommitCopies();
   };
@@ -125,6 +147,10 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     }
     gate.Put(to + static_cast<int64_t>(tile) * kTileRows * in.width, row_bytes,
              left - tile * kTileRows);
+    if constexpr (kDropped) {
+      gate.Drop(pipe.BitsSlot(tile) + lane / 4 * Memory::kBitsRow + warp / 2 * 8, Memory::kBitsRow,
+                static_cast<int>(warp % 2 * 4 + lane % 4));
+    }
     float sums[2 * Shape::kSteps][4] = {};
     AddColumns<Shape>(gate, b + 2 * Memory::kWeights, at, sums);
     SaveSums<Shape>(pipe.WarpSums(tile, warp), sums);

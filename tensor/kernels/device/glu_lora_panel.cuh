@@ -39,8 +39,15 @@ struct PanelShape {
   static constexpr int kHalfWeights = 16 * kPieces * 16;           // bytes, for 16 columns
 };
 
+// Where a dropout mask lies (dropout_mask.h).
+struct PanelMask {
+  const uint8_t* bits;
+  uint32_t row;  // bytes
+};
+
 // Bytes of shared memory: slots of kArrays wide tiles; weights; slots of h; sums of each warp, two
-// tiles' worth, so that one barrier a tile is enough.
+// tiles' worth, so that one barrier a tile is enough; slots of a dropout mask, rows of which lie in
+// different banks, 8 neighbors or every other one of 8.
 template <typename Shape, int kArrays>
 struct PanelMemory {
   static constexpr int kArray = Shape::kWarps * kTileBytes;
@@ -53,7 +60,9 @@ struct PanelMemory {
   static constexpr int kWeightsAt = Shape::kStages * kSlot;
   static constexpr int kHAt = kWeightsAt + 3 * kWeights;
   static constexpr int kSumsAt = kHAt + Shape::kStages * kHSlot;
-  static constexpr int kBytes = kSumsAt + 2 * kSums;
+  static constexpr int kBitsAt = kSumsAt + 2 * kSums;
+  static constexpr int kBitsRow = Shape::kColumns / 8 + 16, kBits = kTileRows * kBitsRow;
+  static constexpr int kBytes = kBitsAt + Shape::kStages * kBits;
 };
 
 // The row of b that holds a column of the strip. Dealt: columns 8a + 2j + i of 32 in row 8j + 2a +
@@ -158,6 +167,9 @@ struct PanelPipe {
   __device__ uint32_t HSlot(int tile) const {
     return shared + Memory::kHAt + tile % Shape::kStages * static_cast<uint32_t>(Memory::kHSlot);
   }
+  __device__ uint32_t BitsSlot(int tile) const {
+    return shared + Memory::kBitsAt + tile % Shape::kStages * static_cast<uint32_t>(Memory::kBits);
+  }
   __device__ uint32_t WarpSums(int tile, unsigned warp) const {
     return shared + Memory::kSumsAt + tile % 2 * Memory::kSums + warp * Memory::kWarpSums;
   }
@@ -195,6 +207,19 @@ struct PanelPipe {
         HSlot(tile) + s * Memory::kH + Swizzled<Shape::kPieces>(r, at),
         top + r * static_cast<uint32_t>(share.h_row) + at * 8,
         static_cast<int>(at * 8) < share.rank && tile * kTileRows + static_cast<int>(r) < rows);
+  }
+
+  // The tile's rows of the mask.
+  __device__ __forceinline__ void FetchBits(int tile, const PanelMask& mask,
+                                            unsigned thread) const {
+    constexpr unsigned kPieces = Shape::kColumns / 128;
+    if (thread >= kTileRows * kPieces) return;
+    const unsigned r = thread / kPieces, piece = thread % kPieces;
+    const unsigned row = static_cast<unsigned>(begin) + tile * kTileRows + r;
+    const unsigned at = static_cast<unsigned>(first) / 8 + piece * 16;
+    CopyAsync(BitsSlot(tile) + r * Memory::kBitsRow + piece * 16,
+              mask.bits + static_cast<uint64_t>(row) * mask.row + at,
+              tile * kTileRows + static_cast<int>(r) < rows && at < mask.row);
   }
 
   // The array of the tile holds results now.
