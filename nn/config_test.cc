@@ -41,6 +41,16 @@ TEST(Config, LlamaDefaults) {
   EXPECT_FALSE(config.qkv_bias);
 }
 
+// Files leave out what is the family's default.
+TEST(Config, WhetherTheHeadIsTheEmbedding) {
+  for (const char* family : {"llama", "mistral", "phi3", "qwen2", "qwen3"}) {
+    EXPECT_FALSE(Parse(Base(family)).tie_word_embeddings) << family;
+  }
+  for (const char* family : {"gemma2", "gemma3_text"}) {
+    EXPECT_TRUE(Parse(Base(family)).tie_word_embeddings) << family;
+  }
+}
+
 // torch.nn.Embedding trains no row for it; a file may say null, or count from the end.
 TEST(Config, PadTokenId) {
   nlohmann::json llama = Base("llama"), gemma = Base("gemma2");

@@ -94,6 +94,19 @@ TEST(FlatParameters, DecayOnlyWhereItApplies) {
   EXPECT_EQ(ToVector(parameters.leaf(1).value())[0], 1.0);
 }
 
+TEST(FlatParameters, NeighborsOfOneRateDecayEachByItself) {
+  const Context context = CpuContext();
+  FlatParameters parameters(context, {{"a", {5}, true}, {"b", {5}, false}, {"c", {5}, true}},
+                            {.num_slots = 1});
+  kernels::Fill(context.stream, parameters.values().Mutable("test"), 1.0);
+  AdamW optimizer(context, parameters, {.weight_decay = 0.5}, 0);
+  parameters.ZeroSums(context);
+  optimizer.Step(context, parameters, 1, 0.1);
+  EXPECT_NEAR(ToVector(parameters.leaf(0).value())[4], 0.95, 1e-6);
+  EXPECT_EQ(ToVector(parameters.leaf(1).value())[4], 1.0);
+  EXPECT_NEAR(ToVector(parameters.leaf(2).value())[4], 0.95, 1e-6);
+}
+
 TEST(FlatParameters, ImageFollowsTheValues) {
   const Context context = CpuContext();
   FlatParameters parameters(context, Specs(), {.image_dtype = DType::kBF16, .num_slots = 1});

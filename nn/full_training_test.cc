@@ -94,6 +94,21 @@ TEST(FullTraining, GradientsOfEveryWeight) {
   }
 }
 
+TEST(FullTraining, NormsAndBiasesDoNotDecay) {
+  for (const char* family : {"qwen2", "gemma3_text"}) {
+    nlohmann::json config = TinyConfig(family);
+    config["sliding_window"] = 16;
+    const auto model = LoadOrFail({.directory = MakeModel(family, config), .full = true});
+    int vectors = 0;
+    for (const Parameter& parameter : model->parameters().parameters()) {
+      const bool is_vector = parameter.spec.shape.size() == 1;
+      EXPECT_EQ(parameter.spec.decays, !is_vector) << parameter.spec.name;
+      vectors += is_vector;
+    }
+    EXPECT_GT(vectors, 4);
+  }
+}
+
 TEST(LoraTraining, GradientsWithDropoutAndSavedModules) {
   const std::string base = MakeModel("dropout_base", TinyConfig("qwen3"));
   LoraConfig lora;

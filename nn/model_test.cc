@@ -21,6 +21,36 @@ TEST(Model, SavedWeightsLoadToTheSameModel) {
   }
 }
 
+// Reads well until the tensor of this name.
+class FailingWeights final : public WeightSource {
+ public:
+  FailingWeights(const ModelConfig& config, std::string name)
+      : weights_(config, /*seed=*/1), name_(std::move(name)) {}
+  absl::Status Fill(const Context& context, const std::string& name,
+                    const Tensor& destination) const override {
+    if (name == name_) return absl::DataLossError("the disk is gone: " + name);
+    return weights_.Fill(context, name, destination);
+  }
+
+ private:
+  const RandomWeights weights_;
+  const std::string name_;
+};
+
+TEST(Model, AWeightThatCannotBeReadIsAnError) {
+  const std::string folder = MakeModel("unread", TinyConfig("llama"));
+  const ModelConfig config = *ReadModelConfig(folder);
+  for (const bool full : {false, true}) {
+    for (const char* name : {"model.embed_tokens.weight", "model.layers.1.self_attn.k_proj.weight",
+                             "model.layers.0.input_layernorm.weight", "lm_head.weight"}) {
+      const FailingWeights weights(config, name);
+      const auto model = Model::Load(kernels::CpuContext(),
+                                     {.directory = folder, .full = full, .weights = &weights});
+      EXPECT_TRUE(absl::IsDataLoss(model.status())) << name << ": " << model.status();
+    }
+  }
+}
+
 TEST(Model, SavedAdapterLoadsToTheSameModel) {
   const std::string base = MakeModel("adapter_base", TinyConfig("llama"));
   LoraConfig lora;
