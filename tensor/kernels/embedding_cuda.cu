@@ -6,7 +6,7 @@ namespace {
 
 using namespace device;  // NOLINT(build/namespaces)
 
-constexpr int kThreads = 128, kPieces = 4;
+constexpr int kThreads = 256, kPieces = 2;
 
 // blockIdx.x is the token, a thread kPieces times N of its columns.
 template <typename From, typename To, int N>
@@ -49,64 +49,68 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-constexpr int kScatterThreads = 256;
-
-// Block t owns id v = ids[t] if no earlier token has it, and then adds up the rows of all tokens
-// that do, in ascending order. A thread keeps the sums of its columns in shared memory.
+// Block (t, part) owns part of the columns of id v = ids[t] if no earlier token has it, and then
+// adds up the rows of all tokens that do, in ascending order; a thread has kPieces times N columns.
+// What most blocks need, the row of the first token and the table's, is on its way while ids are
+// compared.
 template <typename T, typename G, int N>
-__global__ void __launch_bounds__(kScatterThreads)
+__global__ void __launch_bounds__(kThreads)
     ScatterKernel(const int32_t* __restrict__ ids, int tokens, const T* __restrict__ dy,
                   int64_t dy_row, float scale, bool accumulate, G* __restrict__ dtable,
                   int64_t table_row, int width) {
-  extern __shared__ __align__(16) float sum[];
-  __shared__ uint32_t same[kScatterThreads / 32];  // a bit for each of as many tokens as threads
+  __shared__ uint32_t same[kThreads / 32];  // a bit for each of as many tokens as threads
   const int t = blockIdx.x, id = ids[t];
-  bool earlier = false;
-#pragma unroll 4
-  for (int other = threadIdx.x; other < t; other += kScatterThreads) {
-    earlier |= ids[other] == id;
+  G* const to = dtable + id * table_row;
+  const auto each = [&](auto&& body) {  // of the thread's pieces: its number and column
+#pragma unroll
+    for (int k = 0; k < kPieces; ++k) {
+      const int c = ((blockIdx.y * kPieces + k) * kThreads + threadIdx.x) * N;
+      if (c < width) body(k, c);
+    }
+  };
+  Packed<T, N> row[kPieces];
+  Packed<G, N> old[kPieces] = {};
+  each([&](int k, int c) {
+    row[k] = LoadPacked<T, N>(dy + t * dy_row + c);
+    if (accumulate) old[k] = LoadPacked<G, N>(to + c);
+  });
+  bool earlier = false, later = false;
+#pragma unroll 8
+  for (int other = threadIdx.x; other < tokens; other += kThreads) {
+    const bool match = ids[other] == id;
+    earlier |= match && other < t;
+    later |= match && other > t;
   }
   if (__syncthreads_or(earlier)) return;
-  G* const to = dtable + id * table_row;
-  const auto each = [&](auto&& body) {  // of the thread's columns
-    for (int c = threadIdx.x * N; c < width; c += kScatterThreads * N) body(c);
-  };
-  const auto add = [&](int64_t token, int c, float(&x)[N]) {
-    float more[N];
-    Load(dy + token * dy_row + c, more);
+  float sum[kPieces][N];
+  const auto add = [&](int k) {
 #pragma unroll
-    for (int i = 0; i < N; ++i) x[i] += scale * more[i];
+    for (int i = 0; i < N; ++i) sum[k][i] += scale * row[k][i];
   };
-  each([&](int c) {
-    float x[N] = {};
-    if (accumulate) Load(to + c, x);
-    add(t, c, x);
-    Store(sum + c, x);
+  each([&](int k, int) {
+    Widen(old[k], sum[k]);
+    add(k);
   });
-  for (int begin = t + 1; begin < tokens; begin += kScatterThreads) {
-    const int mine = begin + threadIdx.x;
-    const bool match = mine < tokens && ids[mine] == id;
-    const uint32_t matches = __ballot_sync(0xFFFFFFFFu, match);
-    if (threadIdx.x % 32 == 0) same[threadIdx.x / 32] = matches;
-    if (!__syncthreads_or(match)) continue;
-    for (int word = 0; word < kScatterThreads / 32; ++word) {
-      for (uint32_t bits = same[word]; bits != 0; bits &= bits - 1) {
-        const int64_t token = begin + word * 32 + __ffs(bits) - 1;
-        each([&](int c) {
-          float x[N];
-          Load(sum + c, x);
-          add(token, c, x);
-          Store(sum + c, x);
-        });
+  if (__syncthreads_or(later)) {
+    for (int begin = t + 1; begin < tokens; begin += kThreads) {
+      const int mine = begin + threadIdx.x;
+      const bool match = mine < tokens && ids[mine] == id;
+      const uint32_t matches = __ballot_sync(0xFFFFFFFFu, match);
+      if (threadIdx.x % 32 == 0) same[threadIdx.x / 32] = matches;
+      if (!__syncthreads_or(match)) continue;
+      for (int word = 0; word < kThreads / 32; ++word) {
+        for (uint32_t bits = same[word]; bits != 0; bits &= bits - 1) {
+          const int64_t token = begin + word * 32 + __ffs(bits) - 1;
+          each([&](int k, int c) {
+            row[k] = LoadPacked<T, N>(dy + token * dy_row + c);
+            add(k);
+          });
+        }
       }
+      __syncthreads();
     }
-    __syncthreads();
   }
-  each([&](int c) {
-    float x[N];
-    Load(sum + c, x);
-    Store(to + c, x);
-  });
+  each([&](int k, int c) { Store(to + c, sum[k]); });
 }
 
 dim3 Grid(int64_t tokens, int64_t width, int n) {
@@ -172,24 +176,16 @@ void EmbeddingBackward(const Stream& stream, const View& ids, const View& dy, do
     DispatchType("embedding", dtable, [&](auto* to) {
       using T = std::remove_pointer_t<decltype(from)>;
       using G = std::remove_pointer_t<decltype(to)>;
-      const auto launch = [&](auto n) {
-        auto* kernel = &ScatterKernel<T, G, n()>;
-        const size_t shared = width * sizeof(float);
-        if (shared > 48 * 1024) {
-          LOCKSTEP_CUDA_CHECK(cudaFuncSetAttribute(
-              kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)));
-        }
-        kernel<<<static_cast<unsigned>(tokens), kScatterThreads, shared, Handle(stream)>>>(
+      using Wider = std::conditional_t<(sizeof(T) > sizeof(G)), T, G>;
+      const bool vectors =
+          Vectorizable(dy, width, dy.stride[0]) && Vectorizable(dtable, width, dtable.stride[0]);
+      DispatchVectors<Wider>(vectors, [&](auto n) {
+        ScatterKernel<T, G, n()><<<Grid(tokens, width, n()), kThreads, 0, Handle(stream)>>>(
             ids.as<int32_t>(), static_cast<int>(tokens), dy.as<T>(), dy.stride[0],
             static_cast<float>(scale), accumulate, dtable.as<G>(), dtable.stride[0],
             static_cast<int>(width));
         LOCKSTEP_CHECK_LAUNCH();
-      };
-      if (Vectorizable(dy, width, dy.stride[0]) && Vectorizable(dtable, width, dtable.stride[0])) {
-        launch(std::integral_constant<int, 4>());
-      } else {
-        launch(std::integral_constant<int, 1>());
-      }
+      });
     });
   });
 }

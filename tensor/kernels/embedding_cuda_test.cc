@@ -8,7 +8,7 @@ TEST(EmbeddingCudaTest, MatchesTheCpu) {
   SKIP_WITHOUT_GPU();
   for (const auto& [dtype, tolerance] : kCudaTypes) {
     for (const auto& [tokens, width] :
-         {std::pair<int64_t, int64_t>{1, 3}, {300, 64}, {1000, 576}}) {
+         {std::pair<int64_t, int64_t>{1, 3}, {300, 64}, {1000, 576}, {31, 2304}, {31, 515}}) {
       std::vector<double> words;
       for (int64_t t = 0; t < tokens; ++t) words.push_back(static_cast<double>(t * t % 17));
       const Tensor ids = FromVector(DType::kI32, {tokens}, words);
