@@ -33,8 +33,9 @@ void BackwardOfRmsNorm(Gradients& gradients, int weight_index, const View& dy, c
   Tensor partials;
   if (gradients.Needs(weight_index)) {
     dw = gradients.Target(weight_index);
+    const int64_t width = dw.grad.dim(0);
     partials =
-        gradients.New(dw.grad.dtype(), {kernels::RmsNormPartials(rstd.numel()), dw.grad.dim(0)});
+        gradients.New(dw.grad.dtype(), {kernels::RmsNormPartials(rstd.numel(), width), width});
   }
   kernels::RmsNormBackward(gradients.context().stream, dy, x, gradients.input(weight_index), rstd,
                            options, addend, dx, dw.grad, dw.accumulate, partials);

@@ -33,8 +33,8 @@ __global__ void __launch_bounds__(Team::kMostThreads, Team::kBlocks)
     AddRmsNormKernel(const Arguments<T> a) {
   constexpr int kKept = Team::kKept;
   const Team team;
-  const unsigned row = min(team.row, a.rows - 1);
-  const bool valid = team.row < a.rows;
+  const unsigned row = min(team.row(), a.rows - 1);
+  const bool valid = team.row() < a.rows;
   const int first = team.member * N, step = team.size * N, beyond = first + kKept * step;
   const int64_t start = static_cast<int64_t>(row) * a.width;
   const T *residual = a.residual + start, *branch = a.branch + start;

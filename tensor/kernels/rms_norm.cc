@@ -69,7 +69,8 @@ void RmsNormBackward(const Stream& stream, const View& dy, const View& x, const 
   if (dw.data != nullptr) {
     CHECK_SHAPE(kOp, "dw", dw, x3.shape[2]);
     CHECK_DTYPE(kOp, "dw", dw, SumType(x.dtype));
-    CHECK_SHAPE(kOp, "partials", partials, RmsNormPartials(x3.shape[0] * x3.shape[1]), x3.shape[2]);
+    CHECK_SHAPE(kOp, "partials", partials, RmsNormPartials(x3.shape[0] * x3.shape[1], x3.shape[2]),
+                x3.shape[2]);
     CHECK_DTYPE(kOp, "partials", partials, dw.dtype);
     CHECK(dw.contiguous() && partials.contiguous());
   }

@@ -16,8 +16,8 @@
 //   dy, dx   as y and x; dx may be dy itself, or addend
 //   addend   as dx, e.g. the gradient that the residual stream brings; no data: zero
 //   dw       [C], f32 (f64 for f64); no data: not wanted. Overwritten, or added to (`accumulate`).
-//   partials [RmsNormPartials(T·N), C], dw's dtype, only with dw: sums over fixed ranges of rows,
-//            added in order, so that dw has the same bits on every run.
+//   partials [RmsNormPartials(T·N, C), C], dw's dtype, only with dw: sums over fixed ranges of
+//            rows, added in order, so that dw has the same bits on every run.
 #pragma once
 
 #include "tensor/view.h"
@@ -32,7 +32,10 @@ struct RmsNormOptions {
 };
 
 // Into how many ranges backward cuts the rows to sum dw: a function of the shape alone.
-constexpr int64_t RmsNormPartials(int64_t rows) { return rows < 64 ? rows : 64; }
+constexpr int64_t RmsNormPartials(int64_t rows, int64_t width) {
+  const int64_t ranges = width < 512 ? 32768 / width : 64;
+  return rows < ranges ? rows : ranges;
+}
 
 void RmsNorm(const Stream& stream, const View& x, const View& w, const RmsNormOptions& options,
              const View& y, const View& rstd);

@@ -96,7 +96,7 @@ void RmsNormBackward(const Stream& stream, const View& dy, const View& x, const 
                      const View& rstd, const RmsNormOptions& options, const View& addend,
                      const View& dx, const View& dw, bool accumulate, const View& partials) {
   const int64_t rows = x.shape[0] * x.shape[1], width = x.shape[2];
-  const int64_t ranges = RmsNormPartials(rows);
+  const int64_t ranges = RmsNormPartials(rows, width);
   DispatchFloat(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     ParallelFor(ranges, [&](int64_t i) {

@@ -32,42 +32,57 @@ bool RowsVectorizable(const View& x) {
   return Vectorizable(x, width, x.stride[0]) && (x.rank < 3 || Vectorizable(x, width, x.stride[1]));
 }
 
-// One team a row. Reads and writes each element once.
+// One team a row, or Team::kRows. Reads and writes each element once.
 template <typename T, int N, typename Team>
 __global__ void __launch_bounds__(Team::kMostThreads, Team::kBlocks)
     RmsNormKernel(const T* x, RowStart x_start, const T* __restrict__ w, RmsNormOptions options,
                   T* y, RowStart y_start, float* rstd_out, unsigned rows, int width) {
-  constexpr int kKept = Team::kKept;
+  constexpr int kKept = Team::kKept, kRows = Team::kRows;
   const Team team;
-  const unsigned row = min(team.row, rows - 1);
-  const int first = team.member * N, step = team.size * N;
-  x += x_start(row);
-  y += y_start(row);
-  Packed<T, N> kept[kKept] = {}, weight[kKept] = {};
+  const int first = team.member * N, step = team.size * N, beyond = first + kKept * step;
+  const T* from[kRows];
+  Packed<T, N> kept[kRows][kKept] = {}, weight[kKept] = {};
+  const auto load_weight = [&] {
 #pragma unroll
-  for (int k = 0; k < kKept; ++k) {
-    if (const int c = first + k * step; c < width) {
-      kept[k] = LoadPacked<T, N>(x + c);
-      weight[k] = LoadPacked<T, N>(w + c);
+    for (int k = 0; k < kKept; ++k) {
+      if (const int c = first + k * step; c < width) weight[k] = LoadPacked<T, N>(w + c);
+    }
+  };
+#pragma unroll
+  for (int r = 0; r < kRows; ++r) {
+    from[r] = x + x_start(min(team.row(r), rows - 1));
+#pragma unroll
+    for (int k = 0; k < kKept; ++k) {
+      if (const int c = first + k * step; c < width) kept[r][k] = LoadPacked<T, N>(from[r] + c);
     }
   }
-  float squares = 0;
+  if (kRows == 1) load_weight();
+  float rstd[kRows];
 #pragma unroll
-  for (int k = 0; k < kKept; ++k) squares += SquaresOf(kept[k]);
-  for (int c = first + kKept * step; c < width; c += step)
-    squares += SquaresOf(LoadPacked<T, N>(x + c));
-  const float rstd = Rstd(team.Sum(squares), width, options);
-  if (team.row >= rows) return;
-  if (rstd_out != nullptr && team.member == 0) rstd_out[row] = rstd;
+  for (int r = 0; r < kRows; ++r) {
+    float squares = 0;
 #pragma unroll
-  for (int k = 0; k < kKept; ++k) {
-    if (const int c = first + k * step; c < width) {
-      StorePacked(y + c, Scaled(kept[k], weight[k], rstd, options.form));
-    }
+    for (int k = 0; k < kKept; ++k) squares += SquaresOf(kept[r][k]);
+    for (int c = beyond; c < width; c += step) squares += SquaresOf(LoadPacked<T, N>(from[r] + c));
+    rstd[r] = Rstd(team.Sum(squares), width, options);
   }
-  for (int c = first + kKept * step; c < width; c += step) {
-    StorePacked(y + c,
-                Scaled(LoadPacked<T, N>(x + c), LoadPacked<T, N>(w + c), rstd, options.form));
+  if (kRows > 1) load_weight();  // not before: registers
+#pragma unroll
+  for (int r = 0; r < kRows; ++r) {
+    const unsigned row = team.row(r);
+    if (row >= rows) return;
+    if (rstd_out != nullptr && team.member == 0) rstd_out[row] = rstd[r];
+    T* const to = y + y_start(row);
+#pragma unroll
+    for (int k = 0; k < kKept; ++k) {
+      if (const int c = first + k * step; c < width) {
+        StorePacked(to + c, Scaled(kept[r][k], weight[k], rstd[r], options.form));
+      }
+    }
+    for (int c = beyond; c < width; c += step) {
+      StorePacked(to + c, Scaled(LoadPacked<T, N>(from[r] + c), LoadPacked<T, N>(w + c), rstd[r],
+                                 options.form));
+    }
   }
 }
 
@@ -105,7 +120,7 @@ __global__ void __launch_bounds__(Team::kMostThreads, Team::kBlocks)
                    int width) {
   constexpr int kKept = Team::kKept;
   const Team team;
-  const unsigned row = min(team.row, rows - 1);
+  const unsigned row = min(team.row(), rows - 1);
   const float r = rstd[row], one = options.form == NormForm::kGemma ? 1.0f : 0.0f;
   const int first = team.member * N, step = team.size * N;
   dy += dy_start(row);
@@ -131,7 +146,7 @@ __global__ void __launch_bounds__(Team::kMostThreads, Team::kBlocks)
     sum += again.Product(one);
   }
   const float slope = team.Sum(sum) / width * r * r * r;
-  if (team.row >= rows) return;
+  if (team.row() >= rows) return;
 #pragma unroll
   for (int k = 0; k < kKept; ++k) {
     if (const int c = first + k * step; c < width) StorePacked(dx + c, kept[k].Dx(one, r, slope));
@@ -142,25 +157,39 @@ __global__ void __launch_bounds__(Team::kMostThreads, Team::kBlocks)
   }
 }
 
-// Block (columns, range), a thread N columns: partial[range, c] = Σ of dy·x̂ over the range's rows,
-// in order.
+constexpr int kWeightThreads = 256, kWeightLanes = 16, kWeightTeams = kWeightThreads / kWeightLanes;
+
+// Block (columns, range): partial[range, c] = Σ of dy·x̂ over the range's rows. A team of lanes,
+// each with N neighboring columns, takes every kWeightTeams-th row; then teams are added in order.
 template <typename T, int N>
-__global__ void WeightPartials(const T* __restrict__ dy, RowStart dy_start, const T* __restrict__ x,
-                               RowStart x_start, const float* __restrict__ rstd, int64_t rows,
-                               int64_t width, float* __restrict__ partials) {
-  const int64_t c = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * N;
-  if (c >= width) return;
+__global__ void __launch_bounds__(kWeightThreads)
+    WeightPartials(const T* __restrict__ dy, RowStart dy_start, const T* __restrict__ x,
+                   RowStart x_start, const float* __restrict__ rstd, int64_t rows, int64_t width,
+                   float* __restrict__ partials) {
+  constexpr int kColumns = kWeightLanes * N;
+  __shared__ float teams[kWeightTeams][kColumns];
+  const int lane = threadIdx.x % kWeightLanes, team = threadIdx.x / kWeightLanes;
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kColumns, c = first + lane * N;
   const int64_t ranges = gridDim.y, range = blockIdx.y, end = rows * (range + 1) / ranges;
   float sum[N] = {};
+  if (c < width) {
 #pragma unroll 4
-  for (int64_t row = rows * range / ranges; row < end; ++row) {
-    const Packed<T, N> d = LoadPacked<T, N>(dy + dy_start(row) + c),
-                       v = LoadPacked<T, N>(x + x_start(row) + c);
-    const float r = rstd[row];
+    for (int64_t row = rows * range / ranges + team; row < end; row += kWeightTeams) {
+      const Packed<T, N> d = LoadPacked<T, N>(dy + dy_start(row) + c),
+                         v = LoadPacked<T, N>(x + x_start(row) + c);
+      const float r = rstd[row];
 #pragma unroll
-    for (int i = 0; i < N; ++i) sum[i] += d[i] * v[i] * r;
+      for (int i = 0; i < N; ++i) sum[i] += d[i] * v[i] * r;
+    }
   }
-  Store(partials + range * width + c, sum);
+#pragma unroll
+  for (int i = 0; i < N; ++i) teams[team][lane * N + i] = sum[i];
+  __syncthreads();
+  const int mine = threadIdx.x;
+  if (mine >= kColumns || first + mine >= width) return;
+  float total = 0;
+  for (int t = 0; t < kWeightTeams; ++t) total += teams[t][mine];
+  partials[range * width + first + mine] = total;
 }
 
 __global__ void SumPartials(const float* __restrict__ partials, int64_t ranges, int64_t width,
@@ -168,6 +197,7 @@ __global__ void SumPartials(const float* __restrict__ partials, int64_t ranges, 
   const int64_t c = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (c >= width) return;
   float sum = accumulate ? dw[c] : 0.0f;
+#pragma unroll 16
   for (int64_t range = 0; range < ranges; ++range) sum += partials[range * width + c];
   dw[c] = sum;
 }
@@ -196,7 +226,7 @@ void RmsNorm(const Stream& stream, const View& x, const View& w, const RmsNormOp
     const bool vectors =
         RowsVectorizable(x) && RowsVectorizable(y) && Vectorizable(w, rows.width, 0);
     DispatchVectors<T>(vectors, [&](auto n) {
-      LaunchTeams<n()>(rows.count(), rows.width, [&](auto team, unsigned blocks, int threads) {
+      LaunchTeams<n(), 2>(rows.count(), rows.width, [&](auto team, unsigned blocks, int threads) {
         RmsNormKernel<T, n(), typename decltype(team)::Type>
             <<<blocks, threads, 0, Handle(stream)>>>(x.as<T>(), RowStart(x), w.as<T>(), options,
                                                      y.as<T>(), RowStart(y), rstd.as<float>(),
@@ -239,19 +269,15 @@ void RmsNormBackward(const Stream& stream, const View& dy, const View& x, const 
   DispatchType("rms_norm", x, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
     if (dw.data != nullptr) {  // before dx, which may be dy's memory
-      const int64_t ranges = RmsNormPartials(rows.count());
-      const auto launch = [&](auto n) {
-        const dim3 grid(Blocks(rows.width, 128 * n()), static_cast<unsigned>(ranges));
-        WeightPartials<T, n()><<<grid, 128, 0, Handle(stream)>>>(
+      const int64_t ranges = RmsNormPartials(rows.count(), rows.width);
+      const bool vectors = RowsVectorizable(x) && RowsVectorizable(dy);
+      DispatchVectors<T>(vectors, [&](auto n) {
+        const dim3 grid(Blocks(rows.width, kWeightLanes * n()), static_cast<unsigned>(ranges));
+        WeightPartials<T, n()><<<grid, kWeightThreads, 0, Handle(stream)>>>(
             dy.as<T>(), RowStart(dy), x.as<T>(), RowStart(x), rstd.as<float>(), rows.count(),
             rows.width, partials.as<float>());
         LOCKSTEP_CHECK_LAUNCH();
-      };
-      if (RowsVectorizable(x) && RowsVectorizable(dy) && Vectorizable(partials, rows.width, 0)) {
-        launch(std::integral_constant<int, 4>());
-      } else {
-        launch(std::integral_constant<int, 1>());
-      }
+      });
       SumPartials<<<Blocks(rows.width, 128), 128, 0, Handle(stream)>>>(
           partials.as<float>(), ranges, rows.width, accumulate, dw.as<float>());
       LOCKSTEP_CHECK_LAUNCH();

@@ -38,7 +38,7 @@ TEST(RmsNormCudaTest, MatchesTheCpu) {
         ExpectMatches(gpu_y.tensor(), y, tolerance);
         ExpectMatches(gpu_rstd.tensor(), rstd, 1e-6);
 
-        const int64_t ranges = RmsNormPartials(rows);
+        const int64_t ranges = RmsNormPartials(rows, width);
         const Tensor dx = Empty(cpu, DType::kF32, {rows, width}),
                      dw = Empty(cpu, DType::kF32, {width});
         RmsNormBackward(cpu.stream, As(DType::kF32, dy), As(DType::kF32, x), As(DType::kF32, w),
@@ -84,18 +84,21 @@ TEST(RmsNormCudaTest, NormsHeadsOfASliceInPlace) {
   const Tensor qkv = Random(DType::kBF16, {21, 12 * 64}, 1), w = Random(DType::kBF16, {64}, 2),
                dqkv = Random(DType::kBF16, {21, 12 * 64}, 3);
   const Tensor x = As(DType::kF32, qkv), y = As(DType::kF32, qkv), dx = As(DType::kF32, dqkv),
-               rstd = Empty(cpu, DType::kF32, {21, 5}), w32 = As(DType::kF32, w);
+               rstd = Empty(cpu, DType::kF32, {21, 5}), w32 = As(DType::kF32, w),
+               dw = Empty(cpu, DType::kF32, {64});
+  const int64_t ranges = RmsNormPartials(21 * 5, 64);
   RmsNorm(cpu.stream, Heads(y), w32, {}, Heads(y), rstd);
-  RmsNormBackward(cpu.stream, Heads(dx), Heads(x), w32, rstd, {}, View(), Heads(dx), View(), false,
-                  View());
+  RmsNormBackward(cpu.stream, Heads(dx), Heads(x), w32, rstd, {}, View(), Heads(dx), dw, false,
+                  Empty(cpu, DType::kF32, {ranges, 64}));
   const Tensor gpu_x = ToGpu(qkv), gpu_y = ToGpu(qkv), gpu_dx = ToGpu(dqkv), gpu_w = ToGpu(w);
-  const GpuGuarded gpu_rstd(DType::kF32, {21, 5});
+  const GpuGuarded gpu_rstd(DType::kF32, {21, 5}), gpu_dw(DType::kF32, {64});
   RmsNorm(gpu.stream, Heads(gpu_y), gpu_w, {}, Heads(gpu_y), gpu_rstd);
   RmsNormBackward(gpu.stream, Heads(gpu_dx), Heads(gpu_x), gpu_w, gpu_rstd, {}, View(),
-                  Heads(gpu_dx), View(), false, View());
+                  Heads(gpu_dx), gpu_dw, false, Empty(gpu, DType::kF32, {ranges, 64}));
   ExpectMatches(gpu_rstd.tensor(), rstd, 1e-6);
   ExpectMatches(gpu_y, y, 1.0 / 128);
   ExpectMatches(gpu_dx, dx, 1.0 / 64);
+  ExpectMatches(gpu_dw.tensor(), dw, 1e-4);
 }
 
 }  // namespace

@@ -70,7 +70,7 @@ Gradient Backward(const Tensor& dy, const Tensor& x, const Tensor& w, const View
   RmsNorm(kStream, x, w, {}, y, rstd);
   Gradient g = {Random(x.dtype(), {tokens, width}, 9),
                 FromVector(x.dtype(), {width}, std::vector<double>(width, dw_before))};
-  const Tensor partials = Random(x.dtype(), {RmsNormPartials(tokens), width}, 9);
+  const Tensor partials = Random(x.dtype(), {RmsNormPartials(tokens, width), width}, 9);
   RmsNormBackward(kStream, dy, x, w, rstd, {}, addend, g.dx, g.dw, accumulate, partials);
   return g;
 }

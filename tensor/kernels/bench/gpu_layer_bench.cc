@@ -73,7 +73,7 @@ void RegisterNorms() {
                    w = Random(kHalf, {kWidth}), rstd = Random(DType::kF32, {kTokens}),
                    addend = Random(kHalf, {kTokens, kWidth}), dx = Empty(kHalf, {kTokens, kWidth}),
                    dw = Empty(DType::kF32, {kWidth}),
-                   partials = Empty(DType::kF32, {RmsNormPartials(kTokens), kWidth});
+                   partials = Empty(DType::kF32, {RmsNormPartials(kTokens, kWidth), kWidth});
       return [=] {
         RmsNormBackward(OnGpu(), dy, x, w, rstd, {}, addend, dx, weight ? dw.view() : View(), false,
                         partials);

@@ -12,21 +12,25 @@ namespace lockstep::kernels::device {
 
 // Who works on a row: kLanes neighbors in a warp, or, where kLanes is 0, the whole block. A thread
 // keeps kKept pieces of N neighbors in registers; what of a row lies beyond them is read again.
-template <int kLanes_, int kKept_>
+// Teams in a warp may take kRows rows at the same time.
+template <int kLanes_, int kKept_, int kRows_ = 1>
 struct Team {
-  static constexpr int kLanes = kLanes_, kKept = kKept_;
+  static constexpr int kLanes = kLanes_, kKept = kKept_, kRows = kRows_;
   static constexpr int kMostThreads = kLanes == 0 ? 512 : 256;
+  static constexpr int kMembers = kLanes == 0 ? kMostThreads : kLanes;  // at most
+  static constexpr int kTeams = kMostThreads / kMembers;                // of a block
   static constexpr int kBlocks = kLanes == 0  ? 1
-                                 : kKept == 2 ? 3
+                                 : kKept == 2 ? 4
                                               : 2;  // of a multiprocessor, at least
 
-  unsigned row;
   int member, size;
 
-  __device__ Team()
-      : row(kLanes == 0 ? blockIdx.x : (blockIdx.x * kMostThreads + threadIdx.x) / Divisor()),
-        member(kLanes == 0 ? threadIdx.x : threadIdx.x % Divisor()),
-        size(kLanes == 0 ? blockDim.x : kLanes) {}
+  __device__ Team() : member(threadIdx.x % kMembers), size(kLanes == 0 ? blockDim.x : kLanes) {}
+
+  // The r-th of the team's rows; may lie behind the last one.
+  __device__ unsigned row(int r = 0) const {
+    return (blockIdx.x * kRows + r) * kTeams + threadIdx.x / kMembers;
+  }
 
   // The sum over the team, in each of its threads; all threads of the block call it.
   __device__ float Sum(float x) const {
@@ -41,28 +45,26 @@ struct Team {
       return x;
     }
   }
-
- private:
-  __device__ static constexpr int Divisor() { return kLanes == 0 ? 1 : kLanes; }
 };
 
 // A Team as an argument on the host.
-template <int kLanes_, int kKept_>
+template <int kLanes, int kKept, int kRows = 1>
 struct TeamType {
-  using Type = Team<kLanes_, kKept_>;
-  static constexpr int kLanes = kLanes_, kMostThreads = Type::kMostThreads;
+  using Type = Team<kLanes, kKept, kRows>;
 };
 
 // Calls launch(team, blocks, threads) for teams that suit rows of `width`, N elements an access.
-template <int N, typename Launch>
+// Teams of short rows take kRows of them.
+template <int N, int kRows = 1, typename Launch>
 void LaunchTeams(int64_t rows, int64_t width, const Launch& launch) {
   const auto in_warps = [&](auto team) {
-    launch(team, Blocks(rows, team.kMostThreads / team.kLanes), team.kMostThreads);
+    using Type = typename decltype(team)::Type;
+    launch(team, Blocks(rows, Type::kTeams * Type::kRows), Type::kMostThreads);
   };
   if (width <= 8 * 2 * N) {
-    in_warps(TeamType<8, 2>());
+    in_warps(TeamType<8, 2, kRows>());
   } else if (width <= 16 * 2 * N) {
-    in_warps(TeamType<16, 2>());
+    in_warps(TeamType<16, 2, kRows>());
   } else if (width <= 32 * 4 * N) {
     in_warps(TeamType<32, 4>());
   } else {
