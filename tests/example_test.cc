@@ -24,6 +24,9 @@ TEST(ExampleTest, HalvesTheValidationLossAndSaysWhatItLearned) {
   ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("before:"));
   EXPECT_THAT(outcome.out, HasSubstr("after:  ORDER FOR "));
+  const size_t said = outcome.out.find("the first step ended");
+  EXPECT_NE(said, std::string::npos);
+  EXPECT_EQ(outcome.out.find("the first step ended", said + 1), std::string::npos) << "said once";
 
   std::string folder;
   for (const auto& entry : std::filesystem::directory_iterator(home + "/runs")) {

@@ -120,8 +120,12 @@ TEST(OptionsTest, RunFlagsOfARunWithoutANewAdapterReadBack) {
                   .ok());
   ExpectRunFlagsReadBack({"--init_adapter=" + adapter});
   ExpectRunFlagsReadBack({"--init_adapter=" + adapter, "--lora_r=4"});
-  EXPECT_THAT(Read({"--init_adapter=" + adapter, "--lora_r=16"}).status().message(),
-              HasSubstr("[--lora_r] the adapter in"));
+  for (const char* other : {"--lora_r=16", "--lora_alpha=5", "--lora_dropout=0.25", "--use_rslora",
+                            "--lora_target_modules=o_proj"}) {
+    const std::string flag(absl::string_view(other).substr(0, std::string(other).find('=')));
+    EXPECT_THAT(Read({"--init_adapter=" + adapter, other}).status().message(),
+                HasSubstr("[" + flag + "] the adapter in"));
+  }
 }
 
 // A flag that would change nothing is one that its user is wrong about.
