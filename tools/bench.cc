@@ -44,7 +44,9 @@ DEFINE_int32(ceiling, 0,
              "which it cannot be faster than; 0: none.");
 DEFINE_bool(repeat, true, "Also compute the gradient of one pack twice and compare the bits.");
 
-DEFINE_string(kernels, "", "Instead of steps: benchmarks of kernels whose name matches this.");
+DEFINE_string(kernels, "",
+              "Instead of steps: benchmarks of kernels whose name matches this. gemm_search: the "
+              "products, all of whose name matches; \"\": every one.");
 
 DEFINE_int32(nproc_per_node, 0, "all_reduce, scaling: ranks; 0: all GPUs.");
 DEFINE_int32(max_channels, 0, "all_reduce: thread blocks of NCCL; 0: the trainer's.");
@@ -52,7 +54,7 @@ DEFINE_int64(numel, 42 << 20,
              "all_reduce: gradients; rank 16 on all linear layers of an 8B model has 42 M.");
 DEFINE_int32(products, 24,
              "all_reduce: products of [8192, 4096] by [4096, 4096] in bf16, beside the sums.");
-DEFINE_int32(rounds, 7, "all_reduce, scaling, tokenize: measurements of each figure.");
+DEFINE_int32(rounds, 7, "all_reduce, scaling, tokenize, gemm_search: measurements of each figure.");
 
 DEFINE_string(bucket_cap_mb, "5,25,100,400", "scaling: bucket sizes to compare, in MiB.");
 DEFINE_string(gradient_sum, "exact,fp32,bf16", "scaling: ways to add gradients, to compare.");
@@ -60,6 +62,9 @@ DEFINE_int32(packs_per_rank, 1, "scaling: packs of a step on each rank.");
 DEFINE_bool(full, false, "scaling: train every weight, not an adapter.");
 
 DEFINE_int64(tokens, 8192, "gemm_search: rows of the layers' products.");
+DEFINE_int32(candidates, 30, "gemm_search: kernels of each product that get a short row.");
+DEFINE_string(only, "", "gemm_search: instead of those, these, as it prints them: 24.7.5.0,...");
+DEFINE_double(row_ms, 300, "gemm_search: length of the long rows of the best few.");
 
 DEFINE_int64(documents, 1000000, "plan: documents of made-up lengths whose planning is timed.");
 
@@ -182,7 +187,8 @@ absl::Status Run(const std::vector<std::string>& command_line,
   }
   if (what == "gemm_search") {
     ASSIGN_OR_RETURN(const StepsOptions options, ReadStepsFlags());
-    return BenchGemmSearch({options.device, options.config_json, FLAGS_tokens});
+    return BenchGemmSearch({options.device, options.config_json, FLAGS_tokens, FLAGS_kernels,
+                            FLAGS_candidates, FLAGS_only, FLAGS_rounds, FLAGS_row_ms});
   }
   if (what != "steps") {
     return UserError(

@@ -137,10 +137,19 @@ std::vector<int> TilesOf(const cublasLtMatmulAlgo_t& algorithm) {
   return tiles;
 }
 
+int CustomOptionsOf(const cublasLtMatmulAlgo_t& algorithm) {
+  int most = 0;
+  size_t bytes = 0;
+  LT_CHECK(cublasLtMatmulAlgoCapGetAttribute(&algorithm, CUBLASLT_ALGO_CAP_CUSTOM_OPTION_MAX, &most,
+                                             sizeof(most), &bytes));
+  return most + 1;
+}
+
 Configuration ConfigurationOf(const cublasLtMatmulAlgo_t& algorithm) {
   return {Get<int>(algorithm, CUBLASLT_ALGO_CONFIG_TILE_ID),
           Get<int>(algorithm, CUBLASLT_ALGO_CONFIG_CUSTOM_OPTION),
           Get<uint16_t>(algorithm, CUBLASLT_ALGO_CONFIG_CLUSTER_SHAPE_ID),
+          Get<int>(algorithm, CUBLASLT_ALGO_CONFIG_CTA_SWIZZLING),
           Get<int>(algorithm, CUBLASLT_ALGO_CONFIG_SPLITK_NUM)};
 }
 
@@ -148,7 +157,8 @@ bool Configure(const Configuration& configuration, cublasLtMatmulAlgo_t* algorit
   return TrySet(algorithm, CUBLASLT_ALGO_CONFIG_TILE_ID, configuration.tile) &&
          TrySet(algorithm, CUBLASLT_ALGO_CONFIG_CUSTOM_OPTION, configuration.custom) &&
          TrySet(algorithm, CUBLASLT_ALGO_CONFIG_CLUSTER_SHAPE_ID,
-                static_cast<uint16_t>(configuration.cluster));
+                static_cast<uint16_t>(configuration.cluster)) &&
+         TrySet(algorithm, CUBLASLT_ALGO_CONFIG_CTA_SWIZZLING, configuration.swizzle);
 }
 
 }  // namespace lockstep::kernels::cuda::cublaslt

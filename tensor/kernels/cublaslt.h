@@ -63,9 +63,10 @@ class Product {
 
 // The settings of an algorithm that make kernels differ; the numbers are cublasLt.h's.
 struct Configuration {
-  int tile, custom, cluster, split_k;
+  int tile, custom, cluster, swizzle, split_k;
 };
 std::vector<int> TilesOf(const cublasLtMatmulAlgo_t& algorithm);  // that it may have
+int CustomOptionsOf(const cublasLtMatmulAlgo_t& algorithm);       // how many it may have
 Configuration ConfigurationOf(const cublasLtMatmulAlgo_t& algorithm);
 // All but split_k. False if the algorithm has no such setting.
 bool Configure(const Configuration& configuration, cublasLtMatmulAlgo_t* algorithm);

@@ -56,10 +56,13 @@ class Rows {
   const std::unique_ptr<GpuMeter> meter_;
 };
 
-// "497.1 ms, 690 W, 1515 MHz"
+// "497.1 ms, 343.0 J, 690 W, 1515 MHz"
 std::string Describe(const Row& row) {
   std::string text = absl::StrFormat("%.1f ms", row.ms);
-  if (row.watts > 0) absl::StrAppendFormat(&text, ", %.0f W, %.0f MHz", row.watts, row.megahertz);
+  if (row.watts > 0) {
+    absl::StrAppendFormat(&text, ", %.1f J, %.0f W, %.0f MHz", 1e-3 * row.ms * row.watts, row.watts,
+                          row.megahertz);
+  }
   return text;
 }
 
