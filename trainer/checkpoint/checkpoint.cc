@@ -108,14 +108,14 @@ ParameterCopy::ParameterCopy(const Context& context, const nn::FlatParameters& p
   }
 }
 
-void ParameterCopy::Begin() {
+void ParameterCopy::Reserve() {
   for (Buffer& buffer : buffers_) {
-    const View view = buffer.source.view();
-    if (buffer.copy == nullptr) {
-      buffer.copy = HostCopy::Create(context_.device(), view.num_bytes());
-    }
-    buffer.copy->BeginBeside(view);
+    buffer.copy = HostCopy::Create(context_.device(), buffer.source.view().num_bytes());
   }
+}
+
+void ParameterCopy::Begin() {
+  for (Buffer& buffer : buffers_) buffer.copy->BeginBeside(buffer.source.view());
 }
 
 void ParameterCopy::HoldBack() const {
@@ -129,7 +129,6 @@ void ParameterCopy::Wait() const {
 std::vector<ParameterCopy::StoredPart> ParameterCopy::parts() const {
   std::vector<StoredPart> parts;
   for (const Buffer& buffer : buffers_) {
-    CHECK(buffer.copy != nullptr) << "[checkpoint] " << buffer.prefix << ": not copied";
     const size_t size = SizeOf(buffer.source.dtype());
     for (const nn::Parameter& parameter : parameters_.parameters()) {
       parts.push_back({buffer.prefix + parameter.spec.name,

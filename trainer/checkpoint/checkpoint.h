@@ -41,8 +41,10 @@ class ParameterCopy {
   // `parameters` outlive this.
   ParameterCopy(const Context& context, const nn::FlatParameters& parameters);
 
-  // Copies beside what is queued on the stream, which has made the parameters; takes the memory at
-  // first. From any thread.
+  // Takes the memory, which is pinned for a GPU and takes a while. Once, from any thread, before
+  // anything else.
+  void Reserve();
+  // Copies beside what is queued on the stream, which has made the parameters. From any thread.
   void Begin();
   // What is queued on the stream from now on may change the parameters.
   void HoldBack() const;
@@ -62,7 +64,7 @@ class ParameterCopy {
   struct Buffer {
     std::string prefix;
     Tensor source;
-    std::unique_ptr<HostCopy> copy;  // null until Begin
+    std::unique_ptr<HostCopy> copy;  // null until Reserve
   };
 
   const Context context_;

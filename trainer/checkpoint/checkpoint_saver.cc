@@ -18,7 +18,10 @@ CheckpointSaver::CheckpointSaver(dist::World& world, const Context& context,
       parameters_(parameters),
       options_(std::move(options)),
       checksum_(Tensor::Empty(*context.allocator, DType::kI64, {1})),
-      copy_(context, parameters) {}
+      copy_(context, parameters) {
+  if (world_.rank() != 0) return;
+  reserving_ = std::async(std::launch::async, [this] { copy_.Reserve(); });
+}
 
 absl::Status CheckpointSaver::Save(const CheckpointState& state, int64_t best_step) {
   RETURN_IF_ERROR(Finish());  // the copy is free again
@@ -60,6 +63,7 @@ absl::Status CheckpointSaver::CompareValues(int64_t step) {
 
 absl::Status CheckpointSaver::Write(const CheckpointState& state, int64_t best_step,
                                     std::promise<void> begun) {
+  if (reserving_.valid()) reserving_.get();
   copy_.Begin();
   begun.set_value();
   copy_.Wait();

@@ -6,10 +6,11 @@
 //   every --save_steps:  RETURN_IF_ERROR(saver.Save(state, best_step));
 //   before the end:      RETURN_IF_ERROR(saver.Finish());
 //
-// All ranks call the same. Save compares the ranks' values and their image by checksums that the
-// device computes, and returns; a thread of rank 0 has values and moments copied aside while the
-// next step's gradient is computed, writes the copy, and only when that checkpoint is whole does it
-// remove the oldest. One is written at a time: the next Save waits for it.
+// Rank 0 takes the memory for a copy of the state at once, in the background. All ranks call the
+// same. Save compares the ranks' values and their image by checksums that the device computes, and
+// returns; a thread of rank 0 has values and moments copied aside while the next step's gradient is
+// computed, writes the copy, and only when that checkpoint is whole does it remove the oldest. One
+// is written at a time: the next Save waits for it.
 #pragma once
 
 #include <cstdint>
@@ -60,6 +61,7 @@ class CheckpointSaver {
   const Options options_;
   const Tensor checksum_;  // i64 [1]
   ParameterCopy copy_;
+  std::future<void> reserving_;        // the copy's memory; until it is first needed
   std::future<void> copying_;          // the copy has been begun
   std::future<absl::Status> writing_;  // last: its destructor waits for the thread
 };

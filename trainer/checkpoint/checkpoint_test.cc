@@ -43,6 +43,7 @@ class CheckpointTest : public ::testing::Test {
 
   absl::Status Write(const CheckpointState& state, const nn::FlatParameters& parameters) const {
     ParameterCopy copy(context_, parameters);
+    copy.Reserve();
     copy.Begin();
     copy.Wait();
     return WriteCheckpoint(Folder(), state, copy);
