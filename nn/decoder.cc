@@ -123,11 +123,8 @@ class Pass : public std::enable_shared_from_this<Pass> {
     }
     const Variable qkv =
         autograd::Rope(tape, normed.y, layout_, rope_tables_[config_.layers[index].rope]);
-    autograd::AttentionOptions attention;
-    attention.scale = config_.attention_scale;
-    attention.softcap = config_.attention_softcap;
-    attention.window = config_.layers[index].window;
-    attention.compact = options_.checkpointing == Checkpointing::kLayer;
+    const autograd::AttentionOptions attention =
+        AttentionOf(config_, index, options_.checkpointing);
     const Variable mixed = options_.caches.empty()
                                ? autograd::Attention(tape, qkv, layout_, queries_, attention)
                                : Cached(tape, index, qkv, attention);
@@ -239,6 +236,16 @@ autograd::HeadWeights HeadOf(const DecoderWeights& weights) {
 }
 
 }  // namespace
+
+autograd::AttentionOptions AttentionOf(const ModelConfig& config, int index,
+                                       Checkpointing checkpointing) {
+  autograd::AttentionOptions options;
+  options.scale = config.attention_scale;
+  options.softcap = config.attention_softcap;
+  options.window = config.layers[index].window;
+  options.compact = checkpointing == Checkpointing::kLayer;
+  return options;
+}
 
 Decoder::Decoder(ModelConfig config, DecoderWeights weights, DType compute_dtype)
     : config_(std::move(config)), weights_(std::move(weights)), compute_dtype_(compute_dtype) {

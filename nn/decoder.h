@@ -13,6 +13,7 @@
 
 #include <cstdint>
 
+#include "autograd/ops/attention.h"
 #include "autograd/ops/head_nll.h"
 #include "autograd/tape.h"
 #include "nn/config.h"
@@ -38,6 +39,10 @@ struct ForwardOptions {
   std::vector<KvCache*> caches = {};  // generation: each document of the pack goes on where its
                                       // own cache ends
 };
+
+// Of layer `index`'s attention.
+autograd::AttentionOptions AttentionOf(const ModelConfig& config, int index,
+                                       Checkpointing checkpointing);
 
 class Decoder {
  public:

@@ -26,6 +26,7 @@
 #include "trainer/plan/memory_plan.h"
 #include "trainer/plan/training_data.h"
 #include "trainer/prepare.h"
+#include "trainer/rehearsal.h"
 #include "trainer/report/environment.h"
 #include "trainer/report/run_log.h"
 #include "trainer/report/startup_times.h"
@@ -181,6 +182,10 @@ absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& p
   const std::unique_ptr<Parking> parking = Parking::Create(runtime);
   const nn::ForwardOptions forward = {
       .checkpointing = memory.checkpointing, .parking = parking.get(), .dropout = true};
+  const int64_t num_steps = NumSteps(options, *prepared.data->plan);
+  Rehearsal rehearsal(context.device(),
+                      {prepared.config, options.model.compute_dtype, memory.checkpointing},
+                      *prepared.data, {start.state.step, num_steps, world.rank(), world.size()});
   // A frozen base model with small trainable adapters, or every weight.
   nn::ModelOptions model_options = options.model;
   model_options.num_slots = dist::kNumStepSlots;
@@ -191,6 +196,13 @@ absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& p
   RETURN_IF_ERROR(TakeFolder(world, start, lock));
   ASSIGN_OR_RETURN(const auto output, RunOutput::Create(options, start, world, context, *model,
                                                         *prepared.data, prepared.identity, memory));
+  world.heartbeat().Report({"rehearse"});
+  if (const std::string said =
+          rehearsal.Run(context, forward, options.reduction, &world.communicator(), model.get());
+      !said.empty()) {
+    output->log().Say(said);
+    startup.Done("rehearsal");
+  }
   if (options.verify) {
     ASSIGN_OR_RETURN(const std::string proof,
                      VerifyLockstep(context, forward, options.reduction, *prepared.data,

@@ -27,6 +27,6 @@ Variable Attention(Tape& tape, const Variable& qkv, const QkvLayout& layout,
 // Writes out[Tq, H·D].
 void CachedAttention(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
                      const QkvLayout& layout, const Documents& queries, const Documents& keys,
-                     const AttentionOptions& options, const Tensor& out);
+                     AttentionOptions options, const Tensor& out);
 
 }  // namespace lockstep::autograd

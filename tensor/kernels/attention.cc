@@ -103,6 +103,24 @@ WorkspaceBytes AttentionWorkspace(Device device, const AttentionShape& shape,
   return bytes;
 }
 
+std::vector<bool> PrepareAttention(Device device, absl::Span<const AttentionProblem> problems,
+                                   int num_threads, const std::atomic<bool>& stop) {
+#ifdef LOCKSTEP_OP_HAS_CUDA
+  if (device.type == DeviceType::kCUDA) {
+    return cuda::PrepareAttention(device, problems, num_threads, stop);
+  }
+#endif
+  return std::vector<bool>(problems.size(), false);
+}
+
+int64_t NumAttentionPlans() {
+#ifdef LOCKSTEP_OP_HAS_CUDA
+  return cuda::NumAttentionPlans();
+#else
+  return 0;
+#endif
+}
+
 absl::string_view WhyAttentionIsSlow(Device device, const AttentionShape& shape,
                                      const AttentionOptions& options) {
 #ifdef LOCKSTEP_OP_HAS_CUDA

@@ -26,7 +26,12 @@
 // Bits depend on the document alone: not on its neighbors, its place in the pack or the threads.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "tensor/view.h"
 
 namespace lockstep::kernels {
@@ -36,6 +41,9 @@ struct AttentionOptions {
   double softcap = 0.0;  // 0: none
   int64_t window = 0;    // 0: none
   bool compact = false;  // backward in a smaller workspace: a little slower, the same bits
+  // By our own kernels, whatever the sizes: a library makes a plan for each, which is too much for
+  // a single pass.
+  bool plain = false;
 };
 
 // Where documents lie, for the host (plans, workspaces) and for the device: the same numbers.
@@ -75,6 +83,21 @@ WorkspaceBytes AttentionWorkspace(Device device, const AttentionShape& shape,
                                   const PackedDocuments& documents,
                                   const AttentionOptions& options);
 
+// A pack whose attention is to be made ready.
+struct AttentionProblem {
+  AttentionShape shape;
+  std::vector<int32_t> starts;  // of documents; as PackedDocuments::starts_q
+  AttentionOptions options;
+};
+// Makes the plans that passes over these packs would otherwise make at their first use, some
+// milliseconds to a second each: on a GPU those of cuDNN, in at most `num_threads` threads, until
+// `stop` is set. For each problem: whether it needs a plan that none before it does. From any
+// thread, also beside those that compute.
+std::vector<bool> PrepareAttention(Device device, absl::Span<const AttentionProblem> problems,
+                                   int num_threads, const std::atomic<bool>& stop);
+// Plans that this process has made, at whatever time.
+int64_t NumAttentionPlans();
+
 // Why `device` has no fast kernel for attention of this kind, whatever the documents, and plain
 // ones take it, several times slower; "" if it has, as the CPU does for everything.
 absl::string_view WhyAttentionIsSlow(Device device, const AttentionShape& shape,
@@ -92,6 +115,8 @@ decltype(kernels::AttentionBackward) AttentionBackward;
 // `ask`: what the libraries on this machine's GPU say; otherwise what they are known to want.
 WorkspaceBytes AttentionWorkspace(const AttentionShape& shape, const PackedDocuments& documents,
                                   const AttentionOptions& options, bool ask);
+decltype(kernels::PrepareAttention) PrepareAttention;
+decltype(kernels::NumAttentionPlans) NumAttentionPlans;
 absl::string_view WhyAttentionIsSlow(const AttentionShape& shape, const AttentionOptions& options);
 }  // namespace cuda
 

@@ -11,6 +11,7 @@
 
 #include "tensor/kernels/attention.h"
 #include "tensor/kernels/attention_cudnn.h"
+#include "tensor/kernels/attention_graph.h"
 #include "tensor/kernels/device/launch.cuh"
 #include "tensor/kernels/device/reduce.cuh"
 
@@ -322,6 +323,15 @@ absl::string_view WhyAttentionIsSlow(const AttentionShape& shape, const Attentio
   if (!refusal.empty() || cudnn::IsForThisGpu()) return refusal;
   return "cuDNN's deterministic backward is for compute capability 9 and 10";
 }
+
+std::vector<bool> PrepareAttention(Device device, absl::Span<const AttentionProblem> problems,
+                                   int num_threads, const std::atomic<bool>& stop) {
+  LOCKSTEP_CUDA_CHECK(cudaSetDevice(device.index));  // this may be a thread of its own
+  if (!cudnn::IsForThisGpu()) return std::vector<bool>(problems.size(), false);
+  return cudnn::Prepare(device, problems, num_threads, stop);
+}
+
+int64_t NumAttentionPlans() { return cudnn::NumGraphs(); }
 
 WorkspaceBytes AttentionWorkspace(const AttentionShape& shape, const PackedDocuments& documents,
                                   const AttentionOptions& options, bool ask) {

@@ -238,5 +238,35 @@ TEST(AttentionCudaTest, CachedKeysGoBeforeTheQueries) {
   }
 }
 
+TEST(AttentionCudaTest, WhatIsPreparedIsWhatPassesUse) {
+  SKIP_WITHOUT_GPU();
+  const Context& context = *GpuContext();
+  for (const bool compact : {false, true}) {
+    // Lengths of no other test; the first document is a class of its own.
+    const Case c = {"", {0, 1300, 1600, 1700}, 1728, 8, 2, 64, {0.125, 0, 0, compact}};
+    const AttentionShape shape = {c.tokens, c.heads, c.kv_heads, c.dim, DType::kBF16};
+    const bool fast = WhyAttentionIsSlow(context.device(), shape, c.options).empty();
+    const std::atomic<bool> stop = false;
+    const auto prepare = [&] {
+      const AttentionProblem problem = {shape, c.starts, c.options};
+      const std::vector<bool> first =
+          PrepareAttention(context.device(), {problem, problem}, 3, stop);
+      EXPECT_EQ(first, std::vector<bool>({fast, false}));
+      return NumAttentionPlans();
+    };
+    const int64_t before = NumAttentionPlans(), prepared = prepare();
+    if (fast && !compact) {
+      EXPECT_EQ(prepared - before, 4);  // of two classes, both directions
+    }
+    const std::vector<double> values(c.starts.begin(), c.starts.end());
+    const Tensor cu_seqlens = ToGpu(FromVector(DType::kI32, {std::ssize(values)}, values));
+    Compute(context, c,
+            ToGpu(Random(DType::kBF16, {c.tokens, (c.heads + 2 * c.kv_heads) * c.dim}, 1)),
+            ToGpu(Random(DType::kBF16, {c.tokens, c.heads * c.dim}, 2)), cu_seqlens);
+    EXPECT_EQ(NumAttentionPlans(), prepared);
+    EXPECT_EQ(prepare(), prepared);
+  }
+}
+
 }  // namespace
 }  // namespace lockstep::kernels

@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -81,6 +82,14 @@ GraphKey KeyOf(const Launch& launch, const AttentionShape& shape, const StartStr
   return {launch.backward, launch.ragged,   launch.call.count, launch.call.longest, rows,
           launch.heads,    launch.kv_heads, shape.head_dim,    strides.row[0],      strides.row[1],
           strides.row[2],  strides.row[3],  options.window,    options.scale};
+}
+
+// Where q, k and v are slices of one merged tensor.
+GraphKey KeyOfMerged(const Launch& launch, const AttentionShape& shape,
+                     const AttentionOptions& options) {
+  const int64_t row = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;
+  return KeyOf(launch, shape, StridesOf(launch, shape, row, row, shape.heads * shape.head_dim),
+               options);
 }
 
 // What cuDNN 9.19 wants on Hopper, measured: 2 bytes a score, keys rounded up to a tile; and where
@@ -264,7 +273,7 @@ absl::string_view Refusal(const AttentionShape& shape, const AttentionOptions& o
 
 bool Takes(const AttentionShape& shape, const PackedDocuments& documents,
            const AttentionOptions& options) {
-  return Refusal(shape, options).empty() &&
+  return !options.plain && Refusal(shape, options).empty() &&
          std::equal(documents.starts_q, documents.starts_q + documents.size + 1,
                     documents.starts_k);
 }
@@ -287,15 +296,36 @@ void AttentionBackward(const Stream& stream, const View& dout, const View& q, co
   RunAll(true, stream, {q, k, v, out, lse, dout, dq, dk, dv}, documents, options, workspace);
 }
 
+std::vector<bool> Prepare(Device device, absl::Span<const AttentionProblem> problems,
+                          int num_threads, const std::atomic<bool>& stop) {
+  std::vector<bool> is_first(problems.size(), false);
+  std::set<GraphKey> seen;
+  std::vector<GraphKey> keys;
+  for (size_t i = 0; i < problems.size(); ++i) {
+    const auto& [shape, starts, options] = problems[i];
+    const PackedDocuments documents = {std::ssize(starts) - 1, starts.data(), starts.data(), View(),
+                                       View()};
+    if (!Takes(shape, documents, options)) continue;
+    for (const bool backward : {true, false}) {  // the longest to build first
+      for (const Launch& launch : PlanLaunches(backward, shape, documents, options)) {
+        const GraphKey key = KeyOfMerged(launch, shape, options);
+        if (!seen.insert(key).second) continue;
+        keys.push_back(key);
+        is_first[i] = true;
+      }
+    }
+  }
+  BuildGraphs(device, keys, num_threads, stop);
+  return is_first;
+}
+
 WorkspaceBytes Workspace(const AttentionShape& shape, const PackedDocuments& documents,
                          const AttentionOptions& options, bool ask) {
-  const int64_t row = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;  // of merged q, k, v
   WorkspaceBytes bytes;
   for (const bool backward : {false, true}) {
     int64_t& most = backward ? bytes.backward : bytes.forward;
     for (const Launch& launch : PlanLaunches(backward, shape, documents, options)) {
-      const StartStrides strides = StridesOf(launch, shape, row, row, shape.heads * shape.head_dim);
-      const GraphKey key = KeyOf(launch, shape, strides, options);
+      const GraphKey key = KeyOfMerged(launch, shape, options);
       const int64_t graph = ask ? GraphWorkspace(key) : KnownGraphWorkspace(key);
       most = std::max(most, Layout(launch, shape).own + graph);
     }

@@ -1,7 +1,8 @@
 // Packed attention through cuDNN's fused kernels, as attention.h defines it: bf16, causal, grouped
 // heads, sliding windows; its deterministic backward.
 //
-// A pack becomes several calls (attention_calls.h). cuDNN's plans are built on first use and kept.
+// A pack becomes several calls (attention_calls.h). cuDNN's plans are built by Prepare, or on
+// first use, and kept.
 #pragma once
 
 #include "tensor/kernels/attention.h"
@@ -26,6 +27,10 @@ void AttentionBackward(const Stream& stream, const View& dout, const View& q, co
                        const View& v, const View& out, const View& lse,
                        const PackedDocuments& documents, const AttentionOptions& options,
                        const View& dq, const View& dk, const View& dv, const View& workspace);
+// As PrepareAttention in attention.h, on such a GPU; of problems that cuDNN does not take: false.
+std::vector<bool> Prepare(Device device, absl::Span<const AttentionProblem> problems,
+                          int num_threads, const std::atomic<bool>& stop);
+// `ask`: as cuDNN says, which builds the plans of both directions.
 WorkspaceBytes Workspace(const AttentionShape& shape, const PackedDocuments& documents,
                          const AttentionOptions& options, bool ask);
 

@@ -1,11 +1,16 @@
 #include "tensor/kernels/attention_graph.h"
 
+#include <cuda_runtime_api.h>
 #include <cudnn.h>
 #include <cudnn_frontend.h>
 
+#include <algorithm>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <thread>
+#include <vector>
 
 #include "base/check.h"
 #include "tensor/kernels/attention_starts.h"
@@ -22,6 +27,9 @@ using TensorPtr = std::shared_ptr<Tensor_attributes>;
     fe::error_t error = (call);                                                        \
     CHECK(error.is_good()) << "[attention] cuDNN: " #call ": " << error.get_message(); \
   } while (false)
+
+// Asking for it must not be what opens cuDNN.
+std::atomic<int64_t> num_graphs = 0;
 
 struct Plan {
   std::shared_ptr<fe::graph::Graph> graph;
@@ -134,7 +142,32 @@ class Builder {
   TensorPtr lengths_, starts_[kStartTensors];
 };
 
-// One GPU a process: one handle, plans by key.
+// cuDNN's handles are for one thread at a time. A graph may refer to the one that it was built
+// with, so they are never destroyed.
+class Handles {
+ public:
+  cudnnHandle_t Take() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!free_.empty()) {
+      const cudnnHandle_t handle = free_.back();
+      free_.pop_back();
+      return handle;
+    }
+    cudnnHandle_t handle;
+    CHECK_EQ(cudnnCreate(&handle), CUDNN_STATUS_SUCCESS) << "[attention] no cuDNN";
+    return handle;
+  }
+  void GiveBack(cudnnHandle_t handle) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    free_.push_back(handle);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<cudnnHandle_t> free_;
+};
+
+// One GPU a process: plans by key, one handle that runs them.
 class Library {
  public:
   static Library& Get() {
@@ -143,32 +176,57 @@ class Library {
   }
 
   const Plan& PlanFor(const GraphKey& key) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    auto found = plans_.find(key);
-    if (found == plans_.end()) {
-      Builder builder(key);
-      found = plans_
-                  .emplace(key, key.backward ? builder.BuildBackward(handle_)
-                                             : builder.BuildForward(handle_))
-                  .first;
+    Slot* slot = nullptr;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      slot = &slots_[key];
     }
-    return found->second;
+    std::call_once(slot->built, [&] {
+      const cudnnHandle_t handle = building_.Take();
+      Builder builder(key);
+      slot->plan = key.backward ? builder.BuildBackward(handle) : builder.BuildForward(handle);
+      building_.GiveBack(handle);
+      ++num_graphs;
+    });
+    return slot->plan;
   }
 
   cudnnHandle_t HandleOn(const Stream& stream) {
-    CHECK_EQ(cudnnSetStream(handle_, static_cast<cudaStream_t>(stream.handle)),
+    CHECK_EQ(cudnnSetStream(running_, static_cast<cudaStream_t>(stream.handle)),
              CUDNN_STATUS_SUCCESS);
-    return handle_;
+    return running_;
   }
 
  private:
-  Library() { CHECK_EQ(cudnnCreate(&handle_), CUDNN_STATUS_SUCCESS) << "[attention] no cuDNN"; }
-  cudnnHandle_t handle_;
+  struct Slot {
+    std::once_flag built;
+    Plan plan;
+  };
+
+  Handles building_;
+  const cudnnHandle_t running_ = building_.Take();
   std::mutex mutex_;
-  std::map<GraphKey, Plan> plans_;
+  std::map<GraphKey, Slot> slots_;
 };
 
 }  // namespace
+
+void BuildGraphs(Device device, absl::Span<const GraphKey> keys, int num_threads,
+                 const std::atomic<bool>& stop) {
+  std::atomic<size_t> next = 0;
+  const auto build = [&] {
+    CHECK_EQ(cudaSetDevice(device.index), cudaSuccess);
+    for (size_t i = next++; i < keys.size() && !stop; i = next++) Library::Get().PlanFor(keys[i]);
+  };
+  std::vector<std::thread> threads;
+  for (int i = 1; i < std::min<int64_t>(num_threads, std::ssize(keys)); ++i) {
+    threads.emplace_back(build);
+  }
+  build();
+  for (std::thread& thread : threads) thread.join();
+}
+
+int64_t NumGraphs() { return num_graphs; }
 
 int64_t GraphWorkspace(const GraphKey& key) { return Library::Get().PlanFor(key).workspace; }
 

@@ -1,15 +1,17 @@
 // One fused attention kernel of cuDNN, forward or deterministic backward, as a graph that is built
-// on first use and kept. For attention_cudnn.cc alone.
+// by BuildGraphs, or on first use, and kept. For attention_cudnn.cc alone.
 //
 // Tensors are [count, heads, longest, dim] in bf16, the rows of documents end to end. Ragged:
 // document d starts at its ragged offset in each tensor (attention_starts.h). Otherwise every
 // document has `longest` rows, which is faster and gives the same bits.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <tuple>
 #include <unordered_map>
 
+#include "absl/types/span.h"
 #include "tensor/device.h"
 
 namespace lockstep::kernels::cuda::cudnn {
@@ -31,6 +33,12 @@ struct GraphKey {
 // Names of a graph's tensors. kLengths, kStarts and those behind it, one for each kind of row, are
 // of ragged graphs alone.
 enum Uid : int64_t { kQ = 1, kK, kV, kOut, kLse, kDout, kDq, kDk, kDv, kLengths, kStarts };
+
+// Builds those that are not there yet, in at most `num_threads` threads, until `stop` is set.
+void BuildGraphs(Device device, absl::Span<const GraphKey> keys, int num_threads,
+                 const std::atomic<bool>& stop);
+// Those that this process has built.
+int64_t NumGraphs();
 
 // Bytes of workspace that cuDNN wants.
 int64_t GraphWorkspace(const GraphKey& key);

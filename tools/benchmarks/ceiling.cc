@@ -18,7 +18,7 @@ autograd::QkvLayout LayoutOf(const nn::ModelConfig& config) {
 }
 
 kernels::AttentionOptions OptionsOf(const nn::ModelConfig& config, int layer) {
-  return {config.attention_scale, config.attention_softcap, config.layers[layer].window};
+  return nn::AttentionOf(config, layer, nn::Checkpointing::kNone);
 }
 
 kernels::PackedDocuments DocumentsOf(const nn::PackedTokens& pack) {
