@@ -79,8 +79,8 @@ Tensor FlatParameters::Part(const Tensor& buffer, int index) const {
       .Reshape(parameter.spec.shape);
 }
 
-void FlatParameters::ZeroSums(const Context& context) {
-  kernels::Fill(context.stream, sums_.Mutable("zero_sums"), 0.0);
+void FlatParameters::ZeroSums(const Context& context, int64_t begin, int64_t end) {
+  kernels::Fill(context.stream, sums_.Slice(0, begin, end).Mutable("zero_sums"), 0.0);
 }
 
 void FlatParameters::AddToSums(const Context& context, int first, int end, int64_t packs_in_step,

@@ -85,8 +85,9 @@ class FlatParameters {
   // Parameter `index`'s part of one of the buffers above, in its shape.
   Tensor Part(const Tensor& buffer, int index) const;
 
-  // The step begins: sums and slots are zero.
-  void ZeroSums(const Context& context);
+  // The step begins: sums and slots are zero. Or some of them are, elements [begin, end).
+  void ZeroSums(const Context& context) { ZeroSums(context, 0, sums_.numel()); }
+  void ZeroSums(const Context& context, int64_t begin, int64_t end);
 
   // Adds one pack's gradients of parameters [first, end) from scratch to sums, in one pass. Exact
   // sums round values as tensor/kernels/fixed_point.h says; one that is not finite or exceeds the

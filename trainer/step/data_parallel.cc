@@ -53,10 +53,11 @@ dist::BucketPlan PlanReduction(const nn::FlatParameters& parameters, DType dtype
   // The slots lie behind the flat buffer's end, alignment included.
   if (!ranges.empty()) ranges.back().numel = parameters.numel() - ranges.back().offset;
   dist::BucketLimits limits;
-  limits.cap_bytes = static_cast<int64_t>(options.bucket_cap_mb * (1 << 20));
   limits.element_bytes = static_cast<int>(SizeOf(dtype));
   limits.num_slots = has_slots ? dist::kNumStepSlots : 0;
   limits.parts = options.shares_update ? ranks : 1;
+  // Of what a rank gets: parts keep their size with more ranks.
+  limits.cap_bytes = static_cast<int64_t>(options.bucket_cap_mb * (1 << 20)) * limits.parts;
   limits.part_unit = kernels::kNormChunk;
   return dist::PlanBuckets(ranges, limits);
 }
@@ -84,7 +85,10 @@ DataParallel::DataParallel(const Context& context, nn::FlatParameters* parameter
 void DataParallel::BeginStep(int64_t packs_in_step) {
   packs_in_step_ = packs_in_step;
   ready_.assign(parameters_->num_parameters(), false);
-  parameters_->ZeroSums(context_);
+  // Update has left zeros but for the slots, which are read back later.
+  const int64_t zeros = sums_are_zero_ ? parameters_->numel() : 0;
+  parameters_->ZeroSums(context_, zeros, parameters_->sums().numel());
+  sums_are_zero_ = false;
 }
 
 void DataParallel::Backward(autograd::Tape& tape, const autograd::HeadNllResult& nll, bool last) {
@@ -130,10 +134,13 @@ void DataParallel::Update(nn::AdamW* optimizer, int64_t step, double learning_ra
   for (size_t i = 0; i < own_.size(); ++i) {
     const auto& [begin, end] = own_[i];
     optimizer->Update(context_, *parameters_, begin, end, step, learning_rate);
-    const dist::BucketPlan::Bucket& bucket = plan().buckets[i];
     // The image of this bucket is on its way while the next one is computed.
-    if (bucket.parts > 1) gathered = GatherBucket(bucket, parameters_->image());
+    const dist::BucketPlan::Bucket& bucket = plan().buckets[i];
+    const bool is_shared = bucket.parts > 1;
+    if (is_shared) gathered = GatherBucket(bucket, parameters_->image());
+    parameters_->ZeroSums(context_, is_shared ? bucket.begin : begin, is_shared ? bucket.end : end);
   }
+  sums_are_zero_ = true;
   communicator_->Wait(gathered, context_.stream);
 }
 

@@ -44,7 +44,7 @@ DType SumDtype(GradientSum sum);  // of FlatParameters' sums
 
 struct ReductionOptions {
   GradientSum sum = GradientSum::kExact;
-  double bucket_cap_mb = 100;  // MiB of gradients that travel at once; docs/scaling.md
+  double bucket_cap_mb = 100;  // MiB of sums that a rank gets at once; docs/scaling.md
   bool shares_update = false;  // each rank updates a part of the parameters
 };
 
@@ -72,7 +72,8 @@ class DataParallel {
   // parameters->sums(), this rank's parts of it.
   void FinishStep(bool stop_requested);
 
-  // One step of the optimizer along that gradient, the same on every rank.
+  // One step of the optimizer along that gradient, the same on every rank; the gradient is gone
+  // afterwards.
   void Update(nn::AdamW* optimizer, int64_t step, double learning_rate);
 
   // Brings together what each rank has in its parts of one of the parameters' buffers.
@@ -109,6 +110,7 @@ class DataParallel {
   Tensor ones_;                                         // the seed of Backward
   int64_t packs_in_step_ = 0;
   std::vector<bool> ready_;
+  bool sums_are_zero_ = false;  // slots excepted
 };
 
 }  // namespace lockstep
