@@ -88,10 +88,10 @@ void DroppedShares(const Stream& stream, const std::vector<DroppedPart>& parts, 
   ForEachLaunch(parts, [&](size_t begin, size_t end, auto steps) {
     dropped::Arguments arguments = ArgumentsOf(dx, parts, begin, end);
     arguments.accumulate = accumulate || begin > 0;
-    const dim3 blocks(Blocks(dx.shape[0], dropped::kShareTiles * 16),
-                      Blocks(dx.shape[1], dropped::kShareWarps * 32));
-    dropped::DroppedSharesKernel<steps()>
-        <<<blocks, 32 * dropped::kShareWarps, 0, Handle(stream)>>>(arguments);
+    using Shape = dropped::SharesShape<steps()>;
+    const dim3 blocks(Blocks(dx.shape[0], Shape::kRows), Blocks(dx.shape[1], Shape::kColumns));
+    dropped::DroppedSharesKernel<Shape>
+        <<<blocks, Shape::kThreads, Shape::kBytes, Handle(stream)>>>(arguments);
     LOCKSTEP_CHECK_LAUNCH();
   });
 }

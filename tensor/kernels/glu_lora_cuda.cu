@@ -12,7 +12,7 @@ namespace {
 using namespace device;  // NOLINT(build/namespaces)
 using panel::PanelShape;
 
-// By steps of 16 ranks. Registers are what limits backward: none may spill.
+// By steps of 16 ranks. Registers are what limits backward: none may spill (three do with a mask).
 template <int kSteps>
 using ForwardShape = PanelShape<8, 3, kSteps, kSteps == 1 ? 2 : 1>;
 template <int kSteps>

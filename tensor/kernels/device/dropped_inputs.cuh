@@ -87,13 +87,12 @@ template <typename Shape>
 __device__ __forceinline__ void AddTile(uint32_t tile, unsigned row, unsigned half,
                                         InputSums<Shape::kSteps>& sums) {
   const unsigned lane = threadIdx.x % 32, id = lane / 8, n = lane % 8;
-  uint32_t bits[Shape::kSteps][2];  // of rows lane / 4 and + 8, the thread's two columns of 8
+  uint32_t bits[Shape::kSteps];  // the thread's two columns of 8, of rows lane / 4 and + 8
 #pragma unroll
   for (int s = 0; s < Shape::kSteps; ++s) {
     const uint32_t at =
         tile + Shape::kBitsAt + s * Shape::kBits + (row + lane / 4) * 16 + half * 8 + lane % 4 * 2;
-    bits[s][0] = LoadHalfWord(at);
-    bits[s][1] = LoadHalfWord(at + 8 * 16);
+    bits[s] = LoadHalfWord(at) | LoadHalfWord(at + 8 * 16) << 16;
   }
 #pragma unroll
   for (int k = 0; k < 4; ++k) {
@@ -106,8 +105,10 @@ __device__ __forceinline__ void AddTile(uint32_t tile, unsigned row, unsigned ha
           tile + Shape::kAAt + s * Shape::kA + PieceAt(id / 2 * 8 + n, half * 8 + 2 * k + id % 2),
           a);
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        kept[i] = x[i] & KeptPair<0>(AtTop(bits[s][i % 2], 2 * k + i / 2));
+      for (int half = 0; half < 2; ++half) {
+        const uint32_t top = AtTop(bits[s], 2 * k + half);
+        kept[2 * half] = x[2 * half] & KeptPair<0>(top);
+        kept[2 * half + 1] = x[2 * half + 1] & KeptPair<2>(top);
       }
       Mma(kept, a[0], a[1], sums[s][0]);
       Mma(kept, a[2], a[3], sums[s][1]);
@@ -164,9 +165,18 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
   }
 }
 
-// A warp goes down a strip of 32 columns, 16 rows at a time; A stays in registers all the way.
-// Columns are dealt to four products so that a thread owns 8 neighbors of rows lane / 4 and + 8.
-inline constexpr int kShareWarps = 4, kShareTiles = 8;
+// A block has kRows rows and 128 columns, a warp 32 of them, 16 rows at a time. h and the masks are
+// brought into shared memory at the start, A into registers. Columns are dealt to four products so
+// that a thread owns 8 neighbors of rows lane / 4 and + 8.
+template <int kSteps_>
+struct SharesShape {
+  static constexpr int kSteps = kSteps_, kRows = 128, kColumns = 128, kThreads = 128;
+  // Bytes of shared memory. Rows of h are an odd number of 16 bytes apart, so that 8 of them lie in
+  // different banks; a row of bits is one piece of 16 bytes.
+  static constexpr int kHRow = kSteps * 32 + 16, kBits = kRows * 16;  // of a step
+  static constexpr int kBitsAt = kRows * kHRow, kBytes = kBitsAt + kSteps * kBits;
+  static_assert(kBytes <= 48 * 1024, "what needs no asking");
+};
 
 // The 32 columns from `column` on of a step's A, as second operands.
 struct ShareWeights {
@@ -188,69 +198,83 @@ struct ShareWeights {
   }
 };
 
-// 16 ranks of two rows, as a first operand.
-__device__ __forceinline__ void LoadRanks(const Step& step, const int64_t (&rows)[2],
-                                          uint32_t (&to)[4]) {
+template <typename Shape>
+__device__ __forceinline__ void FetchShares(const Arguments& in, uint32_t shared,
+                                            int64_t first_row) {
+  const int64_t row = first_row + threadIdx.x;  // the thread's
+  static_assert(Shape::kThreads == Shape::kRows);
+  const bool inside = row < in.rows;
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const int rank = i / 2 * 8 + threadIdx.x % 4 * 2;
-    const bf16* const from = step.h + rows[i % 2] * step.h_row + rank;
-    to[i] = rank < step.ranks ? *reinterpret_cast<const uint32_t*>(from) : 0;
+  for (int s = 0; s < Shape::kSteps; ++s) {
+    const Step& step = in.step[s];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      CopyAsync(shared + threadIdx.x * Shape::kHRow + s * 32 + half * 16,
+                step.h + row * step.h_row + half * 8, inside && half * 8 < step.ranks);
+    }
+    CopyAsync(shared + Shape::kBitsAt + s * Shape::kBits + threadIdx.x * 16,
+              step.bits + row * in.bits_row + blockIdx.y * 16, inside);
   }
+  CommitCopies();
 }
 
-template <int kSteps>
-__global__ void __launch_bounds__(32 * kShareWarps)
+// total += the products where the bits of the thread's 8 neighbors are set: those of 8 bytes at
+// `bits`, of row i of its two.
+__device__ __forceinline__ void AddKept(const float (&products)[4][4], int i, uint32_t bits,
+                                        int bit, float (&total)[8]) {
+  uint32_t low, high;
+  asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(low), "=r"(high) : "r"(bits) : "memory");
+  low = AtTop(low, bit);
+  high = AtTop(high, bit);
+  total[0] += Kept<0>(low, products[0][2 * i]);
+  total[1] += Kept<1>(low, products[0][2 * i + 1]);
+  total[2] += Kept<2>(low, products[1][2 * i]);
+  total[3] += Kept<3>(low, products[1][2 * i + 1]);
+  total[4] += Kept<0>(high, products[2][2 * i]);
+  total[5] += Kept<1>(high, products[2][2 * i + 1]);
+  total[6] += Kept<2>(high, products[3][2 * i]);
+  total[7] += Kept<3>(high, products[3][2 * i + 1]);
+}
+
+template <typename Shape>
+__global__ void __launch_bounds__(Shape::kThreads)
     DroppedSharesKernel(const __grid_constant__ Arguments in) {
-  const int lane = threadIdx.x % 32;
-  const int64_t first = (static_cast<int64_t>(blockIdx.y) * kShareWarps + threadIdx.x / 32) * 32;
+  extern __shared__ __align__(128) unsigned char memory[];
+  const uint32_t shared = SharedAddress(memory);
+  const int64_t first_row = static_cast<int64_t>(blockIdx.x) * Shape::kRows;
+  FetchShares<Shape>(in, shared, first_row);
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int64_t first = static_cast<int64_t>(blockIdx.y) * Shape::kColumns + warp * 32;
   const int64_t column = first + lane % 4 * 8;
-  ShareWeights weights[kSteps];
+  const int bit = warp % 2 * 4 + lane % 4;
+  ShareWeights weights[Shape::kSteps];
 #pragma unroll
-  for (int s = 0; s < kSteps; ++s) weights[s].Load(in.step[s], first, in.width);
-  const int64_t begin = static_cast<int64_t>(blockIdx.x) * kShareTiles * 16;
-  const int64_t end = min(begin + kShareTiles * 16, in.rows);
-  const int64_t bits_at = min(first, in.width - 1) / 64 * 8;
-  for (int64_t row = begin; row < end; row += 16) {
-    const int64_t mine[2] = {row + lane / 4, row + lane / 4 + 8};
-    const int64_t rows[2] = {min(mine[0], in.rows - 1), min(mine[1], in.rows - 1)};
-    uint32_t h[kSteps][4];
-    uint2 bits[kSteps][2];
-#pragma unroll
-    for (int s = 0; s < kSteps; ++s) {
-      LoadRanks(in.step[s], rows, h[s]);
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        bits[s][i] =
-            *reinterpret_cast<const uint2*>(in.step[s].bits + rows[i] * in.bits_row + bits_at);
-      }
-    }
+  for (int s = 0; s < Shape::kSteps; ++s) weights[s].Load(in.step[s], first, in.width);
+  WaitForCopies<0>();
+  __syncthreads();
+  const uint32_t h_at = shared + (lane / 8 % 2 * 8 + lane % 8) * Shape::kHRow + lane / 16 * 16;
+  const uint32_t bits_at = shared + Shape::kBitsAt + lane / 4 * 16 + warp / 2 * 8;
+  for (int row = 0; row < Shape::kRows && first_row + row < in.rows; row += 16) {
     float total[2][8] = {};
 #pragma unroll
-    for (int s = 0; s < kSteps; ++s) {
-      float sums[4][4];
+    for (int s = 0; s < Shape::kSteps; ++s) {
+      uint32_t h[4];
+      LoadMatrices(h_at + row * Shape::kHRow + s * 32, h);
+      float products[4][4];
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        MmaFromZero(h[s], weights[s].part[j][0], weights[s].part[j][1], sums[j]);
+        MmaFromZero(h, weights[s].part[j][0], weights[s].part[j][1], products[j]);
       }
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        const int bit = static_cast<int>(column % 64 / 8);
-        const uint32_t low = AtTop(bits[s][i].x, bit), high = AtTop(bits[s][i].y, bit);
-        total[i][0] += Kept<0>(low, sums[0][2 * i]);
-        total[i][1] += Kept<1>(low, sums[0][2 * i + 1]);
-        total[i][2] += Kept<2>(low, sums[1][2 * i]);
-        total[i][3] += Kept<3>(low, sums[1][2 * i + 1]);
-        total[i][4] += Kept<0>(high, sums[2][2 * i]);
-        total[i][5] += Kept<1>(high, sums[2][2 * i + 1]);
-        total[i][6] += Kept<2>(high, sums[3][2 * i]);
-        total[i][7] += Kept<3>(high, sums[3][2 * i + 1]);
+        AddKept(products, i, bits_at + s * Shape::kBits + (row + 8 * i) * 16, bit, total[i]);
       }
     }
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      if (mine[i] >= in.rows || column >= in.width) continue;
-      bf16* const to = in.x + mine[i] * in.x_row + column;
+      const int64_t mine = first_row + row + lane / 4 + 8 * i;
+      if (mine >= in.rows || column >= in.width) continue;
+      bf16* const to = in.x + mine * in.x_row + column;
       float old[8] = {};
       if (in.accumulate) Load(to, old);
 #pragma unroll

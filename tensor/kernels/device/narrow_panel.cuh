@@ -60,7 +60,7 @@ struct Warp {
       }
     }
     const uint32_t tile = shared + slot * Shape::kTile;
-    uint32_t bits[Shape::kSteps][2];
+    uint32_t bits[Shape::kSteps];
 #pragma unroll
     for (int m = 0; m < kSixteens; ++m) {
       if constexpr (Shape::kDropped) {
@@ -74,7 +74,11 @@ struct Warp {
         if constexpr (Shape::kDropped) {
           const int bit = static_cast<int>(column / 8 % 8) + 2 * m % 8;
 #pragma unroll
-          for (int i = 0; i < 4; ++i) kept[i] &= KeptPair<0>(AtTop(bits[step][i / 2], bit + i % 2));
+          for (int i = 0; i < 2; ++i) {
+            const uint32_t top = AtTop(bits[step], bit + i);
+            kept[i] &= KeptPair<0>(top);
+            kept[i + 2] &= KeptPair<2>(top);
+          }
         }
         Mma(kept, h[step][0], h[step][1], row_sums[m][2 * step]);
         Mma(kept, h[step][2], h[step][3], row_sums[m][2 * step + 1]);
@@ -85,14 +89,15 @@ struct Warp {
   // The bits of 64 columns, those of `from` and on among them, that the thread's pairs of d have:
   // of rows 2t, 2t + 1 and of 2t + 8, 2t + 9 the columns at place lane / 4 among 8.
   __device__ __forceinline__ void LoadBits(uint32_t masks, unsigned from,
-                                           uint32_t (&bits)[Shape::kSteps][2]) const {
+                                           uint32_t (&bits)[Shape::kSteps]) const {
     const unsigned lane = threadIdx.x % 32;
     const uint32_t at =
         masks + (row + lane % 4 * 2) * Shape::kBitsRow + (column + from) / 64 * 8 + lane / 4;
 #pragma unroll
-    for (int i = 0; i < 2 * Shape::kSteps; ++i) {
-      bits[i / 2][i % 2] =
-          LoadTwoRows(at + i / 2 * Shape::kStepBits + i % 2 * 8 * Shape::kBitsRow, Shape::kBitsRow);
+    for (int step = 0; step < Shape::kSteps; ++step) {
+      const uint32_t first = at + step * Shape::kStepBits;
+      bits[step] = LoadTwoRows(first, Shape::kBitsRow) |
+                   LoadTwoRows(first + 8 * Shape::kBitsRow, Shape::kBitsRow) << 16;
     }
   }
 
