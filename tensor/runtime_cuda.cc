@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +16,7 @@
 #include "tensor/cuda_check.h"
 #include "tensor/fill_pieces.h"
 #include "tensor/machine_code.h"
+#include "tensor/pinned_memory.h"
 
 namespace lockstep::cuda {
 namespace {
@@ -29,23 +32,33 @@ class CudaAllocator final : public Allocator {
   CudaAllocator(Device device, const RuntimeOptions& options)
       : Allocator(device), options_(options) {}
   ~CudaAllocator() override {
-    for (void* segment : segments_) is_host() ? cudaFreeHost(segment) : cudaFree(segment);
+    for (void* segment : segments_) cudaFree(segment);
   }
 
   bool AddSegment(size_t bytes) {
-    void* segment = nullptr;
-    if ((is_host() ? cudaHostAlloc(&segment, bytes, cudaHostAllocDefault)
-                   : cudaMalloc(&segment, bytes)) != cudaSuccess) {
-      cudaGetLastError();  // it was reported: out of memory
-      return false;
-    }
-    segments_.push_back(segment);
-    arena_.AddSegment(reinterpret_cast<uintptr_t>(segment), bytes);
-    return true;
+    void* segment = is_host() ? AddPinned(bytes) : AddOnDevice(bytes);
+    if (segment != nullptr) arena_.AddSegment(reinterpret_cast<uintptr_t>(segment), bytes);
+    return segment != nullptr;
   }
 
  private:
   bool is_host() const { return device().type == DeviceType::kCPU; }
+  // Null: there is no such memory.
+  void* AddPinned(size_t bytes) {
+    auto memory = PinnedMemory::Create(bytes);
+    if (memory == nullptr) return nullptr;
+    pinned_.push_back(std::move(memory));
+    return pinned_.back()->data();
+  }
+  void* AddOnDevice(size_t bytes) {
+    void* segment = nullptr;
+    if (cudaMalloc(&segment, bytes) != cudaSuccess) {
+      cudaGetLastError();  // it was reported: out of memory
+      return nullptr;
+    }
+    segments_.push_back(segment);
+    return segment;
+  }
   void* DoAllocate(size_t aligned_bytes) override {
     const size_t bytes = std::max(aligned_bytes, kAlignment);
     if (options_.separate_blocks) {
@@ -73,7 +86,8 @@ class CudaAllocator final : public Allocator {
 
   const RuntimeOptions options_;
   Arena arena_;
-  std::vector<void*> segments_;
+  std::vector<void*> segments_;  // of the device
+  std::vector<std::unique_ptr<PinnedMemory>> pinned_;
 };
 
 // Host memory that the GPU copies from by itself, in slots that are filled in turn: a copy returns
@@ -214,15 +228,14 @@ class CudaRuntime final : public Runtime {
 // An event that a thread waits for asleep, not spinning beside the threads that train.
 class PinnedCopy final : public HostCopy {
  public:
-  PinnedCopy(int index, void* memory, size_t bytes)
-      : HostCopy(static_cast<char*>(memory), bytes), index_(index) {
+  PinnedCopy(int index, std::unique_ptr<PinnedMemory> memory, size_t bytes)
+      : HostCopy(memory->data(), bytes), index_(index), memory_(std::move(memory)) {
     CUDA_CHECK(cudaEventCreateWithFlags(&done_, cudaEventDisableTiming | cudaEventBlockingSync));
   }
   ~PinnedCopy() override {
     cudaEventSynchronize(done_);
     cudaEventDestroy(done_);
     if (own_stream_ != nullptr) cudaStreamDestroy(own_stream_);
-    cudaFreeHost(data());
   }
 
   void Begin(const Stream& stream, const View& view) override {
@@ -248,6 +261,7 @@ class PinnedCopy final : public HostCopy {
   }
 
   const int index_;
+  const std::unique_ptr<PinnedMemory> memory_;
   cudaStream_t own_stream_ = nullptr;
   cudaEvent_t done_ = nullptr;
 };
@@ -279,15 +293,12 @@ absl::Status CheckDevice(int index) {
 
 std::unique_ptr<HostCopy> CreateHostCopy(int index, size_t bytes) {
   CUDA_CHECK(cudaSetDevice(index));
-  void* memory = nullptr;
-  const cudaError_t error =
-      cudaHostAlloc(&memory, std::max<size_t>(bytes, 1), cudaHostAllocDefault);
-  CHECK(error == cudaSuccess)
+  std::unique_ptr<PinnedMemory> memory = PinnedMemory::Create(bytes);
+  CHECK(memory != nullptr)
       << "[memory] want " << bytes
-      << " pinned bytes of host memory, got: " << cudaGetErrorString(error)
-      << "\nHINT: checkpoints are copied there before they are written; in a container see its "
-         "memory limit, and ulimit -l";
-  return std::make_unique<PinnedCopy>(index, memory, bytes);
+      << " pinned bytes of host memory, got none\nHINT: checkpoints are copied there before they "
+         "are written; in a container see its memory limit, and ulimit -l";
+  return std::make_unique<PinnedCopy>(index, std::move(memory), bytes);
 }
 
 int DeviceCount() {
