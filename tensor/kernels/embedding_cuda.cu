@@ -6,7 +6,7 @@ namespace {
 
 using namespace device;  // NOLINT(build/namespaces)
 
-constexpr int kThreads = 256, kPieces = 2;
+constexpr int kThreads = 128, kPieces = 2;
 
 // blockIdx.x is the token, a thread kPieces times N of its columns.
 template <typename From, typename To, int N>
@@ -49,22 +49,24 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+constexpr int kScatterThreads = 256;
+
 // Block (t, part) owns part of the columns of id v = ids[t] if no earlier token has it, and then
 // adds up the rows of all tokens that do, in ascending order; a thread has kPieces times N columns.
 // What most blocks need, the row of the first token and the table's, is on its way while ids are
 // compared.
 template <typename T, typename G, int N>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kScatterThreads)
     ScatterKernel(const int32_t* __restrict__ ids, int tokens, const T* __restrict__ dy,
                   int64_t dy_row, float scale, bool accumulate, G* __restrict__ dtable,
                   int64_t table_row, int width) {
-  __shared__ uint32_t same[kThreads / 32];  // a bit for each of as many tokens as threads
+  __shared__ uint32_t same[kScatterThreads / 32];  // a bit for each of as many tokens as threads
   const int t = blockIdx.x, id = ids[t];
   G* const to = dtable + id * table_row;
   const auto each = [&](auto&& body) {  // of the thread's pieces: its number and column
 #pragma unroll
     for (int k = 0; k < kPieces; ++k) {
-      const int c = ((blockIdx.y * kPieces + k) * kThreads + threadIdx.x) * N;
+      const int c = ((blockIdx.y * kPieces + k) * kScatterThreads + threadIdx.x) * N;
       if (c < width) body(k, c);
     }
   };
@@ -76,7 +78,7 @@ __global__ void __launch_bounds__(kThreads)
   });
   bool earlier = false, later = false;
 #pragma unroll 8
-  for (int other = threadIdx.x; other < tokens; other += kThreads) {
+  for (int other = threadIdx.x; other < tokens; other += kScatterThreads) {
     const bool match = ids[other] == id;
     earlier |= match && other < t;
     later |= match && other > t;
@@ -92,13 +94,13 @@ __global__ void __launch_bounds__(kThreads)
     add(k);
   });
   if (__syncthreads_or(later)) {
-    for (int begin = t + 1; begin < tokens; begin += kThreads) {
+    for (int begin = t + 1; begin < tokens; begin += kScatterThreads) {
       const int mine = begin + threadIdx.x;
       const bool match = mine < tokens && ids[mine] == id;
       const uint32_t matches = __ballot_sync(0xFFFFFFFFu, match);
       if (threadIdx.x % 32 == 0) same[threadIdx.x / 32] = matches;
       if (!__syncthreads_or(match)) continue;
-      for (int word = 0; word < kThreads / 32; ++word) {
+      for (int word = 0; word < kScatterThreads / 32; ++word) {
         for (uint32_t bits = same[word]; bits != 0; bits &= bits - 1) {
           const int64_t token = begin + word * 32 + __ffs(bits) - 1;
           each([&](int k, int c) {
@@ -113,8 +115,8 @@ __global__ void __launch_bounds__(kThreads)
   each([&](int k, int c) { Store(to + c, sum[k]); });
 }
 
-dim3 Grid(int64_t tokens, int64_t width, int n) {
-  return dim3(static_cast<unsigned>(tokens), Blocks(width, kThreads * kPieces * n));
+dim3 Grid(int64_t tokens, int64_t width, int64_t columns_of_block) {
+  return dim3(static_cast<unsigned>(tokens), Blocks(width, columns_of_block));
 }
 
 }  // namespace
@@ -130,9 +132,10 @@ void Embedding(const Stream& stream, const View& ids, const View& table, double 
         return elements * static_cast<int64_t>(SizeOf(y.dtype)) /
                static_cast<int64_t>(sizeof(Word));
       };
-      CopyRowsKernel<<<Grid(tokens, words(width), 1), kThreads, 0, Handle(stream)>>>(
-          ids.as<int32_t>(), table.as<Word>(), words(table.stride[0]), y.as<Word>(),
-          words(y.stride[0]), static_cast<int>(words(width)));
+      CopyRowsKernel<<<Grid(tokens, words(width), kThreads * kPieces), kThreads, 0,
+                       Handle(stream)>>>(ids.as<int32_t>(), table.as<Word>(),
+                                         words(table.stride[0]), y.as<Word>(), words(y.stride[0]),
+                                         static_cast<int>(words(width)));
       LOCKSTEP_CHECK_LAUNCH();
     };
     if (Vectorizable(table, width, table.stride[0]) && Vectorizable(y, width, y.stride[0])) {
@@ -154,9 +157,10 @@ void Embedding(const Stream& stream, const View& ids, const View& table, double 
       const bool vectors =
           Vectorizable(table, width, table.stride[0]) && Vectorizable(y, width, y.stride[0]);
       DispatchVectors<Wider>(vectors, [&](auto n) {  // 16 bytes of the wider type
-        GatherKernel<From, To, n()><<<Grid(tokens, width, n()), kThreads, 0, Handle(stream)>>>(
-            ids.as<int32_t>(), table.as<From>(), table.stride[0], static_cast<float>(scale),
-            y.as<To>(), y.stride[0], static_cast<int>(width));
+        GatherKernel<From, To, n()>
+            <<<Grid(tokens, width, kThreads * kPieces * n()), kThreads, 0, Handle(stream)>>>(
+                ids.as<int32_t>(), table.as<From>(), table.stride[0], static_cast<float>(scale),
+                y.as<To>(), y.stride[0], static_cast<int>(width));
         LOCKSTEP_CHECK_LAUNCH();
       });
     });
@@ -180,10 +184,11 @@ void EmbeddingBackward(const Stream& stream, const View& ids, const View& dy, do
       const bool vectors =
           Vectorizable(dy, width, dy.stride[0]) && Vectorizable(dtable, width, dtable.stride[0]);
       DispatchVectors<Wider>(vectors, [&](auto n) {
-        ScatterKernel<T, G, n()><<<Grid(tokens, width, n()), kThreads, 0, Handle(stream)>>>(
-            ids.as<int32_t>(), static_cast<int>(tokens), dy.as<T>(), dy.stride[0],
-            static_cast<float>(scale), accumulate, dtable.as<G>(), dtable.stride[0],
-            static_cast<int>(width));
+        ScatterKernel<T, G, n()>
+            <<<Grid(tokens, width, kScatterThreads * kPieces * n()), kScatterThreads, 0,
+               Handle(stream)>>>(ids.as<int32_t>(), static_cast<int>(tokens), dy.as<T>(),
+                                 dy.stride[0], static_cast<float>(scale), accumulate,
+                                 dtable.as<G>(), dtable.stride[0], static_cast<int>(width));
         LOCKSTEP_CHECK_LAUNCH();
       });
     });
