@@ -1,4 +1,5 @@
 #include "tensor/kernels/device/launch.cuh"
+#include "tensor/kernels/device/sigmoid.cuh"
 #include "tensor/kernels/softcap.h"
 
 namespace lockstep::kernels::cuda {
@@ -6,16 +7,19 @@ namespace {
 
 using namespace device;  // NOLINT(build/namespaces)
 
-// One thread N elements. sigmoid.cuh's tanh, which is off by 2^-22 of the cap, would be most of
-// what fp32 logits are off by.
+// One thread N elements. sigmoid.cuh's tanh, which is off by 2^-22 of the cap, is for bf16: it
+// would be most of what fp32 logits are off by.
 template <typename T, int N>
 __global__ void SoftcapKernel(const T* x, float cap, T* y, int64_t n) {
   const int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * N;
   if (i >= n) return;
+  const float inverse = 1 / cap;
   float v[N];
   Load(x + i, v);
 #pragma unroll
-  for (int j = 0; j < N; ++j) v[j] = cap * tanhf(v[j] / cap);
+  for (int j = 0; j < N; ++j) {
+    v[j] = cap * (std::is_same_v<T, bf16> ? Tanh(v[j] * inverse) : tanhf(v[j] / cap));
+  }
   Store(y + i, v);
 }
 
