@@ -19,26 +19,76 @@ __device__ __forceinline__ float Exp2(float x) {
   return y;
 }
 
+__device__ __forceinline__ float Reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// How a soft cap is computed: for bf16 by the special function unit, to 2⁻²² of the cap; for fp32
+// as exactly as fp32 can.
+enum class Cap { kNone, kFast, kExact };
+
+// l·log₂e = v·Unit(), where v is the logit itself, or tanh(logit / cap).
 struct Arguments {
   int64_t row_stride;
   int vocab;
   const int32_t* targets;
   double* nll;
-  float softcap, grad_scale;
+  float cap, to_power, unit, grad_scale;  // to_power = -2 log₂e / cap, unit = cap log₂e
   bool gradient;
 };
 
-// l, and its slope by the logit.
-template <bool kCapped>
-__device__ __forceinline__ float Capped(float logit, float cap, float* slope) {
-  *slope = 1;
-  if constexpr (kCapped) {
-    const float t = tanhf(logit / cap);
-    *slope = 1 - t * t;
-    return cap * t;
+template <Cap kCap>
+__device__ __forceinline__ float Unit(const Arguments& a) {
+  return kCap == Cap::kNone ? kLog2E : a.unit;
+}
+
+// v of neighboring logits, and l's slopes by the logits. Fast: tanh |x| = (1 - p) / (1 + p), and
+// its slope is 4p / (1 + p)², with p = exp -2|x|; two neighbors share a reciprocal, as the special
+// function unit is what all wait for.
+template <Cap kCap, typename T, int N>
+__device__ __forceinline__ void Values(const Packed<T, N>& logits, const Arguments& a,
+                                       float (&v)[N], float (&slope)[N]) {
+  Widen(logits, v);
+  if constexpr (kCap == Cap::kFast) {
+    float p[N], inverse[N];
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      p[i] = Exp2(fabsf(v[i]) * a.to_power);
+      inverse[i] = 1 + p[i];
+    }
+    if constexpr (N == 1) {
+      inverse[0] = Reciprocal(inverse[0]);
+    } else {
+#pragma unroll
+      for (int i = 0; i < N; i += 2) {
+        const float of_both = Reciprocal(inverse[i] * inverse[i + 1]), first = inverse[i];
+        inverse[i] = of_both * inverse[i + 1];
+        inverse[i + 1] = of_both * first;
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      v[i] = copysignf((1 - p[i]) * inverse[i], v[i]);
+      slope[i] = 4 * p[i] * (inverse[i] * inverse[i]);
+    }
   } else {
-    return logit;
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      if (kCap == Cap::kExact) v[i] = tanhf(v[i] / a.cap);
+      slope[i] = kCap == Cap::kExact ? 1 - v[i] * v[i] : 1;
+    }
   }
+}
+
+// v of one.
+template <Cap kCap>
+__device__ __forceinline__ float Value(float logit, const Arguments& a, float* slope) {
+  float v[1], slopes[1];
+  Values<kCap>(Packed<float, 1>{{logit}}, a, v, slopes);
+  *slope = slopes[0];
+  return v[0];
 }
 
 // The largest of each element's place in two vectors.
@@ -64,21 +114,20 @@ __device__ __forceinline__ float LargestOf(const Packed<T, N>& x) {
 
 // Σ 2^(l·log₂e − base) over some elements; base is their largest l·log₂e, or 0 where there is
 // nothing. A NaN shows in the sum.
+template <Cap kCap>
 struct PowerSum {
   float base, sum = 0;
 
-  template <bool kCapped>
-  __device__ static PowerSum Below(float largest, float cap) {
+  __device__ PowerSum(float largest, const Arguments& a) {
     float slope;
-    return {largest == -INFINITY ? 0 : Capped<kCapped>(largest, cap, &slope) * kLog2E};
+    base = largest == -INFINITY ? 0 : Value<kCap>(largest, a, &slope) * Unit<kCap>(a);
   }
-  template <bool kCapped, typename T, int N>
-  __device__ __forceinline__ void Add(const Packed<T, N>& x, float cap) {
-    float slope;
+  template <typename T, int N>
+  __device__ __forceinline__ void Add(const Packed<T, N>& x, const Arguments& a) {
+    float v[N], slope[N];
+    Values<kCap>(x, a, v, slope);
 #pragma unroll
-    for (int i = 0; i < N; ++i) {
-      sum += Exp2(fmaf(Capped<kCapped>(x[i], cap, &slope), kLog2E, -base));
-    }
+    for (int i = 0; i < N; ++i) sum += Exp2(fmaf(v[i], Unit<kCap>(a), -base));
   }
 };
 
@@ -88,7 +137,8 @@ struct RowSum {
   float base[kMostWarps], sum[kMostWarps];
 
   // Behind a ClusterArrive(). Sets base to the row's.
-  __device__ __forceinline__ double Total(const PowerSum& mine, float& row_base) {
+  template <Cap kCap>
+  __device__ __forceinline__ double Total(const PowerSum<kCap>& mine, float& row_base) {
     const int lane = threadIdx.x % 32, warps = blockDim.x / 32, parts = ClusterSize();
     const int at = ClusterRank() * warps + threadIdx.x / 32;
     // What has nothing, as beyond a row, has no say in the base either.
@@ -115,37 +165,41 @@ struct RowSum {
 };
 
 // The row's NLL and gradient, once its total is known.
-template <typename T, bool kCapped>
-struct RowGradient {
-  float base, inverse, softcap;
+template <Cap kCap>
+struct RowResult {
+  const Arguments& a;
+  float base, inverse;  // grad_scale / total
 
-  template <int N>
-  __device__ __forceinline__ void Write(const Packed<T, N>& x, T* to) const {
-    float d[N];
-#pragma unroll
-    for (int i = 0; i < N; ++i) d[i] = Of(x[i], 0);
-    StorePacked(to, Rounded<T>(d));
-  }
-  // hit: grad_scale at the target.
-  __device__ __forceinline__ float Of(float logit, float hit) const {
+  __device__ RowResult(const Arguments& arguments, double total, float row_base)
+      : a(arguments), base(row_base), inverse(static_cast<float>(a.grad_scale / total)) {}
+
+  __device__ double Nll(double total, float target_logit) const {
     float slope;
-    const float l = Capped<kCapped>(logit, softcap, &slope);
-    return (Exp2(fmaf(l, kLog2E, -base)) * inverse - hit) * slope;
+    const double v = Value<kCap>(target_logit, a, &slope);
+    return (log2(total) + base - v * Unit<kCap>(a)) * kLn2;
+  }
+  // Of what is not the target.
+  template <typename T, int N>
+  __device__ __forceinline__ void Write(const Packed<T, N>& x, T* to) const {
+    float v[N], slope[N];
+    Values<kCap>(x, a, v, slope);
+#pragma unroll
+    for (int i = 0; i < N; ++i) v[i] = Exp2(fmaf(v[i], Unit<kCap>(a), -base)) * inverse * slope[i];
+    StorePacked(to, Rounded<T>(v));
+  }
+  template <typename T>
+  __device__ __forceinline__ void WriteTarget(float logit, T* to) const {
+    float slope;
+    const float v = Value<kCap>(logit, a, &slope);
+    *to = FromFloat<T>((Exp2(fmaf(v, Unit<kCap>(a), -base)) * inverse - a.grad_scale) * slope);
   }
 };
-
-template <bool kCapped>
-__device__ double Nll(double total, float base, float target_logit, float cap) {
-  float slope;
-  const double l = Capped<kCapped>(target_logit, cap, &slope);
-  return (log2(total) + base - l * kLog2E) * kLn2;
-}
 
 constexpr int kRowThreads = 512, kRowPieces = 8;
 
 // A row of logits in the registers of a cluster of blocks: read once, written once. Pieces of a
 // row are dealt to the cluster's threads in turn.
-template <typename T, bool kCapped>
+template <typename T, Cap kCap>
 __global__ void __launch_bounds__(kRowThreads, 2) RowKernel(T* logits, const Arguments a) {
   constexpr int N = kVec<T>;
   __shared__ RowSum row_sum;
@@ -167,26 +221,23 @@ __global__ void __launch_bounds__(kRowThreads, 2) RowKernel(T* logits, const Arg
   Packed<T, N> largest = pieces[0];
 #pragma unroll
   for (int k = 1; k < kRowPieces; ++k) largest = Larger(largest, pieces[k]);
-  PowerSum mine = PowerSum::Below<kCapped>(LargestOf(largest), a.softcap);
+  PowerSum<kCap> mine(LargestOf(largest), a);
 #pragma unroll
   for (int k = 0; k < kRowPieces; ++k) {
     // Without a cap, what lies beyond the row adds 0.
-    if (!kCapped || first + k * step < a.vocab) mine.Add<kCapped>(pieces[k], a.softcap);
+    if (kCap == Cap::kNone || first + k * step < a.vocab) mine.Add(pieces[k], a);
   }
   float base;
   const double total = row_sum.Total(mine, base);
-  if (rank == 0 && threadIdx.x == 0) {
-    a.nll[row_index] = Nll<kCapped>(total, base, target_logit, a.softcap);
-  }
+  const RowResult<kCap> result(a, total, base);
+  if (rank == 0 && threadIdx.x == 0) a.nll[row_index] = result.Nll(total, target_logit);
   if (!a.gradient) return;
-  const RowGradient<T, kCapped> gradient = {base, static_cast<float>(a.grad_scale / total),
-                                            a.softcap};
 #pragma unroll
   for (int k = 0; k < kRowPieces; ++k) {
-    if (const int c = first + k * step; c < a.vocab) gradient.Write(pieces[k], row + c);
+    if (const int c = first + k * step; c < a.vocab) result.Write(pieces[k], row + c);
   }
   if (target % step / N * N == first) {  // behind the thread's own store
-    row[target] = FromFloat<T>(gradient.Of(target_logit, a.grad_scale));
+    result.WriteTarget(target_logit, row + target);
   }
 }
 
@@ -194,7 +245,7 @@ constexpr int kThreads = 1024;
 
 // The general way, one block a row: one pass for maximum and sum together, one that writes the
 // gradient. Reads 2·V, writes V elements.
-template <typename T, int N, bool kCapped>
+template <typename T, int N, Cap kCap>
 __global__ void __launch_bounds__(kThreads) TwoPassKernel(T* logits, const Arguments a) {
   __shared__ RowSum row_sum;
   ClusterArrive();
@@ -202,28 +253,25 @@ __global__ void __launch_bounds__(kThreads) TwoPassKernel(T* logits, const Argum
   const int target = a.targets[blockIdx.x], first = threadIdx.x * N, step = kThreads * N;
   const float target_logit = ToFloat(row[target]);
   float largest = -INFINITY;
-  PowerSum mine = PowerSum::Below<kCapped>(largest, a.softcap);
+  PowerSum<kCap> mine(largest, a);
   for (int c = first; c < a.vocab; c += step) {
     const Packed<T, N> x = LoadPacked<T, N>(row + c);
     const float above = fmaxf(largest, LargestOf(x));
     if (above > largest) {
       const float sum = mine.sum, base = mine.base;
-      mine = PowerSum::Below<kCapped>(above, a.softcap);
+      mine = PowerSum<kCap>(above, a);
       mine.sum = largest == -INFINITY ? sum : sum * Exp2(base - mine.base);
       largest = above;
     }
-    mine.Add<kCapped>(x, a.softcap);
+    mine.Add(x, a);
   }
   float base;
   const double total = row_sum.Total(mine, base);
-  if (threadIdx.x == 0) a.nll[blockIdx.x] = Nll<kCapped>(total, base, target_logit, a.softcap);
+  const RowResult<kCap> result(a, total, base);
+  if (threadIdx.x == 0) a.nll[blockIdx.x] = result.Nll(total, target_logit);
   if (!a.gradient) return;
-  const RowGradient<T, kCapped> gradient = {base, static_cast<float>(a.grad_scale / total),
-                                            a.softcap};
-  for (int c = first; c < a.vocab; c += step) gradient.Write(LoadPacked<T, N>(row + c), row + c);
-  if (target % step / N * N == first) {
-    row[target] = FromFloat<T>(gradient.Of(target_logit, a.grad_scale));
-  }
+  for (int c = first; c < a.vocab; c += step) result.Write(LoadPacked<T, N>(row + c), row + c);
+  if (target % step / N * N == first) result.WriteTarget(target_logit, row + target);
 }
 
 }  // namespace
@@ -232,35 +280,38 @@ void CrossEntropy(const Stream& stream, const View& logits, const View& targets,
                   const CrossEntropyOptions& options) {
   const int64_t rows = logits.shape[0], vocab = logits.shape[1];
   if (rows == 0) return;
+  const float cap = static_cast<float>(options.softcap);
   const Arguments arguments = {logits.stride[0],
                                static_cast<int>(vocab),
                                targets.as<int32_t>(),
                                nll.as<double>(),
-                               static_cast<float>(options.softcap),
+                               cap,
+                               -2 * kLog2E / cap,
+                               cap * kLog2E,
                                static_cast<float>(options.grad_scale),
                                options.gradient};
   DispatchType("cross_entropy", logits, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
-    const auto launch = [&](auto capped) {
+    const auto launch = [&](auto form) {
       const bool vectors = Vectorizable(logits, vocab, logits.stride[0]);
       const unsigned blocks = static_cast<unsigned>(rows);
       const unsigned parts = Blocks(vocab, kRowThreads * kRowPieces * kVec<T>);
-      auto* const kernel = &RowKernel<T, capped()>;
+      auto* const kernel = &RowKernel<T, form()>;
       if (vectors && parts <= (TakesClusters(kernel) ? kMostBlocksOfCluster : 1)) {
         LaunchClusters(kernel, parts, blocks * parts, kRowThreads, 0, stream, logits.as<T>(),
                        arguments);
         return;
       }
       DispatchVectors<T>(vectors, [&](auto n) {
-        TwoPassKernel<T, n(), capped()>
+        TwoPassKernel<T, n(), form()>
             <<<blocks, kThreads, 0, Handle(stream)>>>(logits.as<T>(), arguments);
         LOCKSTEP_CHECK_LAUNCH();
       });
     };
     if (options.softcap > 0) {
-      launch(std::true_type());
+      launch(std::integral_constant < Cap, std::is_same_v<T, bf16> ? Cap::kFast : Cap::kExact > ());
     } else {
-      launch(std::false_type());
+      launch(std::integral_constant<Cap, Cap::kNone>());
     }
   });
 }

@@ -9,7 +9,7 @@ TEST(CrossEntropyCudaTest, MatchesTheCpu) {
   for (const auto& [dtype, tolerance] : kCudaTypes) {
     for (const double softcap : {0.0, 5.0}) {
       // Rows in the registers of one block, of several (16384 f32 or 32768 bf16 each), of more than
-      // a cluster has; and rows that are not aligned.
+      // a cluster has; rows that are not aligned; and more rows than a GPU has clusters.
       for (const auto& [rows, vocab] : {std::pair<int64_t, int64_t>{1, 2},
                                         {7, 320},
                                         {40, 50001},
@@ -17,7 +17,9 @@ TEST(CrossEntropyCudaTest, MatchesTheCpu) {
                                         {2, 32776},
                                         {5, 128256},
                                         {2, 262144},
-                                        {2, 262152}}) {
+                                        {2, 262152},
+                                        {700, 328},
+                                        {300, 33000}}) {
         const CrossEntropyOptions options = {softcap, 0.25, true};
         const Tensor logits = Random(dtype, {rows, vocab}, 1, 4);
         std::vector<double> wanted;
