@@ -99,6 +99,7 @@ TEST(BucketPlan, KnownExample) {
   EXPECT_EQ(plan.slots_offset, 109);
   const std::string text = Describe(plan, 8);
   EXPECT_NE(text.find("3 buckets"), std::string::npos) << text;
+  EXPECT_NE(text.find("a .. c\n"), std::string::npos) << text;
 
   limits.parts = 3;
   limits.part_unit = 8;

@@ -144,6 +144,13 @@ TEST(LaunchEnv, FlagsThatContradictALauncherAreAnError) {
   EXPECT_THAT(ErrorOf(kTorchrun, flags), HasSubstr("--nproc_per_node=3"));
   flags.nproc_per_node = 4;  // what torchrun did
   EXPECT_EQ(Resolve(kTorchrun, flags).source, "torchrun");
+  flags.nnodes = 3;
+  EXPECT_THAT(ErrorOf(kTorchrun, flags), HasSubstr("--nnodes=3, but it started 2"));
+  flags.nnodes = 2;
+  flags.node_rank = 0;
+  EXPECT_THAT(ErrorOf(kTorchrun, flags), HasSubstr("--node_rank=0, but it says node 1"));
+  flags.node_rank = 1;
+  EXPECT_EQ(Resolve(kTorchrun, flags).node, 1);
 }
 
 TEST(LaunchEnv, OneTaskANodeCanBeTheParentOfItsNode) {
@@ -179,6 +186,10 @@ TEST(LaunchEnv, EveryNodeWouldBeNodeZero) {
   flags.nnodes = 2;
   flags.master_addr = "head";
   EXPECT_THAT(ErrorOf({}, flags), HasSubstr("--node_rank"));
+  flags.node_rank = 2;
+  EXPECT_THAT(ErrorOf({}, flags), HasSubstr("want below --nnodes=2, got 2"));
+  flags.node_rank = 1;
+  EXPECT_EQ(Resolve({}, flags).node, 1);
 }
 
 TEST(LaunchEnv, BadNumbersNameTheirVariable) {
