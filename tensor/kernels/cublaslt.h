@@ -48,6 +48,10 @@ class Product {
   std::vector<Candidate> Suggestions(int count) const;
   cublasLtMatmulAlgo_t FirstSuggestion() const;
 
+  // What training takes: the first suggestion, but for wide outputs on Hopper the first one that
+  // takes less energy. Equal on every GPU of a kind; the bits are the first suggestion's.
+  cublasLtMatmulAlgo_t Choice() const;
+
   // Whether the algorithm can compute this problem; if so `candidate` describes it.
   bool Takes(const cublasLtMatmulAlgo_t& algorithm, Candidate* candidate) const;
 

@@ -1,9 +1,10 @@
 // Products through cuBLASLt.
 //
-// Bits: the algorithm is the library's first suggestion for (types, sizes, strides, alignment,
-// hardware), never measured at run time, hence the same on every rank. (It is also the one to have:
-// docs/experiments.md, "Choosing between kernels".) Split-K may reduce through its workspace, in a
-// fixed order; reductions in arrival order (in place, by atomics) are excluded.
+// Bits: the algorithm is one of the library's suggestions, nearly always the first, chosen by
+// types, sizes, strides, alignment and hardware, never measured at run time, hence the same on
+// every rank. (docs/experiments.md, "Choosing between kernels", has what others would give.)
+// Split-K may reduce through its workspace, in a fixed order; reductions in arrival order (in
+// place, by atomics) are excluded.
 
 #include <map>
 #include <mutex>
@@ -45,8 +46,7 @@ struct Plan {
   cublaslt::Product product;
   cublasLtMatmulAlgo_t algorithm;
 
-  explicit Plan(const cublaslt::Problem& problem)
-      : product(problem), algorithm(product.FirstSuggestion()) {}
+  explicit Plan(const cublaslt::Problem& problem) : product(problem), algorithm(product.Choice()) {}
 };
 
 const Plan& PlanFor(const cublaslt::Problem& problem) {

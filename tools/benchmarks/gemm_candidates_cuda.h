@@ -19,7 +19,7 @@ struct GemmCandidate {
 // In bf16, contiguous.
 kernels::cuda::cublaslt::Problem ProblemOf(const GemmProduct& product);
 
-// The first suggestion, which is what training takes, then the library's others, then most settings
+// The first suggestion, then the library's others, then most settings
 // of tile, schedule, cluster and order of blocks, shuffled with a fixed seed; but for the first one
 // neither small tiles nor splits of K.
 std::vector<GemmCandidate> GemmCandidates(const kernels::cuda::cublaslt::Product& product,

@@ -1,8 +1,8 @@
 // Measures what the choice between cuBLASLt's kernels is worth, for the products of a step.
 //
 // For products of a model's layers and head, forward and input gradient, in bf16: the library's
-// first suggestion, which training takes, beside its other suggestions and many settings of tile,
-// schedule, cluster and order of blocks.
+// first suggestion, which training takes but for wide outputs, beside its other suggestions and
+// many settings of tile, schedule, cluster and order of blocks.
 //
 // What a GPU at its power limit does in a second depends on the energy that a product takes, not on
 // its time at a given clock: timed once, or in turns with others, small tiles look up to 11 %
