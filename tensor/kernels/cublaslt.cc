@@ -63,7 +63,7 @@ bool TrySet(cublasLtMatmulAlgo_t* algorithm, cublasLtMatmulAlgoConfigAttributes_
 
 // For the widest products of 8B (gate_up, down's input gradient, the head) the library puts tiles
 // of 192x192 and 320x128 first. Those of 256x128, which it suggests next and takes for all others,
-// need less energy, which is what a GPU at its power limit has to save: a step becomes 0.8 %
+// need less energy, which is what a GPU at its power limit has to save: a step becomes 0.3 %
 // shorter (docs/experiments.md, "Choosing between kernels").
 constexpr int kSuggestions = 8;
 
