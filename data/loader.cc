@@ -17,7 +17,7 @@ constexpr size_t kStepsAhead = 2;
 Pack BuildPack(const Dataset& dataset, absl::Span<const Piece> pieces, const PackPlan& plan,
                int64_t epoch) {
   Pack pack;
-  pack.cu_seqlens.push_back(0);
+  pack.cu_seqlens = DocumentStarts(pieces, plan);
   for (const int64_t index : plan.pieces) {
     const Piece& piece = pieces[index];
     const absl::Span<const CachedToken> tokens = dataset.tokens(piece.document);
@@ -31,7 +31,6 @@ Pack BuildPack(const Dataset& dataset, absl::Span<const Piece> pieces, const Pac
       pack.positions.push_back(static_cast<int32_t>(i - piece.begin));
       pack.token_keys.push_back(static_cast<int64_t>(MixKeys(key, i)));
     }
-    pack.cu_seqlens.push_back(static_cast<int32_t>(pack.num_tokens()));
     pack.documents.push_back(piece.document);
   }
   return pack;

@@ -193,4 +193,12 @@ std::vector<PackPlan> PlanEvaluation(absl::Span<const Piece> pieces, int64_t tok
   return packs;
 }
 
+std::vector<int32_t> DocumentStarts(absl::Span<const Piece> pieces, const PackPlan& pack) {
+  std::vector<int32_t> starts = {0};
+  for (const int64_t piece : pack.pieces) {
+    starts.push_back(starts.back() + static_cast<int32_t>(pieces[piece].length()));
+  }
+  return starts;
+}
+
 }  // namespace lockstep::data

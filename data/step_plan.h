@@ -86,4 +86,7 @@ std::vector<std::vector<int64_t>> DealPacks(absl::Span<const PackPlan> packs, in
 // Packs for evaluation: all pieces, in order of length, filled up to tokens_per_pack.
 std::vector<PackPlan> PlanEvaluation(absl::Span<const Piece> pieces, int64_t tokens_per_pack);
 
+// Where the pack's documents begin and, last, where its tokens end: its cu_seqlens.
+std::vector<int32_t> DocumentStarts(absl::Span<const Piece> pieces, const PackPlan& pack);
+
 }  // namespace lockstep::data

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "dist/immediate_communicator.h"
 
 namespace lockstep::dist {
 namespace {
@@ -76,28 +77,16 @@ Communicator::Work Communicator::Barrier(Stream stream, absl::string_view what) 
 
 namespace {
 
-class SoloCommunicator final : public Communicator {
+class SoloCommunicator final : public ImmediateCommunicator {
  public:
-  SoloCommunicator() : Communicator(0, 1) {}
-
-  void Wait(Work work, Stream stream) override { CHECK_LE(work.sequence, count_); }
-  double waited_ms() override { return 0; }
-  void Abort() override {}
-  Position position() const override {
-    const int64_t count = count_;
-    return {count, count, ""};
-  }
+  SoloCommunicator() : ImmediateCommunicator(0, 1) {}
 
  private:
-  Work Submit(Call call, Stream stream) override {
-    if (call.input.data != call.output.data) {
-      CHECK(call.input.device.type == DeviceType::kCPU) << "[" << call.name << "] host memory only";
-      std::memcpy(call.output.data, call.input.data, call.input.num_bytes());
-    }
-    return {++count_};
+  void Do(const Call& call) override {
+    if (call.input.data == call.output.data) return;
+    CHECK(call.input.device.type == DeviceType::kCPU) << "[" << call.name << "] host memory only";
+    std::memcpy(call.output.data, call.input.data, call.input.num_bytes());
   }
-
-  std::atomic<int64_t> count_{0};
 };
 
 template <typename T>

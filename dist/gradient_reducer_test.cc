@@ -8,6 +8,7 @@
 #include <random>
 
 #include "absl/strings/str_cat.h"
+#include "dist/immediate_communicator.h"
 
 namespace lockstep::dist {
 namespace {
@@ -15,23 +16,19 @@ namespace {
 using ::testing::ElementsAre;
 
 // Records what is launched; "sums" over three equal ranks.
-class RecordingCommunicator final : public Communicator {
+class RecordingCommunicator final : public ImmediateCommunicator {
  public:
-  RecordingCommunicator() : Communicator(0, 3) {}
+  RecordingCommunicator() : ImmediateCommunicator(0, 3) {}
   void Wait(Work work, Stream stream) override { waited.push_back(work.sequence); }
-  double waited_ms() override { return 0; }
-  void Abort() override {}
-  Position position() const override { return {}; }
 
   std::vector<std::string> names;
   std::vector<int64_t> waited;
 
  private:
-  Work Submit(Call call, Stream stream) override {
+  void Do(const Call& call) override {
     names.push_back(call.name);
     int64_t* data = call.output.as<int64_t>();
     for (int64_t i = 0; i < call.output.numel(); ++i) data[i] *= 3;
-    return {static_cast<int64_t>(names.size())};
   }
 };
 

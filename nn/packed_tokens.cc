@@ -9,7 +9,7 @@ namespace {
 template <typename T>
 Tensor Padded(const Context& context, absl::Span<const T> values, int64_t multiple) {
   const auto size = static_cast<int64_t>(values.size());
-  const int64_t padded = (size + multiple - 1) / multiple * multiple;
+  const int64_t padded = PaddedRows(size, multiple);
   if (padded == size) return FromHost(context, values);
   std::vector<T> longer(values.begin(), values.end());
   longer.resize(padded, T(0));

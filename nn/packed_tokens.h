@@ -38,6 +38,9 @@ struct HostTokens {
 
 // T is rounded up to a multiple of this on GPUs, so that few sizes of products exist.
 inline constexpr int64_t kGpuRowMultiple = 64;
+constexpr int64_t PaddedRows(int64_t tokens, int64_t row_multiple) {
+  return (tokens + row_multiple - 1) / row_multiple * row_multiple;
+}
 
 // Copies to context's device, in the order of its stream; on return the host memory may go. Rows of
 // no document (token 0, position 0) are added until T is a multiple of `row_multiple`.

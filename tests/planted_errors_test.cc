@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "dist/immediate_communicator.h"
 #include "nn/host_tensor.h"
 #include "nn/model.h"
 #include "tensor/allocator.h"
@@ -48,28 +49,22 @@ class Meeting {
 };
 
 // Sums at once. The bucket of this name is sent twice.
-class MeetingCommunicator final : public dist::Communicator {
+class MeetingCommunicator final : public dist::ImmediateCommunicator {
  public:
   MeetingCommunicator(int rank, Meeting* meeting, std::string sent_twice)
-      : Communicator(rank, 2), meeting_(meeting), sent_twice_(std::move(sent_twice)) {}
-  void Wait(Work work, Stream stream) override {}
-  double waited_ms() override { return 0; }
-  void Abort() override {}
-  Position position() const override { return {}; }
+      : ImmediateCommunicator(rank, 2), meeting_(meeting), sent_twice_(std::move(sent_twice)) {}
 
  private:
-  Work Submit(Call call, Stream stream) override {
+  void Do(const Call& call) override {
     int64_t* data = call.output.as<int64_t>();
     std::vector<int64_t> values(data, data + call.output.numel());
     meeting_->Sum(&values);
     if (call.name == sent_twice_) meeting_->Sum(&values);
     std::copy(values.begin(), values.end(), data);
-    return {++sequence_};
   }
 
   Meeting* const meeting_;
   const std::string sent_twice_;
-  int64_t sequence_ = 0;
 };
 
 data::Pack MakePack(const std::vector<int>& lengths, uint64_t seed) {

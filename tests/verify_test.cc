@@ -8,7 +8,7 @@
 #include <string>
 
 #include "absl/strings/match.h"
-#include "dist/communicator.h"
+#include "dist/immediate_communicator.h"
 #include "tensor/allocator.h"
 #include "tests/tiny_model.h"
 #include "tests/tiny_training_data.h"
@@ -20,20 +20,14 @@ namespace {
 using ::testing::HasSubstr;
 
 // A world of one that adds one quantum to the first sum of every bucket.
-class WrongCommunicator final : public dist::Communicator {
+class WrongCommunicator final : public dist::ImmediateCommunicator {
  public:
-  WrongCommunicator() : Communicator(0, 1) {}
-  void Wait(Work work, Stream stream) override {}
-  double waited_ms() override { return 0; }
-  void Abort() override {}
-  Position position() const override { return {}; }
+  WrongCommunicator() : ImmediateCommunicator(0, 1) {}
 
  private:
-  Work Submit(Call call, Stream stream) override {
+  void Do(const Call& call) override {
     if (absl::StrContains(call.name, "bucket")) ++*call.output.as<int64_t>();
-    return {++sequence_};
   }
-  int64_t sequence_ = 0;
 };
 
 TEST(VerifyTest, ComparesAllBits) {

@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "base/thread_pool.h"
 #include "data/loader.h"
+#include "nn/packed_tokens.h"
 #include "tensor/kernels/attention.h"
 #include "tensor/runtime.h"
 #include "trainer/step/evaluate.h"
@@ -31,10 +32,6 @@ using Clock = std::chrono::steady_clock;
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-int64_t RoundUp(int64_t tokens, int64_t multiple) {
-  return (tokens + multiple - 1) / multiple * multiple;
 }
 
 // The first layer of each kind.
@@ -71,16 +68,14 @@ void ShortenTargets(int64_t chunk_rows, data::Pack* pack) {
 // What attention computes for a pack, in one kind of layer.
 kernels::AttentionProblem ProblemOf(Device device, const Rehearsal::Attention& attention,
                                     absl::Span<const data::Piece> pieces,
-                                    const data::PackPlan& pack, int layer) {
+                                    const data::PackPlan& pack, int layer, bool backward) {
   const nn::ModelConfig& config = attention.config;
   kernels::AttentionProblem problem;
-  problem.shape = {RoundUp(pack.num_tokens, RowMultiple(device.type)), config.num_heads,
+  problem.shape = {nn::PaddedRows(pack.num_tokens, RowMultiple(device.type)), config.num_heads,
                    config.num_kv_heads, config.head_dim, attention.dtype};
-  problem.starts = {0};
-  for (const int64_t piece : pack.pieces) {
-    problem.starts.push_back(problem.starts.back() + static_cast<int32_t>(pieces[piece].length()));
-  }
+  problem.starts = data::DocumentStarts(pieces, pack);
   problem.options = nn::AttentionOf(config, layer, attention.checkpointing);
+  problem.backward = backward;
   return problem;
 }
 
@@ -101,7 +96,7 @@ std::vector<PlannedPack> PacksOf(const data::StepPlan& plan, const RankSteps& st
 std::vector<PlannedPack> OneOfEachKind(const std::vector<PlannedPack>& packs,
                                        const std::vector<bool>& new_kind, int64_t row_multiple) {
   const auto rows_of = [&](const PlannedPack& pack) {
-    return RoundUp(pack.plan.num_tokens, row_multiple);
+    return nn::PaddedRows(pack.plan.num_tokens, row_multiple);
   };
   std::vector<PlannedPack> chosen;
   std::map<int64_t, const PlannedPack*> by_rows;
@@ -137,15 +132,16 @@ Rehearsal::Ready Rehearsal::Prepare(Device device, const Attention& attention,
   const size_t num_first = std::min(packs.size(), kFirstPacks);
   const std::vector<int> layers = KindsOfLayers(attention.config);
   std::vector<kernels::AttentionProblem> first, later;
-  const auto add = [&](absl::Span<const data::Piece> pieces, const data::PackPlan& pack,
-                       std::vector<kernels::AttentionProblem>& to) {
+  for (const data::PackPlan& pack : data.evaluation) {
     for (const int layer : layers) {
-      to.push_back(ProblemOf(device, attention, pieces, pack, layer));
+      later.push_back(ProblemOf(device, attention, data.validation.pieces, pack, layer, false));
     }
-  };
-  for (const data::PackPlan& pack : data.evaluation) add(data.validation.pieces, pack, later);
+  }
   for (size_t i = 0; i < packs.size(); ++i) {
-    add(data.train.pieces, packs[i].plan, i < num_first ? first : later);
+    for (const int layer : layers) {
+      (i < num_first ? first : later)
+          .push_back(ProblemOf(device, attention, data.train.pieces, packs[i].plan, layer, true));
+    }
   }
   const std::vector<bool> needs_new_plan =
       kernels::PrepareAttention(device, first, std::min(kMostThreads, NumThreads()), stop_);

@@ -88,6 +88,7 @@ struct AttentionProblem {
   AttentionShape shape;
   std::vector<int32_t> starts;  // of documents; as PackedDocuments::starts_q
   AttentionOptions options;
+  bool backward = true;  // false: forward alone
 };
 // Makes the plans that passes over these packs would otherwise make at their first use, some
 // milliseconds to a second each: on a GPU those of cuDNN, in at most `num_threads` threads, until

@@ -302,11 +302,12 @@ std::vector<bool> Prepare(Device device, absl::Span<const AttentionProblem> prob
   std::set<GraphKey> seen;
   std::vector<GraphKey> keys;
   for (size_t i = 0; i < problems.size(); ++i) {
-    const auto& [shape, starts, options] = problems[i];
+    const auto& [shape, starts, options, has_backward] = problems[i];
     const PackedDocuments documents = {std::ssize(starts) - 1, starts.data(), starts.data(), View(),
                                        View()};
     if (!Takes(shape, documents, options)) continue;
     for (const bool backward : {true, false}) {  // the longest to build first
+      if (backward && !has_backward) continue;
       for (const Launch& launch : PlanLaunches(backward, shape, documents, options)) {
         const GraphKey key = KeyOfMerged(launch, shape, options);
         if (!seen.insert(key).second) continue;

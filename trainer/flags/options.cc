@@ -86,7 +86,7 @@ DEFINE_string(gradient_sum, "",
               "exact: the same bits on any number of ranks; fp32: half the bytes; bf16: a quarter, "
               "coarser. Default: exact, fp32 for --train=full.");
 DEFINE_double(bucket_cap_mb, kDefaults.reduction.bucket_cap_mb,
-              "MiB of gradients that are summed over the ranks at once.");
+              "MiB of gradients of which a rank gets the sums at once.");
 DEFINE_string(num_threads, "", "CPU threads of a rank; changes no bit. Default: cores / ranks.");
 DEFINE_double(stall_timeout, kDefaults.stall_timeout_s,
               "Seconds without progress after which a run is ended.");

@@ -117,9 +117,7 @@ PackSize MemoryPlanner::WorstOf(absl::Span<const data::Piece> pieces,
   for (const data::PackPlan& pack : packs) {
     worst.tokens = std::max(worst.tokens, pack.num_tokens);
     worst.supervised = std::max(worst.supervised, pack.num_supervised);
-    std::vector<int64_t> lengths;
-    for (const int64_t piece : pack.pieces) lengths.push_back(pieces[piece].length());
-    std::vector<int32_t> starts = StartsOf(lengths);
+    std::vector<int32_t> starts = data::DocumentStarts(pieces, pack);
     if (const int64_t bytes = AttentionBytes(starts, true); bytes > most_compact) {
       most_compact = bytes;
       worst.compact_starts = starts;
@@ -145,8 +143,7 @@ nn::PackedTokens MemoryPlanner::Pack(const PackSize& size, absl::Span<const int3
   const auto tensor = [&](DType dtype, int64_t numel) {
     return Tensor::Empty(*context_.allocator, dtype, {numel});
   };
-  const int64_t multiple = RowMultiple(device_);
-  const int64_t rows = (size.tokens + multiple - 1) / multiple * multiple;
+  const int64_t rows = nn::PaddedRows(size.tokens, RowMultiple(device_));
   nn::PackedTokens pack;
   pack.host_cu_seqlens.assign(starts.begin(), starts.end());
   pack.input_ids = tensor(DType::kI32, rows);

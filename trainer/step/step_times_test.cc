@@ -3,28 +3,25 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "dist/immediate_communicator.h"
+
 namespace lockstep {
 namespace {
 
 using ::testing::HasSubstr;
 
 // Two ranks: the other one has every value of this one, plus one.
-class TwoRanks final : public dist::Communicator {
+class TwoRanks final : public dist::ImmediateCommunicator {
  public:
-  TwoRanks() : Communicator(0, 2) {}
-  void Wait(Work work, Stream stream) override {}
-  double waited_ms() override { return 0; }
-  void Abort() override {}
-  Position position() const override { return {}; }
+  TwoRanks() : ImmediateCommunicator(0, 2) {}
 
  private:
-  Work Submit(Call call, Stream stream) override {
+  void Do(const Call& call) override {
     const int64_t n = call.input.numel();
     for (int64_t i = 0; i < n; ++i) {
       call.output.as<double>()[i] = call.input.as<double>()[i];
       call.output.as<double>()[n + i] = call.input.as<double>()[i] + 1;
     }
-    return {1};
   }
 };
 
