@@ -1,51 +1,61 @@
 #!/bin/bash
-# Runs every test of this bundle and, where it is there, the trainer on its embedded example and
-# under the launchers that are installed. Logs lie in logs/. Ends with "N passed, N failed, N skipped"
-# and fails if a test failed, or was skipped for another reason than that it needs more GPUs than the
-# one or more that are here: nothing else is missing that a test could wait for, except launchers.
+# Runs every test of this bundle, the trainer on its embedded example, and the trainer under the
+# launchers that are installed: side by side, and then, one after the other, the tests that need the
+# machine for themselves (alone/). Logs lie in logs/. Ends with "N passed, N failed, N skipped" and
+# fails if a test failed, or was skipped for another reason than that it needs more GPUs than the one
+# or more that are here: nothing else is missing that a test could wait for, except launchers.
 set -uo pipefail
 here=$(dirname "$(readlink -f "$0")")
 [ -d "$here/bin" ] || tar -C "$here" -xJf "$here/programs.tar.xz"
 logs=$here/logs
 rm -rf "$logs"
 mkdir -p "$logs"
-export TEST_TMPDIR="$logs/tmp"
 
-for program in "$here"/tests/*; do
-  [ -x "$program" ] || continue
-  name=$(basename "$program")
-  mkdir -p "$TEST_TMPDIR"
-  (cd "$here/runfiles" && timeout 1200 "$program" --gtest_output="xml:$logs/$name.xml") \
-    >"$logs/$name.log" 2>&1
+counts() { awk -f "$here/count_cases.awk" "$@"; }
+
+run_test() {  # run_test PROGRAM
+  local name code
+  name=$(basename "$1")
+  mkdir -p "$logs/tmp/$name"
+  (cd "$here/runfiles" && TEST_TMPDIR=$logs/tmp/$name \
+    timeout 1200 "$1" --gtest_output="xml:$logs/$name.xml") >"$logs/$name.log" 2>&1
   code=$?
   [ -s "$logs/$name.xml" ] || echo "<testcase name='$name'><error/></testcase>" >"$logs/$name.xml"
-  echo "$name: $(awk -f "$here/count_cases.awk" "$logs/$name.xml")"
+  echo "$name: $(counts "$logs/$name.xml"), after $SECONDS s"
   if [ $code != 0 ]; then
     echo "$name: exit code $code; the end of logs/$name.log:"
     tail -n 30 "$logs/$name.log"
   fi
-  rm -rf "$TEST_TMPDIR"
-done
-if [ -x "$here/bin/train" ]; then
-  error=
+  rm -rf "$logs/tmp/$name"
+}
+
+run_trainer() {
+  local error=
   "$here/run" train --output_dir="$logs/run" >"$logs/train.log" 2>&1 || error="<error/>"
   echo "<testcase name='train'>$error</testcase>" >"$logs/train.xml"
-  echo "train: $(awk -f "$here/count_cases.awk" "$logs/train.xml")"
+  echo "train: $(counts "$logs/train.xml"), after $SECONDS s"
   [ -z "$error" ] || tail -n 30 "$logs/train.log"
-fi
+}
 
-if [ -x "$here/bin/lossy_link" ]; then
+run_launchers() {
+  local passed failed
   "$here/scripts/tests/launchers_test.sh" "$here/bin/train" "$here/bin/lossy_link" cuda \
     >"$logs/launchers.log" 2>&1
-  grep -E "^(FAILED|SKIPPED)|skipped$" "$logs/launchers.log" | sed 's/^/launchers: /'
+  grep -E "^(FAILED|SKIPPED)|skipped$" "$logs/launchers.log" |
+    sed "s/^/launchers: /; s/skipped$/&, after $SECONDS s/"
   read -r passed _ failed _ < <(grep -E "^[0-9]+ passed" "$logs/launchers.log")
   for _ in $(seq "${passed:-0}"); do echo "<testcase name='launchers'></testcase>"; done \
     >"$logs/launchers.xml"
   [ "${failed:-1}" = 0 ] || echo "<testcase name='launchers'><error/></testcase>" >>"$logs/launchers.xml"
-fi
+}
 
-counts=$(cat "$logs"/*.xml | awk -f "$here/count_cases.awk")
-read -r passed _ failed _ skipped _ <<<"$counts"
+for program in "$here"/tests/*; do run_test "$program" & done
+run_trainer &
+run_launchers &
+wait
+for program in "$here"/alone/*; do run_test "$program"; done
+
+read -r passed _ failed _ skipped _ < <(counts "$logs"/*.xml)
 too_small=$(cat "$logs"/*.xml | grep -cE '<skipped message="[^"]*needs [0-9]+ GPUs, got [1-9]')
 failed=$((failed + skipped - too_small))
 [ "$skipped" = "$too_small" ] ||
