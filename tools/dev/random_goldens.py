@@ -195,10 +195,10 @@ def reset_rope(model):
     for module in model.modules():
         if hasattr(module, "max_seq_len_cached") and hasattr(module, "original_inv_freq"):
             module.max_seq_len_cached = module.original_max_seq_len
-            module.inv_freq = module.original_inv_freq
+            module.inv_freq = module.original_inv_freq.clone()  # it is written to in place
         for kind in ("full_attention", "sliding_attention"):
             if hasattr(module, f"{kind}_original_inv_freq"):
-                setattr(module, f"{kind}_inv_freq", getattr(module, f"{kind}_original_inv_freq"))
+                setattr(module, f"{kind}_inv_freq", getattr(module, f"{kind}_original_inv_freq").clone())
                 setattr(module, f"{kind}_max_seq_len_cached", module.original_max_seq_len)
 
 
