@@ -300,6 +300,17 @@ TEST_F(BadInputTest, DocumentsOnStandardInput) {
   EXPECT_THAT(nothing.err, HasSubstr("standard input"));
 }
 
+// A parent without a terminal may have closed it: then no socket may become standard output.
+TEST_F(BadInputTest, AClosedStandardOutputIsNoneOfOurs) {
+  const Outcome outcome =
+      TrainerProcess({"-c", "exec \"$0\" \"$@\" >&-", TrainerProgram(), "--model=" + model_,
+                      "--train_file=" + documents_, "--output_dir=" + folder_, "--max_steps=1"},
+                     "/dev/null", {}, "/bin/sh")
+          .Wait();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_TRUE(FileExists(folder_ + "/adapter_model.safetensors"));
+}
+
 // Whatever characters flags have, run.flags starts the same run again.
 TEST_F(BadInputTest, RunFlagsStartTheSameRun) {
   ASSERT_EQ(Run({"--pair_template=Q: {prompt}\n\"A\": {completion}", "--system_prompt= \n x\\n"})

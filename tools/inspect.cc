@@ -82,7 +82,6 @@ absl::Status Run(const std::vector<std::string>& arguments) {
     ASSIGN_OR_RETURN(const std::vector<std::string> files, FilesOf(UserPath(argument)));
     for (const std::string& file : files) RETURN_IF_ERROR(Inspect(file));
   }
-  if (std::fflush(stdout) != 0) return SystemError("standard output", "cannot write", errno);
   return absl::OkStatus();
 }
 

@@ -86,8 +86,6 @@ absl::Status Run() {
     std::cout << *result << '\n';
     if (std::cin.rdbuf()->in_avail() == 0) std::cout.flush();
   }
-  std::cout.flush();
-  if (!std::cout) return UserError("standard output", "cannot write");
   return absl::OkStatus();
 }
 

@@ -4,10 +4,7 @@
 //   bazel run //trainer:train -- --model=DIR --train_file=DATA.jsonl --nproc_per_node=4
 //
 // A process is the parent that starts and watches over ranks, or one of the ranks.
-#include <gflags/gflags.h>
-#include <glog/logging.h>
 #include <signal.h>
-#include <unistd.h>
 
 #include <cstdio>
 #include <string>
@@ -82,9 +79,7 @@ absl::StatusOr<int> Train(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error of write(), as a full disk is
-  FLAGS_logtostderr = true;
-  google::InitGoogleLogging(argv[0]);
-  google::InstallFailureFunction(+[] { _exit(lockstep::dist::kExitFatal); });
+  lockstep::StartProcess(argv[0]);
   const absl::StatusOr<int> exit_code = lockstep::Train(argc, argv);
   std::fflush(stdout);
   if (exit_code.ok()) return *exit_code;

@@ -1,13 +1,16 @@
 #include "trainer/flags/command_line.h"
 
+#include <fcntl.h>
 #include <gflags/gflags.h>
 #include <glog/logging.h>
 #include <simdjson.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <iostream>
 #include <iterator>
 
 #include "absl/strings/escaping.h"
@@ -277,11 +280,28 @@ void PrintError(const absl::Status& status) {
                has_hint ? "" : "\nHINT: --help says what is wanted");
 }
 
+void StartProcess(const char* argv0) {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(fd, F_GETFD) < 0) PCHECK(open("/dev/null", O_RDWR) == fd);  // takes the lowest number
+  }
+  FLAGS_logtostderr = true;
+  google::InitGoogleLogging(argv0);
+  google::InstallFailureFunction(+[] { _exit(dist::kExitFatal); });
+}
+
+namespace {
+
+absl::Status FlushOutput() {
+  std::cout.flush();
+  const bool written = std::fflush(stdout) == 0 && !std::ferror(stdout) && std::cout.good();
+  return written ? absl::OkStatus() : SystemError("standard output", "cannot write", errno);
+}
+
+}  // namespace
+
 int ToolMain(int argc, char** argv, absl::string_view usage,
              absl::FunctionRef<absl::Status(const std::vector<std::string>&)> run) {
-  FLAGS_logtostderr = true;
-  google::InitGoogleLogging(argv[0]);
-  google::InstallFailureFunction(+[] { _exit(dist::kExitFatal); });
+  StartProcess(argv[0]);
   const absl::StatusOr<std::vector<std::string>> arguments = ParseFlags(argc, argv);
   if (arguments.ok() && (IsSet("help") || IsSet("helpfull") || IsSet("helpshort"))) {
     PrintHelp(argv[0], usage);
@@ -291,7 +311,8 @@ int ToolMain(int argc, char** argv, absl::string_view usage,
     PrintVersions();
     return dist::kExitDone;
   }
-  const absl::Status status = arguments.ok() ? run(*arguments) : arguments.status();
+  absl::Status status = arguments.ok() ? run(*arguments) : arguments.status();
+  if (status.ok()) status = FlushOutput();
   if (status.ok()) return dist::kExitDone;
   PrintError(status);
   return dist::kExitUserError;
@@ -306,6 +327,8 @@ int ToolMain(int argc, char** argv, absl::string_view usage,
 }
 
 std::string UserPath(absl::string_view path) {
+  const char* home = std::getenv("HOME");
+  if (home != nullptr && absl::StartsWith(path, "~/")) return JoinPath(home, path.substr(2));
   const char* start = std::getenv("BUILD_WORKING_DIRECTORY");
   if (start == nullptr || path.empty() || path == "-") return std::string(path);
   return JoinPath(start, path);

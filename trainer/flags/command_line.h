@@ -41,16 +41,22 @@ void PrintError(const absl::Status& status);
 // An error for a program that takes flags only, if ParseFlags returned anything.
 absl::Status WantNoArguments(const std::vector<std::string>& rest);
 
+// What a process does first: 0, 1 and 2 are open (a file that is opened later must not become the
+// standard output that a caller has closed), messages go to standard error, a failed CHECK ends the
+// process with kExitFatal (dist/exit_code.h).
+void StartProcess(const char* argv0);
+
 // Parses the flags, answers --help (usage and the flags that the tool's own sources define) and
 // --version (environment.h), and calls run(), or run(arguments) for a tool that takes some. Returns
 // the exit code (dist/exit_code.h): done, or the user's error with the status printed on standard
-// error as one paragraph. A failed CHECK ends the process.
+// error as one paragraph, also where standard output could not take all of what was written.
 int ToolMain(int argc, char** argv, absl::string_view usage, absl::FunctionRef<absl::Status()> run);
 int ToolMain(int argc, char** argv, absl::string_view usage,
              absl::FunctionRef<absl::Status(const std::vector<std::string>& arguments)> run);
 
 // A path as the user means it: relative ones start at $BUILD_WORKING_DIRECTORY where `bazel run`
-// has set it, since the process itself starts elsewhere. "-" stays as it is.
+// has set it, since the process itself starts elsewhere; "~/" is the home folder, since a shell
+// leaves it in --flag=~/file as it is. "-" stays as it is.
 std::string UserPath(absl::string_view path);
 
 }  // namespace lockstep

@@ -1,12 +1,15 @@
 #include "trainer/flags/command_line.h"
 
+#include <fcntl.h>
 #include <gflags/gflags.h>
 #include <glog/logging.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
+#include <iostream>
 
 #include "base/file.h"
 
@@ -136,11 +139,40 @@ TEST(ToolMainDeathTest, ExitCodes) {
   EXPECT_EXIT(exit(RunTool({"--version"}, absl::NotFoundError("run"))), ExitedWithCode(0), "");
 }
 
+TEST(ToolMainDeathTest, WhatStandardOutputDoesNotTakeIsAnError) {
+  const auto run = [](std::ostream* stream) {
+    std::string name = "tool";
+    char* argv[] = {name.data()};
+    return ToolMain(1, argv, "A tool.", [&](const std::vector<std::string>&) {
+      if (stream != nullptr) *stream << "words" << std::flush;
+      if (stream == nullptr) std::printf("words");
+      return absl::OkStatus();
+    });
+  };
+  for (std::ostream* stream : {static_cast<std::ostream*>(nullptr), &std::cout}) {
+    EXPECT_EXIT(
+        {
+          dup2(open("/dev/full", O_WRONLY), STDOUT_FILENO);
+          exit(run(stream));
+        },
+        testing::ExitedWithCode(1), "standard output.* cannot write");
+    EXPECT_EXIT(
+        {
+          close(STDOUT_FILENO);
+          exit(run(stream));
+        },
+        testing::ExitedWithCode(0), "");
+  }
+}
+
 TEST(UserPathTest, StartsWhereTheUserIs) {
   setenv("BUILD_WORKING_DIRECTORY", "/home/someone", 1);
   EXPECT_EQ(UserPath("a/b"), "/home/someone/a/b");
   EXPECT_EQ(UserPath("/a/b"), "/a/b");
   EXPECT_EQ(UserPath("-"), "-");
+  setenv("HOME", "/home/her", 1);
+  EXPECT_EQ(UserPath("~/a"), "/home/her/a");
+  EXPECT_EQ(UserPath("~a"), "/home/someone/~a");
   unsetenv("BUILD_WORKING_DIRECTORY");
   EXPECT_EQ(UserPath("a/b"), "a/b");
 }
