@@ -28,8 +28,9 @@ class Hasher {
   void* state_;
 };
 
-// Mixes several 64-bit keys into one; the order matters.
-constexpr uint64_t MixKeys(uint64_t a, uint64_t b) {  // splitmix64's finalizer over a ^ rotated b
+// Mixes two 64-bit keys into one; the order matters. Output b of splitmix64 (Steele, Lea, Flood
+// 2014) that starts from state a.
+constexpr uint64_t MixKeys(uint64_t a, uint64_t b) {
   uint64_t x = a + 0x9E3779B97F4A7C15ull * (b + 1);
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
   x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;

@@ -1,4 +1,4 @@
-// How numbers are printed where files must be equal to the last bit.
+// Numbers as text: exact for files, short for people.
 #pragma once
 
 #include <string>
@@ -15,7 +15,7 @@ std::string ClockTime(double seconds);
 // For people: "950", "12.3k", "4.56M", "1.2G".
 std::string HumanCount(double count);
 
-// For people: "812 B", "3.1 MiB", "1.4 GiB".
+// For people: "812 B", "3.50 MiB", "14.2 GiB", "139 GiB".
 std::string HumanBytes(double bytes);
 
 // A row of the tables before training: "  name      value", however long the name is.

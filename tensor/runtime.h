@@ -38,7 +38,7 @@ class Runtime {
 
   const Context& context() const { return context_; }
 
-  // "NVIDIA H200, 139.8 GiB, driver 580.159", "cpu, 8 threads".
+  // "NVIDIA H200, 139.8 GiB, driver for CUDA 13.0", "cpu, 8 threads".
   virtual std::string Describe() const = 0;
   // Bytes that could still be allocated; what the memory plan is compared with.
   virtual int64_t FreeBytes() const = 0;

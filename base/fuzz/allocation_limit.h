@@ -1,5 +1,5 @@
-#ifndef LOCKSTEP_BASE_FUZZ_ALLOCATION_LIMIT_H_
-#define LOCKSTEP_BASE_FUZZ_ALLOCATION_LIMIT_H_
+// Large allocations end a fuzz test: a length that a file claims must not be believed.
+#pragma once
 
 #include <atomic>
 #include <cstddef>
@@ -11,5 +11,3 @@ namespace lockstep::fuzz {
 extern std::atomic<size_t> allocation_limit;
 
 }  // namespace lockstep::fuzz
-
-#endif  // LOCKSTEP_BASE_FUZZ_ALLOCATION_LIMIT_H_

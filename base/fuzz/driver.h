@@ -1,5 +1,5 @@
-#ifndef LOCKSTEP_BASE_FUZZ_DRIVER_H_
-#define LOCKSTEP_BASE_FUZZ_DRIVER_H_
+// The interface of fuzz tests (bazel/defs.bzl: lockstep_fuzz_test), and what runs them.
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -14,5 +14,3 @@
 // "crash_input" in $TEST_UNDECLARED_OUTPUTS_DIR (Bazel keeps it below
 // bazel-testlogs/<package>/<test>/test.outputs), and can be made a seed.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
-
-#endif  // LOCKSTEP_BASE_FUZZ_DRIVER_H_

@@ -1,5 +1,5 @@
-#ifndef LOCKSTEP_BASE_FUZZ_MUTATE_H_
-#define LOCKSTEP_BASE_FUZZ_MUTATE_H_
+// Broken files from good ones.
+#pragma once
 
 #include <random>
 #include <string>
@@ -13,5 +13,3 @@ namespace lockstep::fuzz {
 void Mutate(const std::vector<std::string>& seeds, std::mt19937_64& random, std::string& input);
 
 }  // namespace lockstep::fuzz
-
-#endif  // LOCKSTEP_BASE_FUZZ_MUTATE_H_
