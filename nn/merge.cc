@@ -138,9 +138,7 @@ class Merge {
   Planned MakePlan(const std::string& name, const WeightFiles::Entry* entry,
                    const std::string& canonical) const {
     const DType stored = DTypeOfStored(entry->tensor->dtype).value_or(DType::kU8);
-    const bool is_float = stored == DType::kF32 || stored == DType::kBF16 ||
-                          stored == DType::kF16 || stored == DType::kF64;
-    return {name, entry, canonical, is_float ? options_.dtype.value_or(stored) : stored,
+    return {name, entry, canonical, IsFloat(stored) ? options_.dtype.value_or(stored) : stored,
             entry->tensor->shape};
   }
 

@@ -33,7 +33,7 @@ absl::Status Model::Read() {
   const WeightSource& source = own_source != nullptr ? *own_source : *options_.weights;
 
   FlatParameters::Options flat;
-  flat.dtype = options_.compute_dtype == DType::kF64 ? DType::kF64 : DType::kF32;
+  flat.dtype = AccumulateType(options_.compute_dtype);
   flat.image_dtype = options_.compute_dtype;
   flat.sum_dtype = options_.sum_dtype;
   flat.num_slots = options_.num_slots;

@@ -144,11 +144,6 @@ void ConvertTo16(const uint8_t* from, DType dtype, int64_t count, DType to, uint
   }
 }
 
-bool IsFloat(DType dtype) {
-  return dtype == DType::kF64 || dtype == DType::kF32 || dtype == DType::kBF16 ||
-         dtype == DType::kF16;
-}
-
 }  // namespace
 
 int64_t StoredTensor::numel() const {

@@ -194,8 +194,7 @@ absl::Status WeightFiles::Check(const std::vector<WeightSpec>& specs, const Mode
     } else if (entry->tensor->shape != spec.shape) {
       misshapen.push_back(absl::StrCat(spec.name, " want ", ShapeText(spec.shape), ", got ",
                                        ShapeText(entry->tensor->shape)));
-    } else if (const auto dtype = DTypeOfStored(entry->tensor->dtype);
-               !dtype || *dtype == DType::kI64 || *dtype == DType::kI32 || *dtype == DType::kU8) {
+    } else if (const auto dtype = DTypeOfStored(entry->tensor->dtype); !dtype || !IsFloat(*dtype)) {
       unreadable.push_back(absl::StrCat(spec.name, " ", entry->tensor->dtype));
     }
   }

@@ -46,6 +46,16 @@ constexpr const char* NameOf(DType dtype) {
   return "?";
 }
 
+constexpr bool Is16Bit(DType dtype) { return dtype == DType::kBF16 || dtype == DType::kF16; }
+constexpr bool IsFloat(DType dtype) {
+  return dtype == DType::kF64 || dtype == DType::kF32 || Is16Bit(dtype);
+}
+
+// Of what is summed up or kept beside floating-point tensors of this type: f64 for f64, else f32.
+constexpr DType AccumulateType(DType dtype) {
+  return dtype == DType::kF64 ? DType::kF64 : DType::kF32;
+}
+
 // The C++ type of each element type that CPU kernels compute with.
 template <typename T>
 struct DTypeOf;

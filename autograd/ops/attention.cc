@@ -36,8 +36,8 @@ Variable Attention(Tape& tape, const Variable& qkv, const QkvLayout& layout,
       Tensor::Empty(*context.allocator, in.dtype(), {in.dim(0), layout.heads * layout.head_dim});
   // Also where nothing is recorded: a kernel that computes it may differ from one that does not,
   // and recomputing must give the same bits.
-  const DType lse_type = in.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
-  const Tensor lse = Tensor::Empty(*context.allocator, lse_type, {in.dim(0), layout.heads});
+  const Tensor lse =
+      Tensor::Empty(*context.allocator, AccumulateType(in.dtype()), {in.dim(0), layout.heads});
   const kernels::PackedDocuments packed = Packed(documents, documents);
   const Tensor workspace = Bytes(context, Workspace(context, in, layout, packed, options).forward);
   kernels::Attention(context.stream, layout.Q(in), layout.K(in), layout.V(in), packed, options,

@@ -97,7 +97,7 @@ Variable Dora(Tape& tape, const Variable& x, const Variable& w, const Variable& 
   CHECK(!drops || (input.defined() && !w.needs_grad())) << "[dora] dropout needs the input";
   const Context& context = tape.context();
   const int64_t outputs = x.value().dim(1);
-  const DType dtype = x.value().dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
+  const DType dtype = AccumulateType(x.value().dtype());
   const Tensor m = Tensor::Empty(*context.allocator, dtype, {outputs});
   const Tensor norm = Tensor::Empty(*context.allocator, dtype, {outputs});
   kernels::Fill(context.stream, m, 1.0);

@@ -23,7 +23,7 @@ Variable RmsNorm(Tape& tape, const Variable& x, const Variable& weight,
 }
 
 Tensor NewRstd(Allocator& allocator, DType dtype, std::initializer_list<int64_t> shape) {
-  return Tensor::Empty(allocator, dtype == DType::kF64 ? DType::kF64 : DType::kF32, shape);
+  return Tensor::Empty(allocator, AccumulateType(dtype), shape);
 }
 
 void BackwardOfRmsNorm(Gradients& gradients, int weight_index, const View& dy, const View& x,

@@ -36,7 +36,7 @@ void AddRmsNorm(const Stream& stream, const View& residual, const View& branch,
   for (const View* view : {&rstd, &post_rstd}) {
     if (view->data == nullptr) continue;
     CHECK_SHAPE(kOp, "rstd", *view, tokens);
-    CHECK_DTYPE(kOp, "rstd", *view, dtype == DType::kF64 ? DType::kF64 : DType::kF32);
+    CHECK_DTYPE(kOp, "rstd", *view, AccumulateType(dtype));
   }
   LOCKSTEP_DISPATCH(stream, AddRmsNorm, residual, branch, share, post_w, w, options, sum, y, rstd,
                     post_rstd);

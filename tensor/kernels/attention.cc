@@ -9,8 +9,6 @@ namespace {
 
 constexpr char kOp[] = "attention";
 
-DType SumType(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
-
 void CheckHeads(const char* name, const View& x, int64_t tokens, int64_t heads, const View& q) {
   CheckShape(kOp, name, x, {tokens, heads, q.shape[2]});
   CHECK_DTYPE(kOp, name, x, q.dtype);
@@ -44,7 +42,7 @@ void CheckDocuments(const PackedDocuments& documents, int64_t tokens_q, int64_t 
 
 void CheckLse(const View& lse, const View& q) {
   CheckShape(kOp, "lse", lse, {q.shape[0], q.shape[1]});
-  CHECK_DTYPE(kOp, "lse", lse, SumType(q.dtype));
+  CHECK_DTYPE(kOp, "lse", lse, AccumulateType(q.dtype));
   CHECK(lse.contiguous());
 }
 

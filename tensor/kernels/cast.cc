@@ -9,9 +9,7 @@ void Cast(const Stream& stream, const View& x, const View& y) {
   for (int i = 0; same && i < x.rank; ++i) same = x.shape[i] == y.shape[i];
   CHECK(same) << "[cast] want one shape, got " << Describe(x) << " and " << Describe(y);
   for (const View* view : {&x, &y}) {
-    CHECK(view->dtype == DType::kF64 || view->dtype == DType::kF32 || view->dtype == DType::kBF16 ||
-          view->dtype == DType::kF16)
-        << "[cast] want a floating-point type, got " << Describe(*view);
+    CHECK(IsFloat(view->dtype)) << "[cast] want a floating-point type, got " << Describe(*view);
   }
   LOCKSTEP_DISPATCH(stream, Cast, x, y);
 }

@@ -70,4 +70,11 @@ inline void CheckShape(const char* op, const char* name, const View& view,
       << Describe(view);
 }
 
+// For `y`, which holds sums of elements of type `of`.
+inline void CheckSumType(const char* op, const char* name, const View& y, DType of) {
+  CHECK(y.dtype == of || y.dtype == AccumulateType(of))
+      << "[" << op << "] " << name << ": want " << NameOf(of) << " or "
+      << NameOf(AccumulateType(of)) << ", got " << Describe(y);
+}
+
 }  // namespace lockstep::kernels

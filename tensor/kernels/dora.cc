@@ -5,16 +5,13 @@
 namespace lockstep::kernels {
 namespace {
 
-bool Is16Bit(DType dtype) { return dtype == DType::kBF16 || dtype == DType::kF16; }
-
 // x [T, N] and what there is of each of its columns.
 void CheckColumns(const char* op, const View& x, const View& m, const View& norm) {
   CHECK(x.rank == 2 && (x.stride[1] == 1 || x.shape[1] <= 1))
       << "[" << op << "] x: want contiguous rows, got " << Describe(x);
-  const DType dtype = x.dtype == DType::kF64 ? DType::kF64 : DType::kF32;
   for (const View* column : {&m, &norm}) {
     CHECK_SHAPE(op, column == &m ? "m" : "norm", *column, x.shape[1]);
-    CHECK_DTYPE(op, column == &m ? "m" : "norm", *column, dtype);
+    CHECK_DTYPE(op, column == &m ? "m" : "norm", *column, AccumulateType(x.dtype));
     CHECK(column->contiguous()) << "[" << op << "] want contiguous columns' values";
   }
 }
@@ -37,7 +34,7 @@ void DoraNorm(const Stream& stream, const View& w, const View& a, const View& b,
   CHECK(w.dtype == a.dtype || Is16Bit(w.dtype))
       << "[dora_norm] w: want " << NameOf(a.dtype) << ", bf16 or f16, got " << Describe(w);
   CHECK_DTYPE("dora_norm", "b", b, a.dtype);
-  CHECK_DTYPE("dora_norm", "norm", norm, a.dtype == DType::kF64 ? DType::kF64 : DType::kF32);
+  CHECK_DTYPE("dora_norm", "norm", norm, AccumulateType(a.dtype));
   CHECK((w.stride[1] == 1 && a.stride[1] == 1) || w.shape[1] <= 1)
       << "[dora_norm] want contiguous rows";
   CHECK(norm.contiguous() && (b.stride[1] == 1 || b.shape[1] <= 1))

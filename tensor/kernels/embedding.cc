@@ -29,9 +29,7 @@ void Embedding(const Stream& stream, const View& ids, const View& table, double 
 void EmbeddingBackward(const Stream& stream, const View& ids, const View& dy, double scale,
                        bool accumulate, const View& dtable) {
   CheckArguments("embedding_backward", ids, dy, dtable);
-  const bool narrow = dy.dtype == DType::kBF16 || dy.dtype == DType::kF16;
-  CHECK(dtable.dtype == dy.dtype || (narrow && dtable.dtype == DType::kF32))
-      << "[embedding_backward] dtable: want " << NameOf(dy.dtype) << ", got " << Describe(dtable);
+  CheckSumType("embedding_backward", "dtable", dtable, dy.dtype);
   LOCKSTEP_DISPATCH(stream, EmbeddingBackward, ids, dy, scale, accumulate, dtable);
 }
 

@@ -5,15 +5,11 @@
 namespace lockstep::kernels {
 namespace {
 
-bool Is16Bit(DType dtype) { return dtype == DType::kBF16 || dtype == DType::kF16; }
-
 void CheckTypes(const View& a, const View& b, const View& c, const View& bias) {
-  CHECK(a.dtype == DType::kF64 || a.dtype == DType::kF32 || Is16Bit(a.dtype))
-      << "[gemm] A: want a floating-point type, got " << Describe(a);
+  CHECK(IsFloat(a.dtype)) << "[gemm] A: want a floating-point type, got " << Describe(a);
   CHECK(b.dtype == a.dtype || Is16Bit(b.dtype))
       << "[gemm] B: want " << NameOf(a.dtype) << ", bf16 or f16, got " << Describe(b);
-  CHECK(c.dtype == a.dtype || (Is16Bit(a.dtype) && c.dtype == DType::kF32))
-      << "[gemm] C: want " << NameOf(a.dtype) << ", got " << Describe(c);
+  CheckSumType("gemm", "C", c, a.dtype);
   CHECK(bias.rank == 0 || bias.dtype == a.dtype || Is16Bit(bias.dtype))
       << "[gemm] bias: want " << NameOf(a.dtype) << ", bf16 or f16, got " << Describe(bias);
 }

@@ -16,8 +16,6 @@ View WithHeads(View x) {
   return x;
 }
 
-DType SumType(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
-
 void CheckLike(const char* name, const View& view, const View& x) {
   CheckShape(kOp, name, view, {x.shape[0], x.shape[1], x.shape[2]});
   CHECK_DTYPE(kOp, name, view, x.dtype);
@@ -33,7 +31,7 @@ void CheckCommon(const View& x, const View& w, const View& rstd) {
   CHECK(w.contiguous());
   if (rstd.data == nullptr) return;
   CHECK_EQ(rstd.numel(), x.shape[0] * x.shape[1]) << "[rms_norm] rstd: " << Describe(rstd);
-  CHECK_DTYPE(kOp, "rstd", rstd, SumType(x.dtype));
+  CHECK_DTYPE(kOp, "rstd", rstd, AccumulateType(x.dtype));
   CHECK(rstd.contiguous());
 }
 
@@ -68,7 +66,7 @@ void RmsNormBackward(const Stream& stream, const View& dy, const View& x, const 
   if (addend.data != nullptr) CheckLike("addend", addend3, x3);
   if (dw.data != nullptr) {
     CHECK_SHAPE(kOp, "dw", dw, x3.shape[2]);
-    CHECK_DTYPE(kOp, "dw", dw, SumType(x.dtype));
+    CHECK_DTYPE(kOp, "dw", dw, AccumulateType(x.dtype));
     CHECK_SHAPE(kOp, "partials", partials, RmsNormPartials(x3.shape[0] * x3.shape[1], x3.shape[2]),
                 x3.shape[2]);
     CHECK_DTYPE(kOp, "partials", partials, dw.dtype);

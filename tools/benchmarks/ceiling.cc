@@ -100,7 +100,7 @@ void Ceiling::AllocateOperands() {
   sink_ = empty(dtype, {elements});
   qkv_ = empty(dtype, {tokens, layout.width()});
   mixed_ = empty(dtype, {tokens, layout.heads * layout.head_dim});
-  lse_ = empty(dtype == DType::kF64 ? DType::kF64 : DType::kF32, {tokens, layout.heads});
+  lse_ = empty(AccumulateType(dtype), {tokens, layout.heads});
   kernels::WorkspaceBytes most;
   for (int i = 0; i < config.num_layers(); ++i) {
     const kernels::WorkspaceBytes bytes = WorkspaceOf(context_, decoder_, pack_, i);
