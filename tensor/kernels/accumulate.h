@@ -1,6 +1,6 @@
 // Accumulate: y += x, for gradients that reach one tensor from several ops.
 //
-//   x   any shape, contiguous; f64, f32 or bf16
+//   x   any shape, contiguous; f64 or f32, on CUDA f32 or bf16
 //   y   the same shape and dtype, contiguous; read and written
 // bf16: the sum is taken in fp32 and rounded to nearest even.
 #pragma once

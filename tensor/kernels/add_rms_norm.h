@@ -5,9 +5,9 @@
 //   sum = residual + RMSNorm(branch, post.w)      (Gemma 2 and 3: a norm behind each block too)
 //   y   = RMSNorm(sum, w)
 //
-//   residual, branch, sum, y   [T, C], contiguous; f64 or f32, on CUDA also bf16 and f16. sum may
-//                              be residual or branch itself, y another tensor. The sum is rounded
-//                              to its dtype before it is normed.
+//   residual, branch, sum, y   [T, C], contiguous; f64 or f32, on CUDA f32 or bf16. sum may be
+//                              residual or branch itself, y another tensor. The sum is rounded to
+//                              its dtype before it is normed.
 //   share                      lora_share.h, [T, C]: added to the sum before it is rounded. Without
 //                              a post-norm; on CUDA only where AddRmsNormTakes()
 //   w, post_w                  [C], the same dtype; post_w without data: no post-norm

@@ -11,7 +11,7 @@
 //   out[i]   = Σ_j exp(s[i, j] − lse[i]) · v[j, h / (H/K)]
 //
 //   q         [Tq, H, D]  any strides with contiguous heads; so k, v, out and the gradients: slices
-//   k, v      [Tk, K, D]  of merged q, k, v or of a cache. f64 or f32, on CUDA also bf16 and f16.
+//   k, v      [Tk, K, D]  of merged q, k, v or of a cache. f64 or f32, on CUDA f32 or bf16.
 //   out       [Tq, H, D]  written; query rows of no document (a tail behind the last): zero
 //   lse       [Tq, H], contiguous, f32 (f64 for f64); no data: not wanted
 //   workspace AttentionWorkspace(…).forward bytes of u8, contents undefined; for 0 bytes no data

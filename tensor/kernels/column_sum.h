@@ -1,8 +1,8 @@
 // ColumnSum: y[n] = Σ over t of x[t, n], added to y instead if `accumulate`: the gradient of a
 // bias.
 //
-//   x   [T, N]  f64, f32, bf16 or f16; rows may be strided
-//   y   [N]     x's dtype, or f32 where x is bf16 or f16; contiguous; written
+//   x   [T, N]  f64 or f32, on CUDA f32 or bf16; rows may be strided
+//   y   [N]     x's dtype, or f32 where x is bf16; contiguous; written
 // Sums run over t in a fixed order, in f64 on the CPU and at least f32 elsewhere.
 #pragma once
 

@@ -5,8 +5,8 @@
 //   gradient: logits[s, v] ← grad_scale · (exp l[s, v] / Σ_w exp l[s, w] − [v = targets[s]])
 //                                       · (1 − (l[s, v] / cap)² if cap > 0)
 //
-//   logits    [S, V]  f64, f32, bf16 or f16; contiguous rows; read, and written: by the gradient if
-//                     `gradient`, otherwise undefined afterwards
+//   logits    [S, V]  f64 or f32, on CUDA f32 or bf16; contiguous rows; read, and written: by the
+//                     gradient if `gradient`, otherwise undefined afterwards
 //   targets   [S]     i32, each in [0, V)
 //   nll       [S]     f64, contiguous; written
 // The largest l is subtracted before exp; sums over v are f64 on the CPU, at least f32 elsewhere,

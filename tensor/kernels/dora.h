@@ -5,11 +5,11 @@
 //   DoraBackward:  dx[t, n] = m[n] / norm[n] · dy[t, n]
 //                  dm[n] = Σ_t dy[t, n] · x[t, n] / norm[n], added to dm instead if `accumulate`
 //
-//   w         [N, C]  the compute type, bf16 or f16; contiguous rows
-//   a, b      [R, C] and [N, R]; contiguous rows; the compute type
+//   w         [N, C]  a's type, on the CPU also bf16 or f16; contiguous rows
+//   a, b      [R, C] and [N, R]; contiguous rows; x's type
 //   m, norm   [N]     f64 where x is f64, otherwise f32; contiguous
-//   x, y, dy, dx  [T, N]  f64, f32, bf16 or f16, all alike; contiguous rows
-//   bias      [N]     m's type, bf16 or f16; contiguous; or rank 0: none
+//   x, y, dy, dx  [T, N]  f64 or f32, on CUDA f32 or bf16, all alike; contiguous rows
+//   bias      [N]     m's type or bf16, on the CPU also f16; contiguous; or rank 0: none
 //   dm        [N]     m's type; or rank 0: not wanted
 // Sums over C and T are f64 on the CPU, at least f32 elsewhere, in a fixed order. y may be x, and
 // dx may be dy.

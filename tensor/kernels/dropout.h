@@ -1,6 +1,6 @@
 // Dropout: y[t, c] = keep(t, c) · x[t, c] / (1 − p), added to y instead if `accumulate`
 //
-//   x           [T, C]  f64, f32, bf16 or f16; rows may be strided
+//   x           [T, C]  f64 or f32, on CUDA f32 or bf16; rows may be strided
 //   token_keys  [T]     i64: names a token, whatever pack and row it is in
 //   y           [T, C]  x's dtype; written, read too if `accumulate`; may be x unless `accumulate`
 // keep(t, c) is false with probability p: word c mod 4 of

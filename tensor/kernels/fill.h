@@ -1,6 +1,6 @@
 // Fill: y = value in every element.
 //
-//   y   any shape and strides; f64, f32, bf16, f16, i64, i32 or u8; written
+//   y   any shape and strides; f64, f32, bf16, i64, i32 or u8, on the CPU also f16; written
 #pragma once
 
 #include "tensor/view.h"

@@ -1,8 +1,9 @@
 // Gemm: C = alpha · A · B + beta · C + bias
 //
-//   A      [M, K]  f64, f32, bf16 or f16: the compute type's storage
-//   B      [K, N]  A's dtype, or bf16 or f16 (frozen weights, converted as they are read)
-//   C      [M, N]  written; read only if beta ≠ 0. A's dtype; f32 too where A is bf16 or f16
+//   A      [M, K]  f64 or f32, on CUDA also bf16 or f16
+//   B      [K, N]  A's dtype, on the CPU also bf16 or f16 (frozen weights, converted as they are
+//                  read)
+//   C      [M, N]  written; read only if beta ≠ 0. A's dtype, or f32 where A has 16 bits
 //   bias   [N]     optional, added to every row; A's dtype, bf16 or f16
 // A transposed matrix is a view with its dimensions exchanged, so y = x Wᵀ with W as it lies in
 // memory, [N, K], is Gemm(stream, x, Transposed(w), y). A and B must have neighbors in memory along

@@ -3,8 +3,8 @@
 //   kSilu      act(z) = z / (1 + exp(−z))                                  SwiGLU
 //   kGeluTanh  act(z) = z/2 · (1 + tanh(√(2/π) · (z + 0.044715·z³)))       GeGLU, gelu_pytorch_tanh
 //
-//   x    [T, 2F], contiguous: gate in columns [0, F), up in [F, 2F); f64 or f32, on CUDA also bf16
-//        and f16 (computed in fp32)
+//   x    [T, 2F], contiguous: gate in columns [0, F), up in [F, 2F); f64 or f32, on CUDA f32 or
+//        bf16 (computed in fp32)
 //   y    [T, F], contiguous; written
 //
 // Backward recomputes act from x:

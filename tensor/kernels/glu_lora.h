@@ -22,11 +22,11 @@
 // dtype.
 //
 // On CUDA: ranks that LoraShareFits (that of dy's share, with a mask, DroppedLoraTakes), F a
-// multiple of 32, rows and b aligned to 4 bytes. One kernel
-// does it all where ranks are 8, 16, 24 or 32, b has neighbors along r (gate, up) or F (the
-// others), rows are aligned to 16 bytes, keep_y is not set and a block can have up to 200 KiB of
-// shared memory (Hopper and newer data-center GPUs); otherwise the products come one by one. Either
-// is deterministic, and a function of the shapes and the GPU's model.
+// multiple of 32, rows and b aligned to 4 bytes. One kernel does it all where ranks are 8, 16, 24
+// or 32, b has neighbors along r (gate, up) or F (the others), rows are aligned to 16 bytes, keep_y
+// is not set and a block can have up to 200 KiB of shared memory (Hopper and newer data-center
+// GPUs); otherwise the products come one by one. Either is deterministic, and a function of the
+// shapes and the GPU's model.
 #pragma once
 
 #include "tensor/kernels/dropout_mask.h"

@@ -4,7 +4,7 @@
 //
 //   dh_i [T, r_i] = scale_i · d_i b_i,   db_i [n_i, r_i] = (or +=) scale_i · d_iᵀ h_i
 //
-//   d        [T, N]  rows of any stride; f64, f32, bf16 or f16
+//   d        [T, N]  rows of any stride; f64 or f32, on CUDA also bf16 or f16
 //   h_i, b_i         d's dtype; as gemm.h wants them; may be absent where db_i, or dh_i, is
 //   dh_i             d's dtype, contiguous neighbors in a row
 //   db_i             f32 (f64 for f64), contiguous neighbors in a row

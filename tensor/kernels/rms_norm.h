@@ -5,8 +5,8 @@
 //   kGemma:  y[t, n, c] = (1 + w[c]) · x[t, n, c]·rstd[t, n]  (rounded once, at the end)
 //
 //   x, y     [T, N, C] or [T, C] (N = 1), any strides with contiguous rows; f64 or f32, on CUDA
-//            also bf16 and f16. y may be x itself: rows are read before they are written. N > 1
-//            norms the heads of a slice of merged q, k, v (Qwen3, Gemma 3).
+//            f32 or bf16. y may be x itself: rows are read before they are written. N > 1 norms the
+//            heads of a slice of merged q, k, v (Qwen3, Gemma 3).
 //   w        [C], x's dtype
 //   rstd     [T, N], contiguous; f32 (f64 for f64): for backward. No data: not wanted.
 //

@@ -2,8 +2,8 @@
 //
 // RopeTable: cosines and sines, once a pack for all layers that share the frequencies.
 //   angle[t, i]    = positions[t] · inv_freq[row[t], i]
-//   table[t, i, 0] = attention_factor · cos(angle),   table[t, i, 1] = attention_factor ·
-//   sin(angle)
+//   table[t, i, 0] = attention_factor · cos(angle)
+//   table[t, i, 1] = attention_factor · sin(angle)
 //
 //   positions  [T] i32
 //   inv_freq   [R, P], contiguous; R rows of frequencies, P = rotary dimensions / 2. f32: the angle
@@ -18,7 +18,7 @@
 //   x'[i + P] = cos·x[i + P] + direction·sin·x[i]
 //
 //   x          [T, N, D], D ≥ 2P, contiguous heads, other strides any: the q and k heads of merged
-//              q, k, v are one such view. f64 or f32, on CUDA also bf16 and f16.
+//              q, k, v are one such view. f64 or f32, on CUDA f32 or bf16.
 //   table      f32, or x's dtype
 #pragma once
 

@@ -1,9 +1,9 @@
 // Scale: y = factor[0] · x, added to y instead if `accumulate`. The factor is read on the device.
 //
-//   x        contiguous; f64, f32, bf16 or f16
+//   x        contiguous; f64 or f32, on CUDA f32 or bf16
 //   factor   [1] f64
-//   y        as many elements, contiguous; x's dtype, or f32 where x is bf16 or f16; written. May
-//            be x unless `accumulate`
+//   y        as many elements, contiguous; x's dtype, or f32 where x is bf16; written. May be x
+//            unless `accumulate`
 #pragma once
 
 #include "tensor/view.h"

@@ -1,6 +1,6 @@
 // Softcap: y = cap · tanh(x / cap), the bound that some models put on their logits.
 //
-//   x, y   [S, V], contiguous; f64, f32, bf16 or f16, the same; y may be x. cap > 0
+//   x, y   [S, V], contiguous; f64 or f32, on CUDA f32 or bf16, the same; y may be x. cap > 0
 #pragma once
 
 #include "tensor/view.h"
