@@ -6,7 +6,8 @@ where both end.
 
 Both train on the same documents: the model's chat template, the answer and its end-of-turn token supervised, 16 documents a step, the
 mean over a step's supervised tokens, AdamW at 2e-4 with cosine decay and 3 % warm-up, clipping at 1. Seeds decide first values of the
-adapter and the order of documents. The figure is the mean loss over all supervised tokens of the validation file.
+adapter and the order of documents; with --start=FOLDER both are the trainer's of that seed: FOLDER is what it writes with
+--seed=SEED --learning_rate=0 --max_steps=1. The figure is the mean loss over all supervised tokens of the validation file.
 
 On a GPU a step's forward and backward are recorded once for each length of batch, to the next multiple of 64, and replayed as CUDA graphs:
 the host would need a quarter of a second to call them. Documents are padded on the right, where causal attention needs no mask.
@@ -19,7 +20,8 @@ import sys
 import time
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.models.llama import modeling_llama as llama
 
@@ -121,6 +123,31 @@ def learning_rate(step, steps):
     return PEAK * 0.5 * (1 + math.cos(math.pi * (step - 1 - warmup) / (steps - warmup)))
 
 
+def mix_keys(a, b):
+    x = (a + 0x9E3779B97F4A7C15 * (b + 1)) % 2**64
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ x >> 27) * 0x94D049BB133111EB % 2**64
+    return x ^ x >> 31
+
+
+def trainers_order(size, seed):
+    """Which document //trainer:train takes where in its first epoch (data/step_plan.cc)."""
+    key, columns = mix_keys(seed, 0), math.ceil(math.sqrt(size))
+    rows = -(-size // columns)
+
+    def permute(index):
+        while True:
+            left, right = divmod(index, columns)
+            for r in range(0, 8, 2):
+                left = (left + mix_keys(key + r, right) % rows) % rows
+                right = (right + mix_keys(key + r + 1, left) % columns) % columns
+            index = left * columns + right
+            if index < size:
+                return index
+
+    return [permute(i) for i in range(size)]
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("model")
@@ -128,6 +155,7 @@ def main():
     parser.add_argument("validation")
     parser.add_argument("--dtype", default="bf16")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--start", help="a folder of //trainer:train with the adapter that it begins with")
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     # As tokenizer.json has it: the class that AutoTokenizer takes may put another pre-tokenizer in its place.
@@ -137,22 +165,30 @@ def main():
     llama.create_causal_mask = lambda *args, **kwargs: None  # is_causal will do: nothing but the end is padded
     model = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear",
                                              task_type="CAUSAL_LM"))
+    if args.start:
+        unknown = set_peft_model_state_dict(model, load_file(f"{args.start}/adapter_model.safetensors")).unexpected_keys
+        assert not unknown, unknown
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=PEAK, weight_decay=0.0)
     train, validation = encode(args.train, tokenizer), encode(args.validation, tokenizer)
     before = evaluate(model, validation)
-    random.Random(args.seed).shuffle(train)
+    if args.start:
+        train = [train[i] for i in trainers_order(len(train), args.seed)]
+    else:
+        random.Random(args.seed).shuffle(train)
     steps = math.ceil(len(train) / BATCH)
     gradients = Gradients(model, trained)
     start = time.time()
     for step in range(1, steps + 1):
-        gradients(train[BATCH * (step - 1) : BATCH * step])
+        documents = train[BATCH * (step - 1) : BATCH * step]
+        nll = gradients(documents)
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps)
         optimizer.step()
-        if step % 50 == 0:
-            print(f"step {step} after {time.time() - start:.1f} s", file=sys.stderr, flush=True)
+        if step <= 3 or step % 50 == 0:
+            loss = nll.item() / sum(last - first for _, first, last in documents)
+            print(f"step {step} after {time.time() - start:.1f} s, loss {loss:.5f}", file=sys.stderr, flush=True)
     after = evaluate(model, validation)
     print(json.dumps({"dtype": args.dtype, "seed": args.seed, "steps": steps, "before": before, "after": after,
                       "seconds": round(time.time() - start, 1),
