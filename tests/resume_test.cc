@@ -5,6 +5,8 @@
 
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -246,6 +248,26 @@ TEST_F(ResumeTest, TwoRunsAtOnceDoNotShareAFolder) {
   first.Signal(SIGTERM);
   const Outcome outcome = first.Wait();
   EXPECT_EQ(outcome.exit_code, 143) << outcome.err;
+}
+
+TEST_F(ResumeTest, RunsThatStartTogetherWithoutANameHaveAFolderEach) {
+  const std::string place = FreshPath("place");
+  ASSERT_TRUE(MakeDirectories(place).ok());
+  Flags flags = FlagsFor(/*folder=*/"", 1);
+  flags.push_back("--max_steps=3");
+  const std::map<std::string, std::string> variables = {{"BUILD_WORKING_DIRECTORY", place}};
+  TrainerProcess first(flags, "/dev/null", variables), second(flags, "/dev/null", variables);
+  for (TrainerProcess* trainer : {&first, &second}) {
+    const Outcome outcome = trainer->Wait();
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+  }
+  std::vector<std::string> adapters;
+  for (const auto& entry : std::filesystem::directory_iterator(place + "/runs")) {
+    adapters.push_back(Adapter(entry.path()));
+  }
+  ASSERT_EQ(adapters.size(), 2u);
+  EXPECT_FALSE(adapters[0].empty());
+  EXPECT_TRUE(adapters[0] == adapters[1]) << "the adapters differ";
 }
 
 TEST_F(ResumeTest, ADamagedCheckpointIsPassedOver) {

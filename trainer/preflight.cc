@@ -37,11 +37,13 @@ data::ProgressFn TerminalProgress() {
 
 }  // namespace
 
-absl::StatusOr<RunStart> CheckBeforeLaunch(const TrainOptions& options, int ranks) {
-  ASSIGN_OR_RETURN(const Prepared prepared,
-                   Prepare(options, TerminalProgress(), [&](const RunIdentity& identity) {
-                     return DecideStart(options, identity);
-                   }));
+absl::StatusOr<RunStart> CheckBeforeLaunch(const TrainOptions& options, int ranks,
+                                           OutputFolder* folder) {
+  const auto decide = [&](const RunIdentity& identity) -> absl::StatusOr<RunStart> {
+    ASSIGN_OR_RETURN(*folder, OutputFolder::Choose(options));
+    return DecideStart(folder->path(), options, identity);
+  };
+  ASSIGN_OR_RETURN(const Prepared prepared, Prepare(options, TerminalProgress(), decide));
   if (prepared.data != nullptr && options.device == "cpu") {  // each rank looks at its own GPU
     ASSIGN_OR_RETURN(
         const auto planner,

@@ -10,7 +10,6 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/file.h"
-#include "base/file_lock.h"
 #include "base/hash.h"
 #include "base/progress.h"
 #include "base/status.h"
@@ -23,6 +22,7 @@
 #include "tensor/runtime.h"
 #include "trainer/checkpoint/checkpoint_saver.h"
 #include "trainer/checkpoint/run_identity.h"
+#include "trainer/output_folder.h"
 #include "trainer/plan/memory_plan.h"
 #include "trainer/plan/training_data.h"
 #include "trainer/prepare.h"
@@ -68,42 +68,21 @@ dist::WorldOptions WorldOptionsFor(const TrainOptions& options, const Runtime& r
   return world;
 }
 
-// Keeps other runs out of the output folder, once it is there; waits up to `seconds` for one that
-// is ending.
-absl::Status LockFolder(const std::string& folder, double seconds, FileLock& lock) {
-  if (!FileExists(folder)) return absl::OkStatus();
-  const absl::StatusOr<bool> taken = lock.TakeFolder(folder, seconds);
-  if (!taken.ok()) {  // not every file system knows locks
-    LOG(WARNING) << "another run in the same folder would go unnoticed: "
-                 << taken.status().message();
-    return absl::OkStatus();
-  }
-  if (*taken) return absl::OkStatus();
-  return UserError(folder, "another process is training into this folder",
-                   "wait for its end, or give another --output_dir");
-}
-
 // Rank 0 looks at the output folder, which no other run writes to, and tells the others.
 absl::StatusOr<RunStart> AgreeOnStart(dist::World& world, const TrainOptions& options,
-                                      const RunIdentity& identity, FileLock& lock) {
+                                      const RunIdentity& identity, OutputFolder& folder) {
   constexpr char kKey[] = "run start";
   constexpr double kEndingSeconds = 5;  // that killed ranks may take to be gone
   if (world.rank() == 0) {
-    RETURN_IF_ERROR(LockFolder(RunFolderOf(options), kEndingSeconds, lock));
-    ASSIGN_OR_RETURN(const RunStart start, DecideStart(options, identity));
+    ASSIGN_OR_RETURN(folder, OutputFolder::Choose(options));
+    RETURN_IF_ERROR(folder.Lock(kEndingSeconds));
+    ASSIGN_OR_RETURN(const RunStart start, DecideStart(folder.path(), options, identity));
     RETURN_IF_ERROR(world.store().Set(kKey, EncodeStart(start)));
     return start;
   }
   ASSIGN_OR_RETURN(const std::string text,
                    world.store().Wait(kKey, std::chrono::milliseconds(600'000)));
   return DecodeStart(text);
-}
-
-// The same for a folder that is new.
-absl::Status TakeFolder(const dist::World& world, const RunStart& start, FileLock& lock) {
-  if (world.rank() != 0) return absl::OkStatus();
-  RETURN_IF_ERROR(MakeDirectories(start.folder));
-  return LockFolder(start.folder, 0, lock);
 }
 
 // Rank 0 reads the checkpoint; all have its values and moments afterwards.
@@ -176,7 +155,7 @@ absl::Status RestoreBest(Run& run, const RunStart& start) {
 // From the model's weights to what the run leaves behind.
 absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& prepared,
                                   const MemoryPlan& memory, Runtime& runtime, dist::World& world,
-                                  FileLock& lock, StartupTimes& startup) {
+                                  OutputFolder& folder, StartupTimes& startup) {
   const Context& context = runtime.context();
   const RunStart& start = prepared.start;
   const std::unique_ptr<Parking> parking = Parking::Create(runtime);
@@ -193,9 +172,9 @@ absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& p
   ASSIGN_OR_RETURN(const auto model, nn::Model::Load(context, model_options));
   startup.Done("weights");
 
-  RETURN_IF_ERROR(TakeFolder(world, start, lock));
-  ASSIGN_OR_RETURN(const auto output, RunOutput::Create(options, start, world, context, *model,
-                                                        *prepared.data, prepared.identity, memory));
+  if (world.rank() == 0) RETURN_IF_ERROR(folder.Make());
+  ASSIGN_OR_RETURN(const auto output,
+                   RunOutput::Create(options, prepared, memory, world, context, *model));
   world.heartbeat().Report({"rehearse"});
   if (const std::string said =
           rehearsal.Run(context, forward, options.reduction, &world.communicator(), model.get());
@@ -252,12 +231,12 @@ absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& 
 
   // What is trained on, and from where: the same on every rank, proven.
   world->heartbeat().Report({"load"});
-  FileLock lock;
+  OutputFolder folder;  // rank 0's
   ASSIGN_OR_RETURN(const Prepared prepared, Prepare(
                                                 options, [](auto...) { MarkProgress(); },
                                                 [&](const RunIdentity& identity) {
                                                   return AgreeOnStart(*world, options, identity,
-                                                                      lock);
+                                                                      folder);
                                                 }));
   if (prepared.start.kind == RunStart::Kind::kFinished) {
     world->Leave();
@@ -271,7 +250,7 @@ absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& 
   startup.Done("plan");
 
   ASSIGN_OR_RETURN(const Ending ending,
-                   TrainModel(options, prepared, memory, *runtime, *world, lock, startup));
+                   TrainModel(options, prepared, memory, *runtime, *world, folder, startup));
   const int exit_code = ExitCodeOf(ending, *world);
   world->Leave();
   return exit_code;

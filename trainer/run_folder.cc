@@ -10,8 +10,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "base/check.h"
 #include "base/file.h"
 #include "base/status.h"
@@ -23,11 +21,6 @@ namespace {
 
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
-
-std::string Stem(const std::string& path) {
-  const std::string stem = fs::path(path).stem();
-  return stem.empty() || stem == "-" ? "stdin" : stem;
-}
 
 struct StoredRun {
   RunIdentity identity;
@@ -112,17 +105,6 @@ bool HoldsResult(const std::string& folder) {
 
 }  // namespace
 
-std::string RunFolderOf(const TrainOptions& options) {
-  if (!options.output_dir.empty()) return fs::absolute(options.output_dir).lexically_normal();
-  std::string name = options.run_name;
-  if (name.empty()) {
-    const std::string time = absl::FormatTime("%Y%m%d-%H%M%S", absl::Now(), absl::LocalTimeZone());
-    name = absl::StrCat(time, "-", fs::path(options.data.model_name).filename().string(), "-",
-                        Stem(options.data.train_files[0]));
-  }
-  return fs::absolute(UserPath(JoinPath("runs", name))).lexically_normal();
-}
-
 std::string CheckpointFolder(const RunStart& start) {
   return JoinPath(start.folder, "checkpoints");
 }
@@ -134,9 +116,10 @@ std::string HowItGoesOn(const RunStart& start) {
                       fs::path(checkpoints.back()).filename().string());
 }
 
-absl::StatusOr<RunStart> DecideStart(const TrainOptions& options, const RunIdentity& identity) {
+absl::StatusOr<RunStart> DecideStart(const std::string& folder, const TrainOptions& options,
+                                     const RunIdentity& identity) {
   RunStart start;
-  start.folder = RunFolderOf(options);
+  start.folder = folder;
   if (!simdjson::validate_utf8(start.folder)) {  // of the folder that we are in
     return UserError("--output_dir",
                      absl::StrCat("want a path in UTF-8, got ", absl::CHexEscape(start.folder)),

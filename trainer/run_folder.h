@@ -1,4 +1,5 @@
-// The output folder: whether a run may begin in it, and what is put there.
+// What is in the output folder (output_folder.h): whether a run may begin in it, and what is put
+// there.
 //
 //   run.json run.flags      the run's options and identity; its state: running, done, interrupted
 //   metrics.jsonl tensorboard/ checkpoints/ logs/
@@ -23,18 +24,16 @@ namespace lockstep {
 struct RunStart {
   enum class Kind { kNew, kResume, kFinished };
   Kind kind = Kind::kNew;
-  std::string folder;              // absolute
+  std::string folder;              // OutputFolder::path
   std::string checkpoint;          // kResume: its folder
   CheckpointState state;           // kResume: what is in it; else step 0
   std::vector<std::string> notes;  // what is to be said about it: checkpoints that were passed over
 };
 
-// The output folder, absolute; its default has the time in its name.
-std::string RunFolderOf(const TrainOptions& options);
-
 // Looks at the output folder and --resume_from_checkpoint; changes nothing. Errors: the folder
 // holds another run (and which option differs), a checkpoint that is damaged or of another run.
-absl::StatusOr<RunStart> DecideStart(const TrainOptions& options, const RunIdentity& identity);
+absl::StatusOr<RunStart> DecideStart(const std::string& folder, const TrainOptions& options,
+                                     const RunIdentity& identity);
 
 // To and from text, for telling the other ranks.
 std::string EncodeStart(const RunStart& start);

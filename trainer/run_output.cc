@@ -78,27 +78,26 @@ std::vector<std::string> OptionsOfPeftAlone(const nn::LoraConfig& lora) {
 
 }  // namespace
 
-RunOutput::RunOutput(const TrainOptions& options, const RunStart& start, dist::World& world,
-                     const Context& context, const nn::Model& model, const TrainingData& data,
-                     const RunIdentity& identity, const MemoryPlan& memory)
+RunOutput::RunOutput(const TrainOptions& options, const Prepared& prepared,
+                     const MemoryPlan& memory, dist::World& world, const Context& context,
+                     const nn::Model& model)
     : options_(options),
-      start_(start),
+      start_(prepared.start),
+      identity_(prepared.identity),
+      data_(*prepared.data),
+      memory_(memory),
       world_(world),
       context_(context),
       model_(model),
-      data_(data),
-      identity_(identity),
-      memory_(memory),
-      num_steps_(NumSteps(options, *data.plan)),
+      num_steps_(NumSteps(options, *prepared.data->plan)),
       started_(absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone())),
       log_(std::make_unique<RunLog>()) {}
 
 absl::StatusOr<std::unique_ptr<RunOutput>> RunOutput::Create(
-    const TrainOptions& options, const RunStart& start, dist::World& world, const Context& context,
-    const nn::Model& model, const TrainingData& data, const RunIdentity& identity,
-    const MemoryPlan& memory) {
+    const TrainOptions& options, const Prepared& prepared, const MemoryPlan& memory,
+    dist::World& world, const Context& context, const nn::Model& model) {
   std::unique_ptr<RunOutput> output(
-      new RunOutput(options, start, world, context, model, data, identity, memory));
+      new RunOutput(options, prepared, memory, world, context, model));
   if (output->speaks()) RETURN_IF_ERROR(output->Begin());
   return output;
 }
@@ -114,15 +113,19 @@ absl::Status RunOutput::Begin() {
   world_.SetLogDirectory(JoinPath(start_.folder, "logs"));
   ASSIGN_OR_RETURN(log_, RunLog::Open(start_.folder, resumes ? start_.state.step : -1, num_steps_,
                                       options_.logging_steps));
+  SayWhatBegins(ProvenanceChanges(before, ProvenanceOf(options_, world_)));
+  prompts_ = ChoosePrompts(data_);
+  return absl::OkStatus();
+}
+
+void RunOutput::SayWhatBegins(const std::vector<std::string>& changes) {
   log_->Say(absl::StrFormat("model %s, %s trainable parameters", ShownPath(options_.data.model),
                             HumanCount(static_cast<double>(model_.parameters().num_trainable()))));
   if (!options_.in_lockstep()) {
     log_->Say("note: without --gradient_sum=exact the bits depend on the number of ranks");
   }
   for (const std::string& note : start_.notes) log_->Say(note);
-  for (const std::string& line : ProvenanceChanges(before, ProvenanceOf(options_, world_))) {
-    log_->Say(line);
-  }
+  for (const std::string& change : changes) log_->Say(change);
   if (world_.size() > 1) log_->Say(MemberTable(world_.members(), kMaxMembers, world_.env()));
   for (const std::string& warning : model_.warnings()) log_->Say("note: " + warning);
   if (model_.lora()) {
@@ -142,12 +145,11 @@ absl::Status RunOutput::Begin() {
       TableRow("memory of a rank",
                absl::StrCat(HumanBytes(static_cast<double>(memory_.allocated())),
                             " planned, --gradient_checkpointing=", NameOf(memory_.checkpointing))));
-  log_->Say(absl::StrFormat(
-      "%s on %d %s, output in %s",
-      resumes ? absl::StrCat("goes on after step ", start_.state.step) : std::string("starts"),
-      world_.size(), world_.size() == 1 ? "rank" : "ranks", start_.folder));
-  prompts_ = ChoosePrompts(data_);
-  return absl::OkStatus();
+  log_->Say(absl::StrFormat("%s on %d %s, output in %s",
+                            start_.kind == RunStart::Kind::kResume
+                                ? absl::StrCat("goes on after step ", start_.state.step)
+                                : std::string("starts"),
+                            world_.size(), world_.size() == 1 ? "rank" : "ranks", start_.folder));
 }
 
 absl::StatusOr<std::vector<std::string>> RunOutput::Continuations() const {

@@ -17,6 +17,7 @@
 #include "trainer/plan/memory_plan.h"
 #include "trainer/plan/samples.h"
 #include "trainer/plan/training_data.h"
+#include "trainer/prepare.h"
 #include "trainer/report/report.h"
 #include "trainer/report/run_log.h"
 #include "trainer/run_folder.h"
@@ -26,11 +27,11 @@ namespace lockstep {
 
 class RunOutput {
  public:
-  // Makes the output folder and prints what the run is about to do. Arguments outlive the object.
+  // Fills the output folder, which is there, and prints what the run is about to do. Arguments
+  // outlive the object.
   static absl::StatusOr<std::unique_ptr<RunOutput>> Create(
-      const TrainOptions& options, const RunStart& start, dist::World& world,
-      const Context& context, const nn::Model& model, const TrainingData& data,
-      const RunIdentity& identity, const MemoryPlan& memory);
+      const TrainOptions& options, const Prepared& prepared, const MemoryPlan& memory,
+      dist::World& world, const Context& context, const nn::Model& model);
 
   RunLog& log() { return *log_; }
   int64_t num_steps() const { return num_steps_; }
@@ -48,22 +49,22 @@ class RunOutput {
   absl::Status Finish(Ending ending, int64_t steps_done);
 
  private:
-  RunOutput(const TrainOptions& options, const RunStart& start, dist::World& world,
-            const Context& context, const nn::Model& model, const TrainingData& data,
-            const RunIdentity& identity, const MemoryPlan& memory);
+  RunOutput(const TrainOptions& options, const Prepared& prepared, const MemoryPlan& memory,
+            dist::World& world, const Context& context, const nn::Model& model);
   bool speaks() const { return world_.rank() == 0; }
   absl::Status Begin();
+  void SayWhatBegins(const std::vector<std::string>& changes);  // since the run's last part
   absl::Status WriteState(const std::string& state, int64_t steps_done);
   absl::StatusOr<std::vector<std::string>> Continuations() const;
 
   const TrainOptions& options_;
   const RunStart& start_;
+  const RunIdentity& identity_;
+  const TrainingData& data_;
+  const MemoryPlan& memory_;
   dist::World& world_;
   const Context context_;
   const nn::Model& model_;
-  const TrainingData& data_;
-  const RunIdentity& identity_;
-  const MemoryPlan& memory_;
   const int64_t num_steps_;
   const std::string started_;
   std::unique_ptr<RunLog> log_;

@@ -29,14 +29,14 @@ namespace {
 absl::StatusOr<int> RunParent(const TrainOptions& options, const dist::LaunchEnv& env,
                               std::vector<std::string> argv) {
   StartupTimes::MarkParentStart();
-  ASSIGN_OR_RETURN(const RunStart start, CheckBeforeLaunch(options, env.local_world_size));
-  const std::string& folder = start.folder;
+  OutputFolder folder;
+  ASSIGN_OR_RETURN(const RunStart start, CheckBeforeLaunch(options, env.local_world_size, &folder));
   if (start.kind == RunStart::Kind::kFinished) {
-    std::printf("%s holds this run, finished; nothing is done\n", folder.c_str());
+    std::printf("%s holds this run, finished; nothing is done\n", start.folder.c_str());
     return dist::kExitDone;
   }
   // The defaults of folder and date have the time in them: from here on they are fixed.
-  argv.push_back(absl::StrCat("--output_dir=", folder));
+  argv.push_back(absl::StrCat("--output_dir=", start.folder));
   argv.push_back(absl::StrCat("--template_date=", options.data.encode.template_date));
   if (options.data.read_streams) {
     argv.push_back(absl::StrCat("--train_file=", absl::StrJoin(options.data.train_files, ",")));

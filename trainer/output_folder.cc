@@ -1,0 +1,93 @@
+#include "trainer/output_folder.h"
+
+#include <glog/logging.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "trainer/flags/command_line.h"
+
+namespace lockstep {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string Absolute(const std::string& path) { return fs::absolute(path).lexically_normal(); }
+
+std::string Stem(const std::string& path) {
+  const std::string stem = fs::path(path).stem();
+  return stem.empty() || stem == "-" ? "stdin" : stem;
+}
+
+// Of `name`, `name`-2, `name`-3 … the first that is free, made by nobody else.
+absl::StatusOr<std::string> MakeFree(const std::string& name) {
+  RETURN_IF_ERROR(MakeDirectories(fs::path(name).parent_path().string()));
+  for (int number = 1;; ++number) {
+    const std::string path = number == 1 ? name : absl::StrCat(name, "-", number);
+    if (mkdir(path.c_str(), 0777) == 0) return path;
+    if (errno != EEXIST) return SystemError(path, "cannot make the folder", errno);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<OutputFolder> OutputFolder::Choose(const TrainOptions& options, absl::Time now) {
+  OutputFolder folder;
+  if (!options.output_dir.empty()) {
+    folder.path_ = Absolute(options.output_dir);
+    return folder;
+  }
+  const auto in_runs = [](const std::string& name) {
+    return Absolute(UserPath(JoinPath("runs", name)));
+  };
+  if (!options.run_name.empty()) {
+    folder.path_ = in_runs(options.run_name);
+    return folder;
+  }
+  const std::string time = absl::FormatTime("%Y%m%d-%H%M%S", now, absl::LocalTimeZone());
+  const std::string model = fs::path(options.data.model_name).filename();
+  ASSIGN_OR_RETURN(
+      folder.path_,
+      MakeFree(in_runs(absl::StrCat(time, "-", model, "-", Stem(options.data.train_files[0])))));
+  folder.made_ = folder.path_;
+  return folder;
+}
+
+OutputFolder::~OutputFolder() {
+  if (!made_.empty()) rmdir(made_.c_str());  // fails, as it should, where there is something in it
+}
+
+OutputFolder::OutputFolder(OutputFolder&& other) noexcept { *this = std::move(other); }
+
+OutputFolder& OutputFolder::operator=(OutputFolder&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(made_, other.made_);
+  std::swap(lock_, other.lock_);
+  return *this;
+}
+
+absl::Status OutputFolder::Lock(double seconds) {
+  if (!FileExists(path_)) return absl::OkStatus();
+  const absl::StatusOr<bool> taken = lock_.TakeFolder(path_, seconds);
+  if (!taken.ok()) {
+    LOG(WARNING) << "another run in the same folder would go unnoticed: "
+                 << taken.status().message();
+    return absl::OkStatus();
+  }
+  if (*taken) return absl::OkStatus();
+  return UserError(path_, "another process is training into this folder",
+                   "wait for its end, or give another --output_dir");
+}
+
+absl::Status OutputFolder::Make() {
+  RETURN_IF_ERROR(MakeDirectories(path_));
+  return Lock(0);
+}
+
+}  // namespace lockstep
