@@ -110,6 +110,22 @@ TEST(BucketPlan, KnownExample) {
   EXPECT_EQ(plan.buckets[1].end_of(2), 48);
   EXPECT_EQ(plan.buckets[4].begin, 96);  // what three cannot share
   EXPECT_EQ(plan.buckets[4].end, 109 + kNumStepSlots);
+
+  limits.cap_bytes = 640;  // 80 elements: three times what each of three can have 8 of
+  plan = PlanBuckets(parameters, limits);
+  ASSERT_EQ(plan.buckets.size(), 3u);
+  EXPECT_EQ(plan.buckets[0].end, 72);
+  EXPECT_EQ(plan.buckets[1].end, 96);
+}
+
+TEST(BucketPlan, ABucketDoesNotWaitForWhatEndsWhereItBegins) {
+  const std::vector<ParameterRange> parameters = {{"a", 0, 3}, {"b", 4, 4}, {"c", 8, 4}};
+  const BucketPlan plan = PlanBuckets(parameters, {/*cap_bytes=*/32, /*element_bytes=*/8});
+  ASSERT_EQ(plan.buckets.size(), 3u);
+  for (int b = 0; b < 3; ++b) {
+    EXPECT_EQ(plan.buckets[b].first_member, b);
+    EXPECT_EQ(plan.buckets[b].end_member, b < 2 ? b + 1 : plan.slots_member() + 1);
+  }
 }
 
 TEST(BucketPlan, OnlySlots) {

@@ -3,6 +3,8 @@
 // A thread of the communicator runs the collectives one after the other, in the order of the calls,
 // while the caller computes. Integer sums wrap; the order of a floating-point sum depends on the
 // number of ranks, that of an integer sum does not matter.
+//
+// Gloo writes to connections that may be cut: the process ignores SIGPIPE (JoinWorld sees to it).
 #pragma once
 
 #include <chrono>

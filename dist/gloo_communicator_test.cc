@@ -1,6 +1,7 @@
 #include "dist/gloo_communicator.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <atomic>
 #include <functional>
@@ -22,6 +23,9 @@ namespace {
 using namespace std::chrono_literals;  // NOLINT
 
 const Stream kStream;
+
+// As JoinWorld has it, for the whole process.
+const auto kWithoutSigpipe = signal(SIGPIPE, SIG_IGN);
 
 template <typename T>
 View ViewOf(std::vector<T>& data) {

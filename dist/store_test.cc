@@ -1,6 +1,8 @@
 #include "dist/store.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
 
 #include <chrono>
 #include <random>
@@ -96,6 +98,37 @@ TEST_F(StoreTest, StrangersChangeNothing) {
   }
   EXPECT_EQ(**client->Get("key"), "value");
   EXPECT_EQ(Connect()->List("")->size(), 1u);
+}
+
+TEST_F(StoreTest, OfTooManyStrangersTheOldestGoAtOnceAndAllInTheEnd) {
+  std::vector<Fd> silent;
+  for (int i = 0; i < 100; ++i) silent.push_back(Stranger());
+  char bytes[8];
+  EXPECT_TRUE(absl::IsUnavailable(ReadFull(silent.front(), bytes, 1, 60s)));
+  const std::string hello = absl::StrCat("LKSTORE1", token_);  // the newest has its time
+  ASSERT_TRUE(WriteFull(silent.back(), hello.data(), hello.size(), 1s).ok());
+  EXPECT_TRUE(ReadFull(silent.back(), bytes, sizeof(bytes), 60s).ok());
+  EXPECT_TRUE(absl::IsUnavailable(ReadFull(silent[98], bytes, 1, 60s)));
+}
+
+TEST(Store, AfterAMalformedAnswerNoLaterOneIsTaken) {
+  const Fd listener = *Listen("127.0.0.1", 0);
+  std::thread server([&listener] {
+    pollfd waiting = {listener.get(), POLLIN, 0};
+    ASSERT_EQ(poll(&waiting, 1, 60'000), 1);
+    const Fd client(accept(listener.get(), nullptr, nullptr));
+    const std::string answers("LKSTORE1\0\0\0\0\2\0\0\0\0v", 18);  // none; "v" is there
+    ASSERT_TRUE(WriteFull(client, answers.data(), answers.size(), 10s).ok());
+    char rest;
+    while (ReadFull(client, &rest, 1, 60s).ok()) {
+    }
+  });
+  {
+    const auto client = *StoreClient::Connect("127.0.0.1", LocalPort(listener), 1, "t", 10s);
+    EXPECT_TRUE(absl::IsUnavailable(client->Get("key").status()));
+    EXPECT_TRUE(absl::IsUnavailable(client->Get("key").status()));
+  }
+  server.join();
 }
 
 TEST_F(StoreTest, AKnownClientThatBreaksTheFormatIsClosed) {
