@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "data/jinja/json.h"
@@ -41,6 +42,14 @@ absl::Status CheckContent(const Value* content, absl::string_view where) {
       if (!part.is_dict() && !part.is_string()) {
         return UserError(
             where, absl::StrCat("a part of content: want an object, got ", jinja::TypeName(part)));
+      }
+      const Value* type = part.Find("type");
+      for (const char* medium : {"image", "video", "audio"}) {
+        if (type == nullptr || !type->is_string() || !absl::StrContains(type->str(), medium)) {
+          continue;
+        }
+        return UserError(where, absl::StrCat("a part of content: want text, got ", type->str()),
+                         "models are trained on text alone; --skip_bad_documents leaves these out");
       }
     }
     return absl::OkStatus();

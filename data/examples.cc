@@ -181,6 +181,29 @@ absl::StatusOr<TurnExample> ReadAlpaca(const Value& document, const std::string&
   return MakeTurn(std::move(before), std::move(prompt), std::move(output));
 }
 
+// Which tokens an attention_mask leaves: those between the padding at the beginning and at the end.
+absl::StatusOr<std::pair<size_t, size_t>> UnpaddedTokens(const Value& document, size_t count,
+                                                         const std::string& where) {
+  const Value* mask = document.Find("attention_mask");
+  if (mask == nullptr || mask->is_none()) return std::make_pair(size_t{0}, count);
+  if (!mask->is_list() || mask->items().size() != count) {
+    return UserError(where,
+                     absl::StrCat("attention_mask: want a list of ", count, " zeros or ones"));
+  }
+  const std::vector<Value>& items = mask->items();
+  const auto is = [&](int64_t wanted) {
+    return [wanted](const Value& v) { return v.is_int() && v.integer() == wanted; };
+  };
+  const auto begin = std::find_if(items.begin(), items.end(), is(1));
+  const auto end = std::find_if_not(begin, items.end(), is(1));
+  if (!std::all_of(items.begin(), begin, is(0)) || !std::all_of(end, items.end(), is(0))) {
+    return UserError(where, "attention_mask: want ones, with zeros before and behind them alone",
+                     "padding is left out; a token that others do not see has no place here");
+  }
+  return std::make_pair(static_cast<size_t>(begin - items.begin()),
+                        static_cast<size_t>(end - items.begin()));
+}
+
 absl::StatusOr<TokensExample> ReadTokens(const Value& document, const std::string& where) {
   const Value& ids = *document.Find("input_ids");
   const Value* labels = document.Find("labels");
@@ -192,8 +215,9 @@ absl::StatusOr<TokensExample> ReadTokens(const Value& document, const std::strin
     return UserError(where, absl::StrCat("labels: want as many as input_ids (", ids.items().size(),
                                          "), got ", labels->items().size()));
   }
+  ASSIGN_OR_RETURN(const auto unpadded, UnpaddedTokens(document, ids.items().size(), where));
   TokensExample out;
-  for (size_t i = 0; i < ids.items().size(); ++i) {
+  for (size_t i = unpadded.first; i < unpadded.second; ++i) {
     const Value& id = ids.items()[i];
     if (!id.is_int() || id.integer() < 0 || id.integer() > std::numeric_limits<int32_t>::max()) {
       return UserError(where,
@@ -211,7 +235,7 @@ absl::StatusOr<TokensExample> ReadTokens(const Value& document, const std::strin
       }
     }
     out.input_ids.push_back(static_cast<int32_t>(id.integer()));
-    out.supervised.push_back(supervised && i > 0);
+    out.supervised.push_back(supervised && i > unpadded.first);
   }
   return out;
 }

@@ -9,7 +9,7 @@
 //   prompt_completion  prompt, completion: both strings, or lists     PairExample, ChatExample
 //   alpaca             instruction, input?, output, system?, history? TurnExample
 //   question_answer    question, answer                               TurnExample
-//   tokens             input_ids, labels?                             TokensExample
+//   tokens             input_ids, labels?, attention_mask?            TokensExample
 //   text               text                                           TextExample
 //
 // Where several fit, the first in this list wins. A file has one format, that of its first

@@ -94,6 +94,27 @@ TEST(Examples, Tokens) {
   EXPECT_THAT(ErrorOf(R"({"input_ids": [1.5]})"), HasSubstr("token id"));
 }
 
+TEST(Examples, PaddingIsLeftOut) {
+  const auto tokens = [](const std::string& json) {
+    return std::get<TokensExample>(Parse(json)->content);
+  };
+  const TokensExample left = tokens(
+      R"({"input_ids": [0, 0, 5, 6, 7], "attention_mask": [0, 0, 1, 1, 1],
+          "labels": [-100, -100, 5, 6, -100]})");
+  EXPECT_THAT(left.input_ids, ElementsAre(5, 6, 7));
+  EXPECT_THAT(left.supervised, ElementsAre(0, 1, 0));
+  const TokensExample right = tokens(R"({"input_ids": [5, 6, 0], "attention_mask": [1, 1, 0]})");
+  EXPECT_THAT(right.input_ids, ElementsAre(5, 6));
+  EXPECT_THAT(right.supervised, ElementsAre(0, 1));
+  EXPECT_THAT(tokens(R"({"input_ids": [5], "attention_mask": [0]})").input_ids, ElementsAre());
+  const auto refused = [](const char* mask) {
+    return ErrorOf(std::string(R"({"input_ids": [5, 6, 7], "attention_mask": )") + mask + "}");
+  };
+  EXPECT_THAT(refused("[1, 0, 1]"), HasSubstr("zeros before and behind them alone"));
+  EXPECT_THAT(refused("[1, 2, 1]"), HasSubstr("attention_mask: want ones"));
+  EXPECT_THAT(refused("[1, 1]"), HasSubstr("want a list of 3"));
+}
+
 TEST(Examples, TheFirstFormatWinsAndTextComesLast) {
   EXPECT_EQ(Parse(R"({"text": "t", "prompt": "p", "completion": "c"})")->format,
             Format::kPromptCompletion);
@@ -115,6 +136,8 @@ TEST(Examples, MixedFilesAndBadLinesAreRefusedByLine) {
   EXPECT_THAT(ErrorOf(R"({"messages": []})"), HasSubstr("empty"));
   EXPECT_THAT(ErrorOf(R"({"messages": [{"content": "x"}]})"), HasSubstr("role is missing"));
   EXPECT_THAT(ErrorOf(R"({"messages": [{"role": "user", "content": 5}]})"), HasSubstr("content"));
+  EXPECT_THAT(ErrorOf(R"({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})"),
+              HasSubstr("want text, got image_url"));
   EXPECT_THAT(ErrorOf(R"({"text": "\ud800"})"), HasSubstr("byte"));
   EXPECT_THAT(ErrorOf(R"({"messages": null})"), HasSubstr("got null"));
   EXPECT_THAT(ErrorOf("{ \r"), HasSubstr("whole JSON object on this line"));
