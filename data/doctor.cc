@@ -45,8 +45,8 @@ class Cases {
 
 struct AllCases {
   Cases unsupervised, double_bos, untrained_stop, no_end_of_turn, outside_vocabulary, rewritten,
-      special_in_content, role_order, empty_answer, tool_call_lost, empty, duplicate, too_long,
-      cut_off, boundary, overlap;
+      special_in_content, role_order, empty_answer, message_lost, tool_call_lost, empty, duplicate,
+      too_long, cut_off, boundary, overlap;
   int64_t teach_stop = 0;   // documents whose stop token is learned
   int64_t tokens_lost = 0;  // by the length limit
   int32_t largest_id = 0;
@@ -86,6 +86,7 @@ class Examiner {
     if (notes & kSpecialInContent) cases_.special_in_content.Add(index);
     if (notes & kRoleOrder) cases_.role_order.Add(index);
     if (notes & kEmptyAnswer) cases_.empty_answer.Add(index);
+    if (notes & kMessageLost) cases_.message_lost.Add(index);
     if (notes & kToolCallLost) cases_.tool_call_lost.Add(index);
   }
 
@@ -178,8 +179,9 @@ void Describe(const AllCases& cases, const DoctorInput& input, Diagnosis& out) {
       "model would not learn to stop",
       "supervise it: its label is its id, or it stands inside the template's generation block");
   add(kWarning, "no_end_of_turn", cases.no_end_of_turn,
-      "a trained turn ends without a special token: the model may not learn to stop",
-      "use the chat template that belongs to the tokenizer");
+      "a trained turn or text ends without a special token: the model may not learn to stop",
+      "use the chat template that belongs to the tokenizer; for texts and pairs name an eos_token "
+      "in tokenizer_config.json");
   add(kError, "token_outside_vocabulary", cases.outside_vocabulary,
       absl::StrCat("the model knows ids below ", input.vocab_size, ", the largest here is ",
                    cases.largest_id),
@@ -196,6 +198,9 @@ void Describe(const AllCases& cases, const DoctorInput& input, Diagnosis& out) {
       "join what one of them says in a row, and check where conversations were cut");
   add(kWarning, "empty_answer", cases.empty_answer, "a trained answer has no text",
       "remove these documents, or the model learns to say nothing");
+  add(kWarning, "message_lost", cases.message_lost,
+      "the chat template leaves out what a message says: the model never sees it",
+      "check the message's role and its content's form, or use another template (--chat_template)");
   add(kWarning, "tool_call_lost", cases.tool_call_lost,
       "the chat template leaves out a tool call: the model would learn to answer without it",
       "use a template that has a form for tool calls (--chat_template)");

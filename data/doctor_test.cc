@@ -122,7 +122,7 @@ TEST_F(DoctorTest, TurnsNotesIntoFindings) {
   const auto findings =
       Examine({Document({5, 6, kStop}, 1, kHistoryRewritten | kNoEndOfTurn),
                Document({5, 7, kStop}, 1, kSpecialInContent | kBoundaryMerged | kRoleOrder),
-               Document({5, 8, kStop}, 1, kEmptyAnswer | kToolCallLost)});
+               Document({5, 8, kStop}, 1, kEmptyAnswer | kToolCallLost | kMessageLost)});
   EXPECT_THAT(Lines(findings.at("unstable_template")), ElementsAre(1));
   EXPECT_THAT(Lines(findings.at("no_end_of_turn")), ElementsAre(1));
   EXPECT_THAT(Lines(findings.at("special_in_content")), ElementsAre(2));
@@ -130,6 +130,7 @@ TEST_F(DoctorTest, TurnsNotesIntoFindings) {
   EXPECT_EQ(findings.at("boundary_merged").severity, Severity::kInfo);
   EXPECT_EQ(findings.at("empty_answer").severity, Severity::kWarning);
   EXPECT_THAT(Lines(findings.at("tool_call_lost")), ElementsAre(3));
+  EXPECT_THAT(Lines(findings.at("message_lost")), ElementsAre(3));
   EXPECT_FALSE(diagnosis_.has_errors());
 }
 

@@ -9,6 +9,7 @@
 #include "absl/strings/str_replace.h"
 #include "base/hash.h"
 #include "base/status.h"
+#include "data/chat_notes.h"
 #include "data/chat_spans.h"
 #include "data/chat_template.h"
 #include "data/jinja/repr.h"
@@ -24,41 +25,27 @@ namespace {
 
 using jinja::Value;
 
-// System messages, then user and assistant in turn; tools' results behind an assistant's call.
-bool TakesTurns(const std::vector<Value>& messages) {
-  absl::string_view before = "system";
-  for (const Value& message : messages) {
-    const absl::string_view role = message.Find("role")->str();
-    const bool is_system = role == "system" || role == "developer";
-    const bool fits = is_system        ? before == "system"
-                      : role == "user" ? before == "system" || before == "assistant"
-                      : role == "assistant"
-                          ? before == "user" || before == "tool"
-                          : role == "tool" && (before == "assistant" || before == "tool");
-    if (!fits) return false;
-    before = is_system ? "system" : role;
-  }
-  return true;
-}
-
-// True if a trained message calls a function whose name is in none of the texts.
-bool LosesToolCall(const ChatExample& chat, const std::vector<SpannedText>& texts) {
-  const std::vector<Value>& messages = chat.messages.items();
-  for (size_t i = 0; i < messages.size(); ++i) {
-    const Value* calls = messages[i].Find("tool_calls");
-    if (!chat.trained[i] || calls == nullptr || !calls->is_list()) continue;
-    for (const Value& call : calls->items()) {
-      const Value* function = call.Find("function");
-      const Value* name =
-          (function != nullptr && function->is_dict() ? *function : call).Find("name");
-      if (name == nullptr || !name->is_string()) continue;
-      const bool found = std::any_of(texts.begin(), texts.end(), [&](const SpannedText& text) {
-        return absl::StrContains(text.text, name->str());
-      });
-      if (!found) return true;
+// Content of nothing but text, in parts: as one string.
+Value WithJoinedParts(const Value& messages) {
+  std::vector<Value> out;
+  for (const Value& message : messages.items()) {
+    std::vector<std::pair<Value, Value>> items = message.dict().items;
+    for (auto& [name, value] : items) {
+      if (name.str() != "content" || !value.is_list()) continue;
+      std::string joined;
+      const bool is_text =
+          std::all_of(value.items().begin(), value.items().end(), [&](const Value& part) {
+            const Value* type = part.Find("type");
+            const Value* text = part.is_string() ? &part : part.Find("text");
+            if (text == nullptr || !text->is_string()) return false;
+            absl::StrAppend(&joined, text->str());
+            return part.is_string() || (type != nullptr && Equal(*type, Value::String("text")));
+          });
+      if (is_text) value = Value::String(std::move(joined));
     }
+    out.push_back(Value::Dict(std::move(items)));
   }
-  return false;
+  return Value::List(std::move(out));
 }
 
 class Encoder : public DocumentEncoder {
@@ -79,6 +66,7 @@ class Encoder : public DocumentEncoder {
     };
     bos_ = id_of(config.bos_token);
     eos_ = id_of(config.eos_token);
+    if (tokenizer_ != nullptr && !eos_.has_value()) eos_ = options_.eos_token_id;
   }
 
   // `tool_source`: of chats that bring tools; empty: the same.
@@ -86,6 +74,7 @@ class Encoder : public DocumentEncoder {
     template_source_ = source + tool_source;
     ASSIGN_OR_RETURN(template_, jinja::Template::Parse(source, "chat_template"));
     tool_template_ = template_;
+    takes_parts_ = TakesParts();
     if (tool_source.empty()) return absl::OkStatus();
     ASSIGN_OR_RETURN(tool_template_, jinja::Template::Parse(tool_source, "chat_template tool_use"));
     return absl::OkStatus();
@@ -119,11 +108,11 @@ class Encoder : public DocumentEncoder {
   std::string Fingerprint() const override {
     // The date counts where it is seen, so that tokens of other templates last longer than a day.
     const bool sees_date = absl::StrContains(template_source_, "strftime_now");
-    return HashHex(absl::StrCat(template_source_, "\n", options_.pair_template, "\n",
-                                static_cast<int>(options_.loss_on),
-                                static_cast<int>(options_.history), options_.append_eos, "\n",
-                                sees_date ? options_.template_date : "", "\n",
-                                jinja::Repr(Value::Dict(variables_)), "\n", options_.vocab_size));
+    return HashHex(absl::StrCat(
+        template_source_, "\n", options_.pair_template, "\n", static_cast<int>(options_.loss_on),
+        static_cast<int>(options_.history), options_.append_eos, "\n", eos_.value_or(-1), "\n",
+        sees_date ? options_.template_date : "", "\n", jinja::Repr(Value::Dict(variables_)), "\n",
+        options_.vocab_size));
   }
 
  private:
@@ -169,17 +158,32 @@ class Encoder : public DocumentEncoder {
     return chosen.Render(WithDefaults(Value::Dict(std::move(items))), render_options_);
   }
 
-  absl::StatusOr<std::vector<EncodedDocument>> EncodeChat(const ChatExample& chat,
+  // Many templates know strings alone: of a list of parts they render nothing, or how Python would
+  // print it.
+  bool TakesParts() const {
+    const auto text = [](const char* words) { return Value::String(words); };
+    const auto render = [&](Value content) {
+      ChatExample chat;
+      chat.tools = Value::None();
+      const Value message = Value::Dict({{text("role"), text("user")}, {text("content"), content}});
+      const absl::StatusOr<jinja::Rendered> rendered = RenderMessages(chat, {message}, false);
+      return rendered.ok() ? rendered->text : "";
+    };
+    const Value part = Value::Dict({{text("type"), text("text")}, {text("text"), text("words")}});
+    return render(Value::List({part})) == render(text("words"));
+  }
+
+  absl::StatusOr<std::vector<EncodedDocument>> EncodeChat(ChatExample chat,
                                                           const std::string& where) const {
     if (!template_.has_value()) return NoTemplate(where);
+    if (!takes_parts_) chat.messages = WithJoinedParts(chat.messages);
     const MessageRenderer renderer = {[&](std::vector<Value> messages, bool prompt) {
                                         return RenderMessages(chat, std::move(messages), prompt);
                                       },
                                       absl::StrContains(template_source_, "add_generation_prompt")};
     ASSIGN_OR_RETURN(const std::vector<SpannedText> texts,
                      FindChatSpans(chat, renderer, special_, options_.history, where));
-    uint32_t notes = ContentNotes(chat);
-    if (LosesToolCall(chat, texts)) notes |= kToolCallLost;
+    const uint32_t notes = ChatNotes(chat, texts, special_);
     std::vector<EncodedDocument> out;
     for (const SpannedText& text : texts) {
       ASSIGN_OR_RETURN(EncodedDocument document, EncodeSpans(text));
@@ -187,25 +191,6 @@ class Encoder : public DocumentEncoder {
       out.push_back(std::move(document));
     }
     return out;
-  }
-
-  uint32_t ContentNotes(const ChatExample& chat) const {
-    const std::vector<Value>& messages = chat.messages.items();
-    uint32_t notes = 0;
-    if (!TakesTurns(messages)) notes |= kRoleOrder;
-    for (size_t i = 0; i < messages.size(); ++i) {
-      const Value* content = messages[i].Find("content");
-      const bool has_text = content != nullptr && content->is_string();
-      if (has_text && special_.Occurs(content->str())) notes |= kSpecialInContent;
-      const bool assistant = messages[i].Find("role")->str() == "assistant";
-      const Value* calls = messages[i].Find("tool_calls");
-      const bool silent = content == nullptr || content->is_none() ||
-                          (has_text && jinja::StripSpace(content->str(), jinja::kBoth).empty());
-      if (assistant && chat.trained[i] && silent && (calls == nullptr || !Truthy(*calls))) {
-        notes |= kEmptyAnswer;
-      }
-    }
-    return notes;
   }
 
   // A template's text is whole: nothing is added to it, so BOS cannot be there twice.
@@ -271,6 +256,7 @@ class Encoder : public DocumentEncoder {
   }
 
   void AppendEos(EncodedDocument* out) const {
+    if (!eos_.has_value()) out->notes |= kNoEndOfTurn;
     if (!eos_.has_value() || (!out->input_ids.empty() && out->input_ids.back() == *eos_)) return;
     out->input_ids.push_back(*eos_);
     out->supervised.push_back(1);
@@ -322,6 +308,7 @@ class Encoder : public DocumentEncoder {
   jinja::RenderOptions render_options_;
   std::string template_source_;
   std::optional<jinja::Template> template_, tool_template_;
+  bool takes_parts_ = true;
   std::optional<int32_t> bos_, eos_;
 };
 

@@ -11,6 +11,9 @@
 // A template that rewrites what came before (Qwen3 drops the thinking of earlier turns) fails the
 // check of 2. `History` says what happens then.
 //
+// Content in parts, [{"type": "text", "text": …}], reaches a template as it is if the template
+// renders a part as it does a string, else joined to one.
+//
 // Tokens are assigned by the byte offsets that the tokenizer gives: a token is supervised if it
 // begins inside a supervised span. The whole document is tokenized at once, never turn by turn, so
 // that its ids are those of the text.
@@ -18,6 +21,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,7 +51,9 @@ struct EncodeOptions {
   // if it has that.
   std::string chat_template;
   std::string pair_template = "{prompt}\n{completion}";
-  bool append_eos = true;           // after plain text
+  bool append_eos = true;  // after plain text
+  // Ends texts and pairs where the tokenizer's own config names no eos_token: the model's.
+  std::optional<int32_t> eos_token_id;
   std::string template_date;        // strftime_now: "YYYY-MM-DD" or "YYYY-MM-DDTHH:MM:SS"
   jinja::Value template_variables;  // --chat_template_kwargs: a dict, or None
   int64_t vocab_size = 0;           // of the model: ids of tokenized documents are below it; 0: any
@@ -57,13 +63,14 @@ struct EncodeOptions {
 enum Note : uint32_t {
   kHistoryRewritten = 1u << 0,  // the template rewrites earlier turns; see History
   kBoundaryMerged = 1u << 1,    // a token reaches over the beginning or end of a supervised span
-  kNoEndOfTurn = 1u << 2,       // a trained turn ends without a special token
+  kNoEndOfTurn = 1u << 2,       // a trained turn or text ends without a special token
   kBosInText = 1u << 3,         // the template's text begins with BOS: no second one was added
   kSpecialInContent = 1u << 4,  // the user's text holds the text of a special token
   kEmptyAnswer = 1u << 5,       // a trained assistant message has no text
   kNothingSupervised = 1u << 6,
   kRoleOrder = 1u << 7,     // roles do not take turns: user, assistant, user, …
   kToolCallLost = 1u << 8,  // the template leaves out a trained tool call
+  kMessageLost = 1u << 9,   // the template leaves out what a message says
 };
 
 struct EncodedDocument {

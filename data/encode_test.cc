@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "base/file.h"
 #include "data/tokenizer/shared_tokenizers.h"
 #include "data/tokenizer/tokenizer.h"
@@ -97,11 +99,29 @@ TEST_F(EncodeTest, ChatMlTakesTextAloneAndNeverTheNameOfNone) {
             prompt + "<|im_end|>]]\n");
   EXPECT_EQ(MarkedOf(chat(R"("content": [{"type": "text", "text": "a"}])"), ChatMl()),
             prompt + "a<|im_end|>]]\n");
-  EXPECT_THAT(MarkedOf(chat(R"("content": [{"type": "image"}])"), ChatMl()),
+  EXPECT_THAT(MarkedOf(chat(R"("content": [{"type": "refusal"}])"), ChatMl()),
               HasSubstr("no form for a part"));
   EXPECT_THAT(
       MarkedOf(chat(R"("content": "", "tool_calls": [{"function": {"name": "f"}}])"), ChatMl()),
       HasSubstr("no form for tool calls"));
+}
+
+// A template that knows strings alone gets one; one that knows parts gets them.
+TEST_F(EncodeTest, PartsOfTextReachEveryTemplate) {
+  const std::string chat =
+      R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, "b"]},
+                       {"role": "assistant", "content": [{"type": "text", "text": "c"}]}]})";
+  EncodeOptions options;
+  for (const char* form :
+       {"{{ m.content }}", "{% if m.content is string %}{{ m.content }}{% endif %}"}) {
+    options.chat_template = absl::StrCat("{% for m in messages %}", form, "<|im_end|>{% endfor %}");
+    EXPECT_EQ(MarkedOf(chat, options), "ab<|im_end|>[[c<|im_end|>]]");
+  }
+  options.chat_template =
+      "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}"
+      "{% for p in m.content %}{{ loop.index0 or '' }}{{ p.text or p }}{% endfor %}{% endif %}"
+      "<|im_end|>{% endfor %}";
+  EXPECT_EQ(MarkedOf(chat, options), "a1b<|im_end|>[[c<|im_end|>]]");
 }
 
 TEST_F(EncodeTest, UntrainedMessagesAndLossOnAll) {
@@ -113,6 +133,20 @@ TEST_F(EncodeTest, UntrainedMessagesAndLossOnAll) {
   EncodeOptions all = ChatMl();
   all.loss_on = LossOn::kAll;
   EXPECT_THAT(MarkedOf(kChat, all), HasSubstr("<|im_start|>[[user\nHi<|im_end|>\n"));
+}
+
+TEST_F(EncodeTest, TextsEndWithTheModelsTokenWhereTheTokenizerNamesNone) {
+  const std::string pair = R"({"prompt": "a", "completion": " b"})";
+  EXPECT_EQ(MarkedOf(pair, {}), "a[[ b<|im_end|>]]");
+  config_.eos_token.reset();
+  EXPECT_EQ(MarkedOf(pair, {}), "a[[ b]]");
+  EXPECT_TRUE((*Encode(pair, {}))[0].notes & kNoEndOfTurn);
+  EncodeOptions options;
+  options.eos_token_id = tokenizer_->TokenToId("<|endoftext|>");
+  EXPECT_EQ(MarkedOf(pair, options), "a[[ b<|endoftext|>]]");
+  EXPECT_FALSE((*Encode(pair, options))[0].notes & kNoEndOfTurn);
+  config_.eos_token = "<no such token>";
+  EXPECT_EQ(MarkedOf(R"({"text": "a b"})", options), "a[[ b<|endoftext|>]]");
 }
 
 TEST_F(EncodeTest, ChatsWithToolsTakeTheTemplateForTools) {
@@ -268,6 +302,18 @@ TEST_F(EncodeTest, NotesForTheDoctor) {
   EXPECT_TRUE((*Encode(calls, options))[0].notes & kToolCallLost);
   options.chat_template = SharedTemplate("qwen_25");
   EXPECT_FALSE((*Encode(calls, options))[0].notes & kToolCallLost);
+  EXPECT_FALSE((*Encode(kChat, ChatMl()))[0].notes & kMessageLost);
+  options.chat_template =
+      "{% for m in messages %}{% if m.role != 'developer' %}{{ m.content | tojson }}{% endif %}"
+      "{% endfor %}";
+  const std::string lost =
+      R"({"messages": [{"role": "ROLE", "content": "Be\nkind \"now\""},
+                       {"role": "assistant", "content": "ok"}]})";
+  const auto with_role = [&](const char* role) {
+    return absl::StrReplaceAll(lost, {{"ROLE", role}});
+  };
+  EXPECT_TRUE((*Encode(with_role("developer"), options))[0].notes & kMessageLost);
+  EXPECT_FALSE((*Encode(with_role("user"), options))[0].notes & kMessageLost);
   const auto silent = Encode(R"({"messages": [{"role": "user", "content": "x"}]})", ChatMl());
   EXPECT_TRUE((*silent)[0].notes & kNothingSupervised);
 }

@@ -119,6 +119,21 @@ absl::Status ReadConfig(const Settings& root, TokenizerConfig* config) {
   return ReadTemplates(root, &config->chat_templates);
 }
 
+// special_tokens_map.json of older models: names that the config itself does not tell.
+absl::Status ReadSpecialTokensMap(const Settings& root, TokenizerConfig* config) {
+  const std::pair<const char*, std::optional<std::string>*> tokens[] = {
+      {"bos_token", &config->bos_token},
+      {"eos_token", &config->eos_token},
+      {"pad_token", &config->pad_token},
+      {"unk_token", &config->unk_token}};
+  for (const auto& [key, token] : tokens) {
+    if (token->has_value()) continue;
+    RETURN_IF_ERROR(ReadToken(root, key, token));
+    if (token->has_value()) config->strings.emplace_back(key, **token);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> ReadTemplateFile(const std::string& path) {
   ASSIGN_OR_RETURN(std::string source, ReadFile(path));
   return source;
@@ -189,6 +204,9 @@ absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(absl::string_view folder) {
   const std::vector<Template> older = std::exchange(config.chat_templates, {});
   RETURN_IF_ERROR(ReadJson(JoinPath(folder, "tokenizer_config.json"),
                            [&](const Settings& root) { return ReadConfig(root, &config); }));
+  RETURN_IF_ERROR(ReadJson(JoinPath(folder, "special_tokens_map.json"), [&](const Settings& root) {
+    return ReadSpecialTokensMap(root, &config);
+  }));
   if (config.chat_templates.empty()) config.chat_templates = older;
   RETURN_IF_ERROR(ReadTemplateFiles(folder, &config));
   return config;

@@ -12,8 +12,8 @@
 namespace lockstep::data {
 
 struct TokenizerConfig {
-  // The text of the special tokens; none where the file says null or nothing. In the file a string
-  // or an object with "content".
+  // The text of the special tokens; none where neither the file nor special_tokens_map.json beside
+  // it has one. In the files a string or an object with "content".
   std::optional<std::string> bos_token;
   std::optional<std::string> eos_token;
   std::optional<std::string> pad_token;

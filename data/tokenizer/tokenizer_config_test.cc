@@ -46,6 +46,19 @@ TEST_F(TokenizerConfigTest, ReadsTokensInAllSpellings) {
   EXPECT_EQ(*config->ChatTemplate(), "{{ messages }}");
 }
 
+TEST_F(TokenizerConfigTest, TheMapOfSpecialTokensFillsGaps) {
+  Write("special_tokens_map.json",
+        R"({"bos_token": "<other>", "eos_token": {"content": "</s>"}, "unk_token": null})");
+  EXPECT_EQ(ReadTokenizerConfig(folder_)->eos_token, "</s>");
+  Write("tokenizer_config.json", R"({"bos_token": "<s>", "eos_token": null})");
+  const auto config = ReadTokenizerConfig(folder_);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->bos_token, "<s>");
+  EXPECT_EQ(config->eos_token, "</s>");
+  EXPECT_EQ(config->unk_token, std::nullopt);
+  EXPECT_THAT(config->strings, ElementsAre(Pair("bos_token", "<s>"), Pair("eos_token", "</s>")));
+}
+
 TEST_F(TokenizerConfigTest, ReadsNamedTemplates) {
   Write("tokenizer_config.json", R"({"chat_template": [{"name": "default", "template": "d"},
                                      {"name": "tool_use", "template": "t"}]})");

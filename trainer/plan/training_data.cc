@@ -58,6 +58,9 @@ absl::StatusOr<Documents> LoadDocuments(const DataOptions& options, const nn::Mo
   ASSIGN_OR_RETURN(documents.tokenizer_config, data::ReadTokenizerConfig(options.model));
   data::EncodeOptions encode = options.encode;
   encode.vocab_size = model.vocab_size;
+  if (!model.eos_token_ids.empty()) {
+    encode.eos_token_id = static_cast<int32_t>(model.eos_token_ids[0]);
+  }
   ASSIGN_OR_RETURN(documents.encoder,
                    data::DocumentEncoder::Create(documents.tokenizer.get(),
                                                  documents.tokenizer_config, std::move(encode)));

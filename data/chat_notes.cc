@@ -1,0 +1,106 @@
+#include "data/chat_notes.h"
+
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "data/encode.h"
+#include "data/jinja/text.h"
+
+namespace lockstep::data {
+namespace {
+
+using jinja::Value;
+
+// System messages, then user and assistant in turn; tools' results behind an assistant's call.
+bool TakesTurns(const std::vector<Value>& messages) {
+  absl::string_view before = "system";
+  for (const Value& message : messages) {
+    const absl::string_view role = message.Find("role")->str();
+    const bool is_system = role == "system" || role == "developer";
+    const bool fits = is_system        ? before == "system"
+                      : role == "user" ? before == "system" || before == "assistant"
+                      : role == "assistant"
+                          ? before == "user" || before == "tool"
+                          : role == "tool" && (before == "assistant" || before == "tool");
+    if (!fits) return false;
+    before = is_system ? "system" : role;
+  }
+  return true;
+}
+
+bool IsInAny(const std::vector<SpannedText>& texts, absl::string_view words) {
+  return std::any_of(texts.begin(), texts.end(),
+                     [&](const SpannedText& text) { return absl::StrContains(text.text, words); });
+}
+
+// True if a function that the message calls has a name that is in none of the texts.
+bool LosesToolCall(const Value& message, const std::vector<SpannedText>& texts) {
+  const Value* calls = message.Find("tool_calls");
+  if (calls == nullptr || !calls->is_list()) return false;
+  for (const Value& call : calls->items()) {
+    const Value* function = call.Find("function");
+    const Value* name =
+        (function != nullptr && function->is_dict() ? *function : call).Find("name");
+    if (name != nullptr && name->is_string() && !IsInAny(texts, name->str())) return true;
+  }
+  return false;
+}
+
+// What a message says: its content, or the texts of its parts.
+std::vector<absl::string_view> TextsOf(const Value& message) {
+  const Value* content = message.Find("content");
+  if (content == nullptr) return {};
+  if (content->is_string()) return {content->str()};
+  std::vector<absl::string_view> out;
+  if (!content->is_list()) return out;
+  for (const Value& part : content->items()) {
+    const Value* text = part.is_string() ? &part : part.Find("text");
+    if (text != nullptr && text->is_string()) out.push_back(text->str());
+  }
+  return out;
+}
+
+// True if the message says something and no run of it is in any of the texts. Runs end where a
+// template may trim, cut off what was thought, or quote as JSON.
+bool LosesText(const Value& message, const std::vector<SpannedText>& texts) {
+  bool says = false;
+  for (const absl::string_view text : TextsOf(message)) {
+    for (absl::string_view run : absl::StrSplit(text, absl::ByAnyChar("\"\\<>&'\t\r\n"))) {
+      run = absl::StripAsciiWhitespace(run);
+      if (run.empty()) continue;
+      if (IsInAny(texts, run)) return false;
+      says = true;
+    }
+  }
+  return says;
+}
+
+}  // namespace
+
+uint32_t ChatNotes(const ChatExample& chat, const std::vector<SpannedText>& texts,
+                   const SpecialTokens& special) {
+  const std::vector<Value>& messages = chat.messages.items();
+  uint32_t notes = 0;
+  if (!TakesTurns(messages)) notes |= kRoleOrder;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    if (chat.trained[i] && LosesToolCall(messages[i], texts)) notes |= kToolCallLost;
+    if (LosesText(messages[i], texts)) notes |= kMessageLost;
+    const Value* content = messages[i].Find("content");
+    const bool has_text = content != nullptr && content->is_string();
+    if (has_text && special.Occurs(content->str())) notes |= kSpecialInContent;
+    const bool assistant = messages[i].Find("role")->str() == "assistant";
+    const Value* calls = messages[i].Find("tool_calls");
+    const bool silent = content == nullptr || content->is_none() ||
+                        (has_text && jinja::StripSpace(content->str(), jinja::kBoth).empty());
+    if (assistant && chat.trained[i] && silent && (calls == nullptr || !Truthy(*calls))) {
+      notes |= kEmptyAnswer;
+    }
+  }
+  return notes;
+}
+
+}  // namespace lockstep::data
