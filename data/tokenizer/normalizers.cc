@@ -102,7 +102,7 @@ class Replace : public Normalizer {
         out->Put(content_, SpanOf(part));
       } else {  // between two characters: stands for the one before
         const size_t before = m.begin == 0 ? 0 : m.begin - 1;
-        out->Put(content_, in.text.empty() ? TokenSpan{} : in.Span(before, before + 1));
+        out->Put(content_, in.Span(before, before + 1));
       }
     }
     return absl::OkStatus();

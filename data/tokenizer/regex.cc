@@ -92,6 +92,7 @@ class Pcre2Regex : public Regex {
     const pcre2_code* code =
         code_for_new_ && HasNewCharacters(text) ? code_for_new_.get() : code_.get();
     matches->clear();
+    if (text.empty()) return absl::OkStatus();
     uint32_t last = 0;         // end of the last stretch
     size_t start = 0;          // where to search
     bool after_match = false;  // a match ended at `start`

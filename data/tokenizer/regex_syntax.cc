@@ -37,6 +37,9 @@ class Translator {
     at_ += text.size();
     return true;
   }
+  bool AtOneOf(absl::string_view characters) const {
+    return at_ < pattern_.size() && absl::StrContains(characters, pattern_[at_]);
+  }
   char32_t TakeCharacter() {
     int length;
     const char32_t c = DecodeUtf8(pattern_.data() + at_, &length);
@@ -114,12 +117,13 @@ class Translator {
     return absl::OkStatus();
   }
 
-  // Behind "(?": imx-imx and ":" or ")". Ruby's m is PCRE2's s.
+  // Behind "(?": im-im and ":" or ")". Ruby's m is PCRE2's s.
   absl::Status Options() {
     std::string options;
     while (at_ < pattern_.size() && pattern_[at_] != ':' && pattern_[at_] != ')') {
       const char c = pattern_[at_];
-      if (!absl::StrContains("imx-", std::string(1, c))) return Unsupported("this group");
+      if (c == 'x') return Unsupported("the extended syntax");
+      if (!absl::StrContains("im-", std::string(1, c))) return Unsupported("this group");
       options += c == 'm' ? 's' : c;
       ++at_;
     }
@@ -247,7 +251,7 @@ class Translator {
         if (close == absl::string_view::npos) return Unsupported("an open \\p{");
         absl::string_view name = pattern_.substr(at_ + 2, close - at_ - 2);
         const bool inverted = absl::ConsumePrefix(&name, "^");
-        set = name == "Word" ? sets_.Word(in_class) : sets_.Find(name);
+        set = absl::EqualsIgnoreCase(name, "word") ? sets_.Word(in_class) : sets_.Find(name);
         set.negated ^= inverted;
         at_ = close;
         break;
@@ -274,10 +278,38 @@ class Translator {
       const bool between = pattern_[at_++] == 'b';
       Atom(absl::StrCat("(?:(?<=", word, between ? ")(?!" : ")(?=", word, ")|(?<!", word,
                         between ? ")(?=" : ")(?!", word, "))"));
-    } else {  // \A \1 \k<name> …: the same in both
-      Atom(absl::StrCat("\\", pattern_.substr(at_++, 1)));
+    } else {
+      return OtherEscape();
     }
     return absl::OkStatus();
+  }
+
+  // Behind a backslash: an anchor, a reference to a group, or a character.
+  absl::Status OtherEscape() {
+    if (AtOneOf("cCM")) return Unsupported("a control character");
+    if (AtOneOf("XyY")) return Unsupported("a text segment");
+    const absl::string_view behind = pattern_.substr(at_ + 1, 1);
+    const bool named = AtOneOf("kg") && (behind == "<" || behind == "'");
+    const bool same = named || AtOneOf("AzZGKRN123456789");  // in both
+    if (AtOneOf("0") || OctalDigits() == 3) {
+      Atom(QuoteCharacter(OctalCharacter()));
+    } else if (Consume("O")) {
+      Atom("(?s:.)");
+    } else {  // a letter without meaning is itself
+      Atom(absl::StrCat(same ? "\\" : "", pattern_.substr(at_++, 1)));
+    }
+    return absl::OkStatus();
+  }
+
+  // Up to three.
+  size_t OctalDigits() const {
+    const absl::string_view digits = pattern_.substr(at_, 3);
+    return std::min(digits.find_first_not_of("01234567"), digits.size());
+  }
+  char32_t OctalCharacter() {
+    char32_t code = 0;
+    for (size_t i = OctalDigits(); i > 0; --i) code = code * 8 + (pattern_[at_++] - '0');
+    return code;
   }
 
   // --- classes --------------------------------------------------------------------------------
@@ -349,6 +381,8 @@ class Translator {
 
   absl::StatusOr<char32_t> ClassEscape() {
     if (Consume("b")) return U'\b';
+    if (AtOneOf("cCM")) return Unsupported("a control character");
+    if (OctalDigits() > 0) return OctalCharacter();
     const std::optional<char32_t> c = EscapedCharacter();
     return c ? *c : TakeCharacter();
   }
@@ -363,7 +397,7 @@ class Translator {
     char32_t high;
     if (Consume("\\")) {
       if (at_ == pattern_.size()) return Unsupported("a backslash at the end");
-      if (absl::StrContains("dDwWsShHpP", pattern_.substr(at_, 1))) {  // "-" means itself
+      if (AtOneOf("dDwWsShHpP")) {  // "-" means itself
         at_ = dash + 1;
         all->items += "\\x2d";
         return absl::OkStatus();

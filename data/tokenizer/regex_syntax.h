@@ -7,6 +7,7 @@
 //   (?m)  ^ $                     dot matches newlines; always the begin and end of lines
 //   (?i) inside a group           reaches over the alternatives that follow
 //   \uHHHH, \p{^X}, \p{Letter}    spelling
+//   \O, \Q and other letters     any character; a letter without meaning is itself
 // Source: Oniguruma 6.9, doc/RE and doc/SYNTAX.md; pcre2pattern(3).
 #pragma once
 
@@ -18,7 +19,8 @@
 namespace lockstep::data {
 
 // With `new_characters`, the properties also hold the characters of Unicode 15 and 16, which PCRE2
-// does not know. Errors: absence operators (?~…), conditionals and callouts of Oniguruma.
+// does not know. Errors: absence operators (?~…), conditionals and callouts of Oniguruma; \X and \y
+// (text segments); \cA, \C-A and \M-A; (?x).
 absl::StatusOr<std::string> TranslateRegex(absl::string_view pattern, bool new_characters);
 
 }  // namespace lockstep::data

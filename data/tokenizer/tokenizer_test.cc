@@ -16,6 +16,7 @@ namespace {
 using nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 std::unique_ptr<Tokenizer> MakeTokenizer(const json& settings) {
   auto tokenizer = Tokenizer::Parse(settings.dump(), "tokenizer.json");
@@ -85,6 +86,31 @@ TEST(TokenizerTest, ExpressionsKnowTheScriptsOfUnicode15And16) {
       "kngmca");
 }
 
+// What is left of "aQ.E\n8\u00BDb" where a pattern's matches become "_": as the tokenizers package.
+TEST(TokenizerTest, ReadsEscapesAsOnigurumaDoes) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {R"(\Q.\E)", "a_\n8\u00BDb"},       {R"([\012a]+)", "_Q.E_8\u00BDb"},
+      {R"(\101|\142)", "aQ.E\n8\u00BD_"}, {R"(\012{1}?\08?)", "aQ.E\n8\u00BDb"},
+      {R"([\12]\O)", "aQ.E_\u00BDb"},     {R"(\p{word}+)", "_._\n_"},
+      {R"([\p{word}]+)", "_._\n_\u00BD_"}};
+  for (const auto& [pattern, want] : cases) {
+    json settings = SmallTokenizer();
+    settings["normalizer"] = {
+        {"type", "Replace"}, {"pattern", {{"Regex", pattern}}}, {"content", "_"}};
+    const auto tokenizer = MakeTokenizer(settings);
+    const auto ids = tokenizer->EncodeIds("aQ.E\n8\u00BDb", false);
+    EXPECT_EQ(tokenizer->Decode(*ids, false), want) << pattern;
+  }
+}
+
+TEST(TokenizerTest, ReplacesNothingInAnEmptyText) {
+  json settings = SmallTokenizer();
+  json steps = {{{"type", "Strip"}},
+                {{"type", "Replace"}, {"pattern", {{"Regex", "x*"}}}, {"content", "_"}}};
+  settings["normalizer"] = {{"type", "Sequence"}, {"normalizers", steps}};
+  EXPECT_THAT(*MakeTokenizer(settings)->EncodeIds(" ", false), IsEmpty());
+}
+
 TEST(TokenizerTest, InvalidTextIsNamedByByte) {
   const auto tokenizer = MakeTokenizer(SmallTokenizer());
   EXPECT_THAT(tokenizer->Encode("ab\xED\xA0\x80", false).status().message(),
@@ -113,6 +139,10 @@ TEST(TokenizerTest, NamesWhatItDoesNotSupport) {
   settings = SmallTokenizer();
   settings["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "(a"}}}};
   EXPECT_THAT(LoadError(settings), HasSubstr("pre_tokenizer.pattern.Regex]"));
+  for (const char* pattern : {R"(\X)", R"(\y)", R"(\cA)", R"([\C-a])", "(?x)a # b"}) {
+    settings["pre_tokenizer"]["pattern"]["Regex"] = pattern;
+    EXPECT_THAT(LoadError(settings), HasSubstr("is not supported")) << pattern;
+  }
 }
 
 TEST(TokenizerTest, NamesWhatIsWrong) {
