@@ -96,7 +96,7 @@ using Body = std::vector<StmtPtr>;
 
 // A macro, or the body of a call or generation block: a function with a frame of its own.
 struct Function {
-  std::string name;
+  std::string name;                 // empty: the body of a call block
   std::vector<ExprPtr> parameters;  // names
   std::vector<ExprPtr> defaults;    // of the last ones
   Body body;

@@ -130,6 +130,23 @@ Value Joiner(Interpreter&, const Arguments& arguments) {
       });
 }
 
+// The format less what Python's datetime fills in by itself: microseconds, and the zone, which a
+// time without one has as an empty text.
+std::string WithoutPythonsOwn(const std::string& format) {
+  std::string out;
+  for (size_t i = 0; i < format.size(); ++i) {
+    const char directive = format[i] == '%' && i + 1 < format.size() ? format[++i] : '\0';
+    if (directive == '\0') {
+      out += format[i];
+    } else if (directive == 'f') {
+      out += "000000";
+    } else if (directive != 'z' && directive != 'Z') {
+      out += {'%', directive};
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string FormatTime(const std::string& now, const std::string& format) {
@@ -140,9 +157,9 @@ std::string FormatTime(const std::string& now, const std::string& format) {
     throw TemplateError(
         absl::StrCat("the date: want YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS, got ", QuoteString(now)));
   }
-  std::string out(format.size() * 16 + 256, '\0');
   // A mark at the end tells an empty result from one that has no room.
-  const std::string marked = format + ".";
+  const std::string marked = WithoutPythonsOwn(format) + ".";
+  std::string out(marked.size() * 16 + 256, '\0');
   const size_t size = strftime(out.data(), out.size(), marked.c_str(), &time);
   if (size == 0) throw TemplateError("strftime_now: the text is too long");
   out.resize(size - 1);

@@ -20,8 +20,12 @@ Value MakeFunction(absl::string_view name, FunctionObject::Body body) {
   return Value::Custom(std::make_shared<FunctionObject>(name, std::move(body)));
 }
 
+std::string MacroName(const Function& function) {
+  return function.name.empty() ? "None" : QuoteString(function.name);
+}
+
 std::string MacroObject::Repr(int) const {
-  return absl::StrCat("<Macro ", QuoteString(function_.name), ">");
+  return absl::StrCat("<Macro ", function_.name.empty() ? "anonymous" : MacroName(function_), ">");
 }
 
 Value MacroObject::Call(Interpreter& interpreter, const Arguments& arguments) {
@@ -29,7 +33,9 @@ Value MacroObject::Call(Interpreter& interpreter, const Arguments& arguments) {
 }
 
 std::optional<Value> MacroObject::Attribute(absl::string_view name) {
-  if (name == "name") return Value::String(function_.name);
+  if (name == "name") {
+    return function_.name.empty() ? Value::None() : Value::String(function_.name);
+  }
   if (name == "caller") return Value::Bool(function_.uses_caller);
   if (name == "catch_kwargs") return Value::Bool(function_.uses_kwargs);
   if (name == "catch_varargs") return Value::Bool(function_.uses_varargs);

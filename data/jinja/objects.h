@@ -30,6 +30,9 @@ class FunctionObject : public CustomObject {
 
 Value MakeFunction(absl::string_view name, FunctionObject::Body body);
 
+// How Python writes a function's name.
+std::string MacroName(const Function& function);
+
 class MacroObject : public CustomObject {
  public:
   MacroObject(const Function& function, Frame* closure) : function_(function), closure_(closure) {}

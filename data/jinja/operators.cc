@@ -31,6 +31,13 @@ double FloorModulo(double a, double b) {
   return rest == 0 ? std::copysign(0.0, b) : rest;
 }
 
+double FloorDivide(double a, double b) {
+  const double rest = std::fmod(a, b);
+  double quotient = std::round((a - rest) / b);  // nearly whole
+  if (rest != 0 && (rest < 0) != (b < 0)) quotient -= 1;
+  return quotient == 0 ? std::copysign(0.0, a / b) : quotient;
+}
+
 Value IntegerPower(Int base, Int exponent) {
   if (exponent < 0) {
     if (base == 0) throw TemplateError("0.0 cannot be raised to a negative power");
@@ -104,7 +111,7 @@ Value FloatArithmetic(Operator op, double a, double b) {
   }
   if (op == Operator::kDivide) return Value::Float(a / b);
   if (op == Operator::kModulo) return Value::Float(FloorModulo(a, b));
-  return Value::Float(std::floor((a - FloorModulo(a, b)) / b + 0.25));
+  return Value::Float(FloorDivide(a, b));
 }
 
 Value Repeat(const Value& what, Int count) {

@@ -222,7 +222,6 @@ class Parser : public ExpressionParser {
   StmtPtr ParseCallBlock(int line) {
     StmtPtr out = MakeStmt(Stmt::kCall, line);
     out->function = std::make_unique<Function>();
-    out->function->name = "caller";
     if (IsOperator("(")) ParseSignature(out->function.get());
     out->expression = ParseExpression();
     if (out->expression->kind != Expr::kCall) Fail("expected call", line);
@@ -234,7 +233,6 @@ class Parser : public ExpressionParser {
     has_generation_ = true;
     StmtPtr out = MakeStmt(Stmt::kGeneration, line);
     out->function = std::make_unique<Function>();
-    out->function->name = "caller";
     ParseFunctionBody(out->function.get(), "endgeneration");
     return out;
   }

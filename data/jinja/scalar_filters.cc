@@ -165,7 +165,8 @@ Value Round(Interpreter&, const Value& value, const Arguments& arguments) {
   }
   const double unit = std::pow(10.0, static_cast<double>(precision));
   const double scaled = value.as_double() * unit;
-  return Value::Float((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / unit);
+  const double whole = method == "ceil" ? std::ceil(scaled) : std::floor(scaled);
+  return Value::Float((whole + 0.0) / unit);  // Python's are integers: there is no -0.0
 }
 
 Value Default(Interpreter&, const Value& value, const Arguments& arguments) {

@@ -147,17 +147,18 @@ void Interpreter::RunLoop(const Stmt& stmt, const Value& items, Frame& frame, in
   if (stmt.loop_slot >= 0) {
     loop = std::make_shared<LoopObject>(sized, std::move(next), depth, std::move(recurse));
   }
-  bool empty = true;
+  bool completed = false;  // a turn to its end: without one, Jinja takes the else branch
   for (Value item; loop ? loop->Next(&item) : next(&item);) {
     Charge(0);
-    empty = false;
     Assign(*stmt.target, std::move(item), frame);
     if (loop) frame.slots[stmt.loop_slot] = Value::Custom(loop);
     Enter(stmt.scope, frame);
-    if (ExecuteBody(stmt.body, frame, out) == Flow::kBreak) break;
+    const Flow flow = ExecuteBody(stmt.body, frame, out);
+    if (flow == Flow::kBreak) break;
+    completed |= flow == Flow::kNext;
   }
   if (loop) loop->Forget();
-  if (empty && !stmt.otherwise.empty()) {
+  if (!completed && !stmt.otherwise.empty()) {
     Enter(stmt.otherwise_scope, frame);
     ExecuteBody(stmt.otherwise, frame, out);
   }
@@ -243,12 +244,12 @@ Value Interpreter::CallMacro(const Function& function, Frame* closure, const Arg
       kwargs.emplace_back(Value::String(name), value);
     } else {
       throw TemplateError(
-          absl::StrCat("macro '", function.name, "' takes no keyword argument '", name, "'"));
+          absl::StrCat("macro ", MacroName(function), " takes no keyword argument '", name, "'"));
     }
   }
   if (arguments.positional.size() > count && !function.uses_varargs) {
-    throw TemplateError(
-        absl::StrCat("macro '", function.name, "' takes not more than ", count, " argument(s)"));
+    throw TemplateError(absl::StrCat("macro ", MacroName(function), " takes not more than ", count,
+                                     " argument(s)"));
   }
   if (function.caller_slot >= 0) frame->slots[function.caller_slot] = caller;
   if (function.uses_kwargs) frame->slots[function.kwargs_slot] = Value::Dict(std::move(kwargs));
