@@ -25,7 +25,8 @@ class Regex {
 
   // The stretches of `text` (valid UTF-8): all matches from left to right, which do not overlap, as
   // delimiters, and what lies between them. An empty match is a delimiter of no length, but not
-  // right behind another match. An empty text has none. Error: the pattern needs too many steps on this text.
+  // right behind another match; an empty text has none. Error: the pattern needs too many steps on
+  // this text.
   virtual absl::Status FindAll(absl::string_view text, std::vector<Match>* matches) const = 0;
 };
 

@@ -6,10 +6,10 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/status.h"
+#include "data/tokenizer/regex_escapes.h"
 #include "data/tokenizer/regex_sets.h"
 #include "data/tokenizer/unicode.h"
 
@@ -175,56 +175,9 @@ class Translator {
 
   // --- escapes --------------------------------------------------------------------------------
 
-  // \xHH, \x{H…}, \uHHHH, \t …: the character that it means, if it means one.
-  std::optional<char32_t> EscapedCharacter() {
-    const size_t begin = at_;
-    const char c = pattern_[at_++];
-    const auto hex = [&](size_t digits) -> std::optional<char32_t> {
-      uint32_t value;
-      if (at_ + digits <= pattern_.size() &&
-          absl::SimpleHexAtoi(pattern_.substr(at_, digits), &value)) {
-        at_ += digits;
-        return value;
-      }
-      at_ = begin;
-      return std::nullopt;
-    };
-    switch (c) {
-      case 't':
-        return '\t';
-      case 'n':
-        return '\n';
-      case 'r':
-        return '\r';
-      case 'f':
-        return '\f';
-      case 'v':
-        return '\v';
-      case 'a':
-        return '\a';
-      case 'e':
-        return 0x1B;
-      case 'u':
-        return hex(4);
-      case 'x': {
-        if (!Consume("{")) {
-          const bool two = at_ + 1 < pattern_.size() && absl::ascii_isxdigit(pattern_[at_ + 1]);
-          return hex(two ? 2 : 1);
-        }
-        const size_t close = pattern_.find('}', at_);
-        if (close == absl::string_view::npos) break;
-        const std::optional<char32_t> value = hex(close - at_);
-        if (value) ++at_;
-        return value;
-      }
-      default:
-        if (!absl::ascii_isalnum(static_cast<unsigned char>(c))) {
-          at_ = begin;
-          return TakeCharacter();
-        }
-    }
-    at_ = begin;
-    return std::nullopt;
+  char32_t Take(const EscapedCharacter& escaped) {
+    at_ += escaped.size;
+    return escaped.character;
   }
 
   // Behind a backslash: \w, \p{…} and so on, or none.
@@ -270,8 +223,8 @@ class Translator {
     ASSIGN_OR_RETURN(const std::optional<CharacterSet> set, EscapedSet(/*in_class=*/false));
     if (set) {
       Atom(set->Expression());
-    } else if (const std::optional<char32_t> c = EscapedCharacter()) {
-      Atom(QuoteCharacter(*c));
+    } else if (const auto escaped = ReadEscape(pattern_.substr(at_))) {
+      Atom(QuoteCharacter(Take(*escaped)));
     } else if (pattern_[at_] == 'b' || pattern_[at_] == 'B') {
       // Between a word character and another one, or not.
       const std::string word = sets_.Word(/*in_class=*/false).Expression();
@@ -291,25 +244,15 @@ class Translator {
     const absl::string_view behind = pattern_.substr(at_ + 1, 1);
     const bool named = AtOneOf("kg") && (behind == "<" || behind == "'");
     const bool same = named || AtOneOf("AzZGKRN123456789");  // in both
-    if (AtOneOf("0") || OctalDigits() == 3) {
-      Atom(QuoteCharacter(OctalCharacter()));
+    const auto octal = ReadOctal(pattern_.substr(at_));
+    if (octal && (AtOneOf("0") || octal->size == 3)) {
+      Atom(QuoteCharacter(Take(*octal)));
     } else if (Consume("O")) {
       Atom("(?s:.)");
     } else {  // a letter without meaning is itself
       Atom(absl::StrCat(same ? "\\" : "", pattern_.substr(at_++, 1)));
     }
     return absl::OkStatus();
-  }
-
-  // Up to three.
-  size_t OctalDigits() const {
-    const absl::string_view digits = pattern_.substr(at_, 3);
-    return std::min(digits.find_first_not_of("01234567"), digits.size());
-  }
-  char32_t OctalCharacter() {
-    char32_t code = 0;
-    for (size_t i = OctalDigits(); i > 0; --i) code = code * 8 + (pattern_[at_++] - '0');
-    return code;
   }
 
   // --- classes --------------------------------------------------------------------------------
@@ -382,9 +325,9 @@ class Translator {
   absl::StatusOr<char32_t> ClassEscape() {
     if (Consume("b")) return U'\b';
     if (AtOneOf("cCM")) return Unsupported("a control character");
-    if (OctalDigits() > 0) return OctalCharacter();
-    const std::optional<char32_t> c = EscapedCharacter();
-    return c ? *c : TakeCharacter();
+    if (const auto octal = ReadOctal(pattern_.substr(at_))) return Take(*octal);
+    if (const auto escaped = ReadEscape(pattern_.substr(at_))) return Take(*escaped);
+    return TakeCharacter();
   }
 
   // "-x" behind a character, if a range stands there.
