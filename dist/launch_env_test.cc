@@ -272,6 +272,9 @@ TEST(LaunchEnvTest, OnOneNodeTheTokenIsSecretAndTheStoreIsOnLoopback) {
   ASSERT_TRUE(WriteFileAtomically(folder + "/secret", std::string(32, 'x')).ok());
   ASSERT_EQ(chmod((folder + "/secret").c_str(), 0600), 0);
   EXPECT_NE(ResolveLaunch(variables, {})->token, two->token);
+  // What is said for this run alone beats all of it; a hello has room for 32 characters.
+  variables["LOCKSTEP_RUN_TOKEN"] = "0123456789abcdef0123456789abcdef and more";
+  EXPECT_EQ(ResolveLaunch(variables, {})->token, "0123456789abcdef0123456789abcdef");
 }
 
 TEST(LaunchEnvTest, ALineSaysWhoAndFromWhichVariables) {

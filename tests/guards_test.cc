@@ -13,6 +13,7 @@
 #include "nn/optim/lr_schedule.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"
+#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/report/metrics.h"
 
 namespace lockstep {
@@ -117,6 +118,43 @@ TEST_F(GuardsTest, AModelWithoutFiniteStepsIsNotSkippedForEver) {
       Run(Model(kEmbedding, 3, NAN), 1, {"--on_nonfinite=skip", "--max_steps=100"});
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_THAT(outcome.err, HasSubstr("20 steps in a row"));
+  // Whom it names comes in the order of the file.
+  std::vector<int> lines;
+  const std::string place = documents_ + ":";
+  const size_t begin = outcome.out.find("is left out"), end = outcome.out.find('\n', begin);
+  for (size_t at = begin; (at = outcome.out.find(place, at)) < end; ++at) {
+    lines.push_back(std::stoi(outcome.out.substr(at + place.size())));
+  }
+  EXPECT_EQ(lines.size(), 4u);
+  EXPECT_TRUE(std::is_sorted(lines.begin(), lines.end())) << outcome.out;
+}
+
+TEST_F(GuardsTest, StepsThatAreSkippedNowAndThenAreNotCountedTogether) {
+  const std::string model = Model(kEmbedding, kOddToken, NAN);
+  const Outcome outcome =
+      Run(model, 1, {"--on_nonfinite=skip", "--global_batch_size=15", "--max_steps=66"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  const std::vector<StepRecord> steps = Steps();
+  EXPECT_EQ(std::count_if(steps.begin(), steps.end(),
+                          [](const StepRecord& r) { return std::isnan(r.loss); }),
+            22);
+  // The third step of an epoch has the ten documents that are left.
+  EXPECT_EQ(steps[1].epoch, 0.75);
+  EXPECT_EQ(steps[2].epoch, 1);
+  EXPECT_EQ(steps[3].epoch, 1.375);
+}
+
+TEST_F(GuardsTest, AnEvaluationThatIsNotFiniteIsSaidAndIsNeverTheBest) {
+  const Flags flags = {
+      "--validation_file=" + documents_, "--on_nonfinite=skip", "--max_steps=6", "--eval_steps=2",
+      "--early_stopping_patience=2",     "--save_steps=1"};
+  const Outcome outcome = Run(Model(kEmbedding, kOddToken, NAN), 2, flags);
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(ReadFile(folder_ + "/metrics.jsonl").value_or(""), HasSubstr("\"eval_loss\":null"));
+  EXPECT_THAT(outcome.out, Not(HasSubstr("the best evaluation was")));
+  for (const std::string& checkpoint : ListCheckpoints(folder_ + "/checkpoints")) {
+    EXPECT_TRUE(ReadCheckpoint(checkpoint).ok()) << ReadCheckpoint(checkpoint).status();
+  }
 }
 
 TEST_F(GuardsTest, ASpikeIsNamed) {
@@ -131,6 +169,10 @@ TEST_F(GuardsTest, ASpikeIsNamed) {
   const Outcome stopped = Run(model, 2, stop);
   EXPECT_EQ(stopped.exit_code, 1);
   EXPECT_THAT(stopped.err, AllOf(HasSubstr("the loss jumps to"), HasSubstr("HINT")));
+  // Among more documents than are named it is the first.
+  const Outcome among =
+      Run(model, 1, {"--modules_to_save=lm_head", "--global_batch_size=5", "--max_steps=40"});
+  EXPECT_THAT(among.out, HasSubstr(absl::StrCat("highest now: ", documents_, ":", kOddLine, " (")));
 }
 
 TEST_F(GuardsTest, NothingToLearnIsSaid) {

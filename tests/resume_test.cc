@@ -74,9 +74,15 @@ class ResumeTest : public ::testing::Test {
       if (step > 0) once(step, "epoch");
       if (step % 10 == 0) once(step, "eval_loss");
     }
-    int evaluations = 0;
-    for (at = 0; (at = text.find("\"eval_loss\"", at)) != std::string::npos; ++at) ++evaluations;
-    EXPECT_EQ(evaluations, 4) << text;
+    EXPECT_EQ(Occurrences(text, "\"eval_loss\""), 4) << text;
+  }
+
+  static int Occurrences(const std::string& text, const std::string& words) {
+    int count = 0;
+    for (size_t at = text.find(words); at != std::string::npos; at = text.find(words, at + 1)) {
+      ++count;
+    }
+    return count;
   }
 
   static std::string* model_;
@@ -122,20 +128,27 @@ TEST_F(ResumeTest, InterruptedWritesACheckpointAndSaysSo) {
 }
 
 TEST_F(ResumeTest, TheParentStartsALostRunAgain) {
-  for (const char* resume : {"auto", "none"}) {
+  struct Case {
+    std::string resume, lost_at;
+    bool goes_on;  // or begins anew: there is no checkpoint yet
+  };
+  for (const Case& c : {Case{"auto", "/checkpoints/step-00000003", true},
+                        {"none", "/checkpoints/step-00000003", true},
+                        {"none", "/run.json", false}}) {
     const std::string folder = FreshPath("restarted");
     Flags flags = FlagsFor(folder, 3);
     flags.push_back("--max_restarts=2");
-    flags.push_back(absl::StrCat("--resume_from_checkpoint=", resume));
+    flags.push_back("--resume_from_checkpoint=" + c.resume);
+    if (!c.goes_on) flags.push_back("--save_steps=0");
     TrainerProcess trainer(flags);
-    ASSERT_TRUE(WaitForFile(folder + "/checkpoints/step-00000003", 60));
+    ASSERT_TRUE(WaitForFile(folder + c.lost_at, 60));
     const pid_t rank = RankProcessId(trainer.pid(), 1);
     ASSERT_GT(rank, 0);
     kill(rank, SIGKILL);
     const Outcome outcome = trainer.Wait();
     ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
     EXPECT_TRUE(absl::StrContains(outcome.err, "starts the ranks again (1 of 2)")) << outcome.err;
-    EXPECT_TRUE(absl::StrContains(outcome.out, "goes on after step")) << outcome.out;
+    EXPECT_EQ(absl::StrContains(outcome.out, "goes on after step"), c.goes_on) << outcome.out;
     EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
     ExpectEachStepOnce(folder);
   }
@@ -213,6 +226,10 @@ TEST_F(ResumeTest, AFinishedRunIsLeftAlone) {
   from.push_back("--resume_from_checkpoint=" + folder);
   EXPECT_TRUE(absl::StrContains(
       Train(from).err, "the newest of that run is " + folder + "/checkpoints/step-00000030"));
+  // And another run does not go on from its checkpoints.
+  from.back() += "/checkpoints/step-00000030";
+  from.push_back("--learning_rate=2e-2");
+  EXPECT_TRUE(absl::StrContains(Train(from).err, "holds another run: --learning_rate was"));
 }
 
 TEST_F(ResumeTest, AResultThatWasLostIsMadeAgain) {
@@ -224,6 +241,16 @@ TEST_F(ResumeTest, AResultThatWasLostIsMadeAgain) {
   ASSERT_EQ(again.exit_code, 0) << again.err;
   EXPECT_TRUE(absl::StrContains(again.out, "goes on after step 30")) << again.out;
   EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
+  // From the last checkpoint but one, and what was noted behind it is noted anew.
+  ASSERT_EQ(std::remove(adapter.c_str()), 0);
+  std::filesystem::remove_all(folder + "/checkpoints/step-00000030");
+  ASSERT_EQ(Train(FlagsFor(folder, 2)).exit_code, 0);
+  EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
+  ExpectEachStepOnce(folder);
+  const std::string times = ReadFile(folder + "/timings.jsonl").value_or("");
+  for (int step = 1; step <= 30; ++step) {
+    EXPECT_EQ(Occurrences(times, absl::StrCat("{\"step\":", step, ",")), 1) << times;
+  }
   // Without a whole checkpoint all of it, and it is said.
   ASSERT_EQ(std::remove(adapter.c_str()), 0);
   for (const std::string& checkpoint : ListCheckpoints(folder + "/checkpoints")) {
@@ -268,6 +295,27 @@ TEST_F(ResumeTest, RunsThatStartTogetherWithoutANameHaveAFolderEach) {
   ASSERT_EQ(adapters.size(), 2u);
   EXPECT_FALSE(adapters[0].empty());
   EXPECT_TRUE(adapters[0] == adapters[1]) << "the adapters differ";
+}
+
+TEST_F(ResumeTest, PacksStayAsLargeAsTheyWere) {
+  const std::string folder = FreshPath("packs");
+  const auto flags = [&](const std::string& packs) {
+    Flags all = FlagsFor(folder, 2);
+    all.push_back("--tokens_per_pack=" + packs);
+    return all;
+  };
+  {
+    TrainerProcess trainer(flags("333"));
+    ASSERT_TRUE(WaitForFile(folder + "/checkpoints/step-00000003", 60));
+    trainer.SignalAll(SIGKILL);
+    trainer.Wait();
+  }
+  const Outcome refused = Train(flags("777"));
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_TRUE(absl::StrContains(refused.err, "--tokens_per_pack was 333 and is 777"))
+      << refused.err;
+  ASSERT_EQ(Train(FlagsFor(folder, 2)).exit_code, 0);
+  EXPECT_TRUE(absl::StrContains(*ReadFile(folder + "/run.json"), "\"tokens_per_pack\": 333"));
 }
 
 TEST_F(ResumeTest, ADamagedCheckpointIsPassedOver) {

@@ -44,6 +44,13 @@ TEST(LossWatchTest, ASmallLossMayDouble) {
   EXPECT_TRUE(watch.Add(0.3, 1));
 }
 
+TEST(LossWatchTest, AnEvenLossMayGrowByHalf) {
+  LossWatch watch;
+  for (int step = 0; step < 30; ++step) EXPECT_FALSE(watch.Add(4, 1));
+  EXPECT_FALSE(watch.Add(5.9, 1));
+  EXPECT_TRUE(watch.Add(6.1, 1));
+}
+
 TEST(LossWatchTest, ZeroIsToldFromTheFirstStep) {
   LossWatch watch;
   const auto first = watch.Add(0, 0);

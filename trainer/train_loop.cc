@@ -243,7 +243,8 @@ class Loop {
                  run_.data.validation.pieces, run_.data.evaluation, run_.world.communicator(),
                  [&](int64_t pack) { Report("evaluate", pack); });
     CheckpointState& state = run_.state;
-    const bool better = state.best_step < 0 || evaluation.loss < state.best_eval_loss;
+    const bool better = !std::isnan(evaluation.loss) &&
+                        (state.best_step < 0 || evaluation.loss < state.best_eval_loss);
     state.evals_since_best = better ? 0 : state.evals_since_best + 1;
     if (better) {
       state.best_step = state.step;

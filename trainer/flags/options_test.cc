@@ -18,6 +18,7 @@
 namespace lockstep {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -50,6 +51,14 @@ TEST(OptionsTest, DefaultsAreThoseOfTheManual) {
   EXPECT_FALSE(options->max_steps.has_value());
   EXPECT_EQ(Read({"--train=full"})->reduction.sum, GradientSum::kFp32);
   EXPECT_EQ(Read({"--gradient_sum=bf16"})->reduction.sum, GradientSum::kBf16);
+}
+
+TEST(OptionsTest, OnlySumsThatDoNotDependOnTheRanksCanBeVerified) {
+  EXPECT_TRUE(Read({"--verify"}).ok());
+  for (const char* flag : {"--gradient_sum=fp32", "--train=full"}) {
+    EXPECT_THAT(std::string(Read({"--verify", flag}).status().message()),
+                AllOf(HasSubstr("--verify"), HasSubstr("HINT: --gradient_sum=exact")));
+  }
 }
 
 TEST(OptionsTest, EveryFlagIsInOneGroupAndInTheHelp) {
