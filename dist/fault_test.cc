@@ -59,6 +59,13 @@ TEST_F(FaultTest, AKilledRankEndsTheRunAndIsNamed) {
   }
 }
 
+TEST_F(FaultTest, ASurvivorThatEndsBeforeTheLostRankIsNotBlamed) {
+  Program program(Run(2, "survivor_first", -1));
+  EXPECT_EQ(program.Wait(), kExitRankLost);
+  EXPECT_THAT(program.Output(), AllOf(HasSubstr("[rank 1] was killed by signal 9"),
+                                      HasSubstr("rank 0 was at step 5")));
+}
+
 TEST_F(FaultTest, ARunOfOneRankIsNoExceptionToAnyOfThis) {
   Program program(Run(1, "kill", 0));
   EXPECT_EQ(program.Wait(), kExitRankLost);
@@ -98,6 +105,7 @@ TEST_F(FaultTest, AUserErrorOfAllRanksIsSaidOnce) {
   Program program(Run(3, "user_error", -1));
   EXPECT_EQ(program.Wait(), kExitUserError);
   EXPECT_EQ(Count(program.Output(), "want a good input"), 1u) << program.Output();
+  EXPECT_THAT(program.Output(), Not(HasSubstr("[rank "))) << "rank 0 says it by itself";
   EXPECT_LE(Count(program.Output(), "\n"), 15u);
 }
 
@@ -191,6 +199,21 @@ TEST_F(FaultTest, TheSecondSignalKills) {
   ExpectNoRanks(2);
 }
 
+TEST_F(FaultTest, TheEndOfATerminalIsOneSignalHoweverOftenItComes) {
+  signal(SIGHUP, SIG_DFL);  // or what runs the tests may have it ignored, as nohup does
+  Arguments arguments = Run(2, "stubborn", -1);
+  arguments["steps"] = "1000000";
+  Program program(arguments);
+  WaitForFile("ready-1");
+  kill(program.pid(), SIGHUP);
+  WaitForOutput(program, "asks the ranks to stop");
+  kill(program.pid(), SIGHUP);
+  std::this_thread::sleep_for(300ms);
+  kill(program.pid(), SIGINT);  // this one kills
+  EXPECT_EQ(program.Wait(), kExitInterrupt) << program.Output();
+  ExpectNoRanks(2);
+}
+
 TEST_F(FaultTest, RanksDieWithTheirParent) {
   Arguments arguments = Run(3, "none", -1);
   arguments["steps"] = "1000000";
@@ -241,6 +264,21 @@ TEST_F(FaultTest, ALostRunIsStartedAgain) {
   arguments["fault"] = "kill";
   Program hopeless(arguments);
   EXPECT_EQ(hopeless.Wait(), kExitRankLost);
+}
+
+TEST_F(FaultTest, ARunThatWasAskedToStopIsNotStartedAgain) {
+  Arguments arguments = Run(2, "stubborn", -1);
+  arguments["steps"] = "1000000";
+  arguments["restarts"] = "1";
+  Program program(arguments);
+  WaitForFile("ready-1");
+  kill(program.pid(), SIGTERM);
+  WaitForOutput(program, "asks the ranks to stop");
+  int rank_1 = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(File("pid-1"), &rank_1));
+  kill(rank_1, SIGKILL);
+  EXPECT_EQ(program.Wait(), kExitRankLost);
+  EXPECT_THAT(program.Output(), Not(HasSubstr("starts the ranks again")));
 }
 
 }  // namespace

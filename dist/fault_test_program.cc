@@ -8,10 +8,12 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -23,6 +25,23 @@ namespace {
 using namespace std::chrono_literals;  // NOLINT
 
 constexpr auto kPatience = 100s;  // nothing here may take longer
+
+template <typename Condition>
+bool WaitUntil(const Condition& condition) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(5ms);
+  }
+  return true;
+}
+
+// Whoever collects orphans may be late, or (a container's first process) never do it.
+bool Lives(pid_t pid) {
+  const std::string stat = ReadFile(absl::StrCat("/proc/", pid, "/stat")).value_or("");
+  const size_t name_end = stat.rfind(") ");  // pid (name) state …
+  return name_end != std::string::npos && stat[name_end + 2] != 'Z' && stat[name_end + 2] != 'X';
+}
 
 }  // namespace
 
@@ -79,6 +98,8 @@ FaultTest::FaultTest() {
   out_ = mkdtemp(name.data());
 }
 
+FaultTest::~FaultTest() { std::filesystem::remove_all(out_); }
+
 Arguments FaultTest::Run(int nproc, const std::string& fault, int rank) const {
   return {{"nproc", absl::StrCat(nproc)},
           {"fault", fault},
@@ -93,23 +114,18 @@ std::string FaultTest::File(const std::string& name) const {
 void FaultTest::RemoveFile(const std::string& name) const { unlink(JoinPath(out_, name).c_str()); }
 
 void FaultTest::WaitForFile(const std::string& name) const {
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (!FileExists(JoinPath(out_, name))) {
-    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << name;
-    std::this_thread::sleep_for(5ms);
-  }
+  EXPECT_TRUE(WaitUntil([&] { return FileExists(JoinPath(out_, name)); })) << name;
+}
+
+void FaultTest::WaitForOutput(const Program& program, const std::string& words) const {
+  EXPECT_TRUE(WaitUntil([&] { return absl::StrContains(program.Output(), words); })) << words;
 }
 
 void FaultTest::ExpectNoRanks(int nproc) const {
   for (int rank = 0; rank < nproc; ++rank) {
     int pid = 0;
     if (!absl::SimpleAtoi(File(absl::StrCat("pid-", rank)), &pid)) continue;
-    bool gone = false;
-    for (int i = 0; i < 500 && !gone; ++i) {  // orphans are collected a little later
-      gone = kill(pid, 0) != 0;
-      if (!gone) std::this_thread::sleep_for(10ms);
-    }
-    EXPECT_TRUE(gone) << "rank " << rank << " still runs";
+    EXPECT_TRUE(WaitUntil([pid] { return !Lives(pid); })) << "rank " << rank << " still runs";
   }
 }
 

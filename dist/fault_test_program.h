@@ -34,6 +34,7 @@ class Program {
 class FaultTest : public ::testing::Test {
  protected:
   FaultTest();
+  ~FaultTest() override;
 
   // What to run; `rank` -1 is all.
   Arguments Run(int nproc, const std::string& fault, int rank) const;
@@ -42,8 +43,9 @@ class FaultTest : public ::testing::Test {
   std::string File(const std::string& name) const;  // "" where there is none
   void RemoveFile(const std::string& name) const;
   void WaitForFile(const std::string& name) const;
+  void WaitForOutput(const Program& program, const std::string& words) const;
 
-  // No rank may be left behind.
+  // No rank may be left behind; one that only waits to be collected has ended.
   void ExpectNoRanks(int nproc) const;
 
   static size_t Count(const std::string& text, const std::string& what);

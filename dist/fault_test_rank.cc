@@ -127,7 +127,13 @@ class ToyRank {
     if (fault == "fatal") _exit(kExitFatal);
     if (fault == "crash") raise(SIGABRT);
     if (fault == "leave_early") return kExitDone;
-    if (fault == "user_error") {
+    if (fault == "survivor_first") {  // notices what rank 1 dies of before the parent does
+      if (world_.rank() == 0) _exit(kExitRankLost);
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      raise(SIGKILL);
+    }
+    if (fault == "user_error") {  // rank 0 comes last
+      if (world_.rank() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(200));
       std::fprintf(stderr, "[planted] want a good input, got a bad one\nHINT: none\n");
       return kExitUserError;
     }
