@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <iterator>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
@@ -43,10 +44,44 @@ class Cases {
   std::vector<std::pair<int64_t, int64_t>> worst_;
 };
 
+// What the encoder has noted down is a finding as it is.
+constexpr struct NotedFinding {
+  Note note;
+  Severity severity;
+  const char *code, *message, *advice;
+} kNotedFindings[] = {
+    {kNoEndOfTurn, Severity::kWarning, "no_end_of_turn",
+     "a trained turn or text ends without a special token: the model may not learn to stop",
+     "use the chat template that belongs to the tokenizer; for texts and pairs name an eos_token "
+     "in tokenizer_config.json"},
+    {kHistoryRewritten, Severity::kWarning, "unstable_template",
+     "the chat template rewrites earlier turns, so each trained turn is a document of its own or "
+     "only the last one is trained",
+     "--history says which; strict refuses"},
+    {kSpecialInContent, Severity::kWarning, "special_in_content",
+     "text of a special token is typed in a message: it would act as that token",
+     "remove it, or check that whoever wrote it may speak for the assistant"},
+    {kRoleOrder, Severity::kWarning, "unusual_role_order",
+     "user and assistant do not take turns, or a role is unknown",
+     "join what one of them says in a row, and check where conversations were cut"},
+    {kEmptyAnswer, Severity::kWarning, "empty_answer", "a trained answer has no text",
+     "remove these documents, or the model learns to say nothing"},
+    {kMessageLost, Severity::kWarning, "message_lost",
+     "the chat template leaves out what a message says: the model never sees it",
+     "check the message's role and its content's form, or use another template "
+     "(--chat_template)"},
+    {kToolCallLost, Severity::kWarning, "tool_call_lost",
+     "the chat template leaves out a tool call: the model would learn to answer without it",
+     "use a template that has a form for tool calls (--chat_template)"},
+    {kBoundaryMerged, Severity::kInfo, "boundary_merged",
+     "a token reaches over the beginning or end of what is learned; it belongs to where it begins",
+     "usually harmless: a space or line break at the end of the prompt"},
+};
+
 struct AllCases {
-  Cases unsupervised, double_bos, untrained_stop, no_end_of_turn, outside_vocabulary, rewritten,
-      special_in_content, role_order, empty_answer, message_lost, tool_call_lost, empty, duplicate,
-      too_long, cut_off, boundary, overlap;
+  Cases unsupervised, double_bos, untrained_stop, outside_vocabulary, empty, duplicate, too_long,
+      cut_off, overlap;
+  Cases noted[std::size(kNotedFindings)];
   int64_t teach_stop = 0;   // documents whose stop token is learned
   int64_t tokens_lost = 0;  // by the length limit
   int32_t largest_id = 0;
@@ -80,14 +115,9 @@ class Examiner {
 
  private:
   void LookAtNotes(int64_t index, uint32_t notes) {
-    if (notes & kHistoryRewritten) cases_.rewritten.Add(index);
-    if (notes & kBoundaryMerged) cases_.boundary.Add(index);
-    if (notes & kNoEndOfTurn) cases_.no_end_of_turn.Add(index);
-    if (notes & kSpecialInContent) cases_.special_in_content.Add(index);
-    if (notes & kRoleOrder) cases_.role_order.Add(index);
-    if (notes & kEmptyAnswer) cases_.empty_answer.Add(index);
-    if (notes & kMessageLost) cases_.message_lost.Add(index);
-    if (notes & kToolCallLost) cases_.tool_call_lost.Add(index);
+    for (size_t i = 0; i < std::size(kNotedFindings); ++i) {
+      if (notes & kNotedFindings[i].note) cases_.noted[i].Add(index);
+    }
   }
 
   void LookAtTokens(int64_t index, absl::Span<const CachedToken> tokens) {
@@ -178,32 +208,14 @@ void Describe(const AllCases& cases, const DoctorInput& input, Diagnosis& out) {
       "the token that ends the text stands behind what is learned but is not learned itself: the "
       "model would not learn to stop",
       "supervise it: its label is its id, or it stands inside the template's generation block");
-  add(kWarning, "no_end_of_turn", cases.no_end_of_turn,
-      "a trained turn or text ends without a special token: the model may not learn to stop",
-      "use the chat template that belongs to the tokenizer; for texts and pairs name an eos_token "
-      "in tokenizer_config.json");
   add(kError, "token_outside_vocabulary", cases.outside_vocabulary,
       absl::StrCat("the model knows ids below ", input.vocab_size, ", the largest here is ",
                    cases.largest_id),
       "use the tokenizer that belongs to the model");
-  add(kWarning, "unstable_template", cases.rewritten,
-      "the chat template rewrites earlier turns, so each trained turn is a document of its own or "
-      "only the last one is trained",
-      "--history says which; strict refuses");
-  add(kWarning, "special_in_content", cases.special_in_content,
-      "text of a special token is typed in a message: it would act as that token",
-      "remove it, or check that whoever wrote it may speak for the assistant");
-  add(kWarning, "unusual_role_order", cases.role_order,
-      "user and assistant do not take turns, or a role is unknown",
-      "join what one of them says in a row, and check where conversations were cut");
-  add(kWarning, "empty_answer", cases.empty_answer, "a trained answer has no text",
-      "remove these documents, or the model learns to say nothing");
-  add(kWarning, "message_lost", cases.message_lost,
-      "the chat template leaves out what a message says: the model never sees it",
-      "check the message's role and its content's form, or use another template (--chat_template)");
-  add(kWarning, "tool_call_lost", cases.tool_call_lost,
-      "the chat template leaves out a tool call: the model would learn to answer without it",
-      "use a template that has a form for tool calls (--chat_template)");
+  for (size_t i = 0; i < std::size(kNotedFindings); ++i) {
+    const NotedFinding& noted = kNotedFindings[i];
+    add(noted.severity, noted.code, cases.noted[i], noted.message, noted.advice);
+  }
   add(kWarning, "empty_document", cases.empty, "there is at most one token", "remove them");
   add(kWarning, "duplicate_document", cases.duplicate,
       "equal to an earlier document: these count several times",
@@ -217,9 +229,6 @@ void Describe(const AllCases& cases, const DoctorInput& input, Diagnosis& out) {
   add(if_most(cases.cut_off), "answer_cut_off", cases.cut_off,
       "all that would be learned lies behind the cut; training leaves these out",
       "a larger --max_seq_length, or --long_documents=split");
-  add(kInfo, "boundary_merged", cases.boundary,
-      "a token reaches over the beginning or end of what is learned; it belongs to where it begins",
-      "usually harmless: a space or line break at the end of the prompt");
 }
 
 void DescribeOverlap(const AllCases& cases, const Dataset& validation, Diagnosis& out) {

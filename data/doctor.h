@@ -11,12 +11,13 @@
 //   double_bos                error           begin with two start tokens
 //   untrained_stop_token      error, warning  have a stop token behind what is learned, itself not
 //                                             learned; error: no document teaches a stop token
-//   no_end_of_turn            warning         have a trained turn or text without a token that ends
-//   it token_outside_vocabulary  error           have ids that the model does not know bad_document
-//   error, warning  are broken; warning: they may be skipped unstable_template         warning have
-//   a template that rewrites earlier turns special_in_content        warning         hold a special
-//   token's text in a message unusual_role_order        warning         do not have user and
-//   assistant in turn empty_answer              warning         have a trained answer without text
+//   no_end_of_turn            warning         have a trained turn or text that no token ends
+//   token_outside_vocabulary  error           have ids that the model does not know
+//   bad_document              error, warning  are broken; warning: they may be skipped
+//   unstable_template         warning         have a template that rewrites earlier turns
+//   special_in_content        warning         hold a special token's text in a message
+//   unusual_role_order        warning         do not have user and assistant in turn
+//   empty_answer              warning         have a trained answer without text
 //   message_lost              warning         have a message that the template leaves out
 //   tool_call_lost            warning         have a tool call that the template leaves out
 //   empty_document            warning         have at most one token
