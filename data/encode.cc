@@ -198,9 +198,6 @@ class Encoder : public DocumentEncoder {
     ASSIGN_OR_RETURN(const Encoding encoding, tokenizer_->Encode(text.text, false));
     EncodedDocument out = Assign(encoding, text.spans);
     out.notes |= text.notes;
-    if (bos_.has_value() && !out.input_ids.empty() && out.input_ids[0] == *bos_) {
-      out.notes |= kBosInText;
-    }
     for (size_t i = 0; i < out.input_ids.size(); ++i) {
       const bool last =
           out.supervised[i] != 0 && (i + 1 == out.input_ids.size() || out.supervised[i + 1] == 0);
@@ -235,9 +232,6 @@ class Encoder : public DocumentEncoder {
     if (options_.loss_on == LossOn::kAll)
       std::fill(out.supervised.begin(), out.supervised.end(), 1);
     if (!out.supervised.empty()) out.supervised[0] = 0;
-    const bool any =
-        std::find(out.supervised.begin(), out.supervised.end(), 1) != out.supervised.end();
-    if (!any) out.notes |= kNothingSupervised;
     return out;
   }
 
@@ -294,11 +288,7 @@ class Encoder : public DocumentEncoder {
                                       " (the model's vocabulary), got ", tokens.input_ids[i]));
       }
     }
-    EncodedDocument out{tokens.input_ids, tokens.supervised, 0};
-    const bool any =
-        std::find(out.supervised.begin(), out.supervised.end(), 1) != out.supervised.end();
-    if (!any) out.notes |= kNothingSupervised;
-    return std::vector<EncodedDocument>{std::move(out)};
+    return std::vector<EncodedDocument>{{tokens.input_ids, tokens.supervised, 0}};
   }
 
   const Tokenizer* tokenizer_;

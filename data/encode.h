@@ -64,13 +64,11 @@ enum Note : uint32_t {
   kHistoryRewritten = 1u << 0,  // the template rewrites earlier turns; see History
   kBoundaryMerged = 1u << 1,    // a token reaches over the beginning or end of a supervised span
   kNoEndOfTurn = 1u << 2,       // a trained turn or text ends without a special token
-  kBosInText = 1u << 3,         // the template's text begins with BOS: no second one was added
-  kSpecialInContent = 1u << 4,  // the user's text holds the text of a special token
-  kEmptyAnswer = 1u << 5,       // a trained assistant message has no text
-  kNothingSupervised = 1u << 6,
-  kRoleOrder = 1u << 7,     // roles do not take turns: user, assistant, user, …
-  kToolCallLost = 1u << 8,  // the template leaves out a trained tool call
-  kMessageLost = 1u << 9,   // the template leaves out what a message says
+  kSpecialInContent = 1u << 3,  // the user's text holds the text of a special token
+  kEmptyAnswer = 1u << 4,       // a trained assistant message has no text
+  kRoleOrder = 1u << 5,         // roles do not take turns: user, assistant, user, …
+  kToolCallLost = 1u << 6,      // the template leaves out a trained tool call
+  kMessageLost = 1u << 7,       // the template leaves out what a message says
 };
 
 struct EncodedDocument {

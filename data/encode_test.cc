@@ -15,6 +15,7 @@
 namespace lockstep::data {
 namespace {
 
+using ::testing::Each;
 using ::testing::HasSubstr;
 
 class EncodeTest : public ::testing::Test {
@@ -315,7 +316,7 @@ TEST_F(EncodeTest, NotesForTheDoctor) {
   EXPECT_TRUE((*Encode(with_role("developer"), options))[0].notes & kMessageLost);
   EXPECT_FALSE((*Encode(with_role("user"), options))[0].notes & kMessageLost);
   const auto silent = Encode(R"({"messages": [{"role": "user", "content": "x"}]})", ChatMl());
-  EXPECT_TRUE((*silent)[0].notes & kNothingSupervised);
+  EXPECT_THAT((*silent)[0].supervised, Each(0));
 }
 
 }  // namespace
