@@ -144,7 +144,6 @@ Value Interpreter::Evaluate(const Expr& expr, Frame& frame) {
 
 Value Interpreter::EvaluateNode(const Expr& expr, Frame& frame) {
   const auto operand = [&](size_t i) { return Evaluate(*expr.operands[i], frame); };
-  const auto optional = [&](size_t i) { return expr.operands[i] ? operand(i) : Value::None(); };
   switch (expr.kind) {
     case Expr::kConstant:
       return expr.constant;
@@ -158,17 +157,8 @@ Value Interpreter::EvaluateNode(const Expr& expr, Frame& frame) {
       return EvaluateDict(expr, frame);
     case Expr::kAttribute:
       return GetAttribute(operand(0), expr.constant);
-    case Expr::kItem: {
-      const Value object = operand(0);
-      const Expr& index = *expr.operands[1];
-      if (index.kind != Expr::kSlice) return GetItem(object, Evaluate(index, frame));
-      const auto bound = [&](size_t i) {
-        return index.operands[i] ? Evaluate(*index.operands[i], frame) : Value::None();
-      };
-      const Value start = bound(0), stop = bound(1), step = bound(2);
-      Charge(object.weight() / 256);
-      return GetSlice(object, start, stop, step);
-    }
+    case Expr::kItem:
+      return EvaluateItem(expr, frame);
     case Expr::kSlice:
       throw TemplateError("a slice cannot stand here");
     case Expr::kCall:
@@ -193,20 +183,15 @@ Value Interpreter::EvaluateNode(const Expr& expr, Frame& frame) {
       Value left = operand(0);
       return Truthy(left) ? left : operand(1);
     }
-    case Expr::kBinary: {
-      const Value left = operand(0), right = operand(1);
-      Charge((left.weight() + right.weight()) / 256);
-      const Value result = Arithmetic(expr.operators[0], left, right);
-      const bool joined = expr.operators[0] == Operator::kAdd && result.is_string();
-      return joined ? Join(result, {left, right}) : result;
-    }
+    case Expr::kBinary:
+      return EvaluateBinary(expr, frame);
     case Expr::kCompare:
       return EvaluateCompare(expr, frame);
     case Expr::kConcatenate:
       return EvaluateConcatenation(expr, frame);
     case Expr::kConditional:
       if (Truthy(operand(0))) return operand(1);
-      if (expr.operands[2]) return optional(2);
+      if (expr.operands[2]) return operand(2);
       return UndefinedWithHint(absl::StrCat("the inline if-expression on line ", expr.line,
                                             " evaluated to false and no else section was "
                                             "defined."));
@@ -214,6 +199,27 @@ Value Interpreter::EvaluateNode(const Expr& expr, Frame& frame) {
       break;
   }
   throw TemplateError("this expression cannot be evaluated");
+}
+
+Value Interpreter::EvaluateItem(const Expr& expr, Frame& frame) {
+  const Value object = Evaluate(*expr.operands[0], frame);
+  const Expr& index = *expr.operands[1];
+  if (index.kind != Expr::kSlice) return GetItem(object, Evaluate(index, frame));
+  const auto bound = [&](size_t i) {
+    return index.operands[i] ? Evaluate(*index.operands[i], frame) : Value::None();
+  };
+  const Value start = bound(0), stop = bound(1), step = bound(2);
+  Charge(object.weight() / 256);
+  return GetSlice(object, start, stop, step);
+}
+
+Value Interpreter::EvaluateBinary(const Expr& expr, Frame& frame) {
+  const Value left = Evaluate(*expr.operands[0], frame);
+  const Value right = Evaluate(*expr.operands[1], frame);
+  Charge((left.weight() + right.weight()) / 256);
+  const Value result = Arithmetic(expr.operators[0], left, right);
+  const bool joined = expr.operators[0] == Operator::kAdd && result.is_string();
+  return joined ? Join(result, {left, right}) : result;
 }
 
 Value Interpreter::EvaluateDict(const Expr& expr, Frame& frame) {

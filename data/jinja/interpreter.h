@@ -81,6 +81,8 @@ class Interpreter {
   Value EvaluateConcatenation(const Expr& expr, Frame& frame);
   Value EvaluateCall(const Expr& expr, Frame& frame, const Value* caller);
   Value EvaluateFilter(const Expr& expr, Frame& frame, const Value* text);
+  Value EvaluateItem(const Expr& expr, Frame& frame);
+  Value EvaluateBinary(const Expr& expr, Frame& frame);
   Value EvaluateDict(const Expr& expr, Frame& frame);
   Value EvaluateName(const Expr& expr, Frame& frame);
   Arguments EvaluateArguments(const CallArguments& call, Frame& frame);

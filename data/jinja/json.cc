@@ -16,6 +16,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "data/jinja/repr.h"
 
 namespace lockstep::data::jinja {
 
@@ -141,15 +142,10 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
   bool AddBigInteger(const std::string& text) {
-    Int value = 0;
-    for (const char c : text) {
-      if (c == '-') continue;
-      if (__builtin_mul_overflow(value, Int{10}, &value) ||
-          __builtin_add_overflow(value, Int{c - '0'}, &value)) {
-        return Fail("the number is out of range");
-      }
-    }
-    return Add(Value::Integer(text[0] == '-' ? -value : value));
+    const bool negative = text[0] == '-';
+    const std::optional<Int> value = IntFromDigits(absl::string_view(text).substr(negative), 10);
+    if (!value) return Fail("the number is out of range");
+    return Add(Value::Integer(negative ? -*value : *value));
   }
   bool Fail(std::string why) {
     const size_t byte = furthest_ == nullptr ? 0 : furthest_ - text_.data();

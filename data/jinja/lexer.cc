@@ -249,7 +249,7 @@ class Lexer {
     const bool after_dot = at_ > 0 && source_[at_ - 1] == '.';
     if (end > whole && !after_dot) {
       std::string text = source_.substr(at_, end - at_);
-      text.erase(std::remove(text.begin(), text.end(), '_'), text.end());
+      std::erase(text, '_');
       Add(Token::kFloat, text, Value::Float(std::strtod(text.c_str(), nullptr)));
       return Advance(end - at_);
     }
@@ -277,17 +277,11 @@ class Lexer {
         ++end;
       }
     }
-    Int value = 0;
-    for (size_t i = begin; i < end; ++i) {
-      if (source_[i] == '_') continue;
-      const char c = absl::ascii_tolower(source_[i]);
-      const int digit = IsDigitChar(c) ? c - '0' : c - 'a' + 10;
-      if (__builtin_mul_overflow(value, Int{base}, &value) ||
-          __builtin_add_overflow(value, Int{digit}, &value)) {
-        Fail("the number is out of range");
-      }
-    }
-    Add(Token::kInteger, source_.substr(at_, end - at_), Value::Integer(value));
+    std::string digits = source_.substr(begin, end - begin);
+    std::erase(digits, '_');
+    const std::optional<Int> value = IntFromDigits(digits, base);
+    if (!value) Fail("the number is out of range");
+    Add(Token::kInteger, source_.substr(at_, end - at_), Value::Integer(*value));
     Advance(end - at_);
   }
 

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "data/jinja/text.h"
@@ -25,6 +26,15 @@ void AppendItems(const std::vector<Value>& items, int depth, std::string* out) {
   for (size_t i = 0; i < items.size(); ++i) {
     if (i > 0) *out += ", ";
     AppendRepr(items[i], depth + 1, out);
+  }
+}
+
+void AppendPairs(const std::vector<std::pair<Value, Value>>& items, int depth, std::string* out) {
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (i > 0) *out += ", ";
+    AppendRepr(items[i].first, depth + 1, out);
+    *out += ": ";
+    AppendRepr(items[i].second, depth + 1, out);
   }
 }
 
@@ -60,18 +70,11 @@ void AppendRepr(const Value& value, int depth, std::string* out) {
       AppendItems(value.items(), depth, out);
       *out += value.items().size() == 1 ? ",)" : ")";
       return;
-    case Type::kDict: {
+    case Type::kDict:
       *out += "{";
-      const auto& items = value.dict().items;
-      for (size_t i = 0; i < items.size(); ++i) {
-        if (i > 0) *out += ", ";
-        AppendRepr(items[i].first, depth + 1, out);
-        *out += ": ";
-        AppendRepr(items[i].second, depth + 1, out);
-      }
+      AppendPairs(value.dict().items, depth, out);
       *out += "}";
       return;
-    }
     case Type::kView:
       absl::StrAppend(out, TypeName(value), "([");
       AppendItems(ToVector(value), depth, out);
@@ -263,6 +266,20 @@ std::string IntToString(Int value) {
   if (negative) digits.push_back('-');
   std::reverse(digits.begin(), digits.end());
   return digits;
+}
+
+std::optional<Int> IntFromDigits(absl::string_view digits, int base) {
+  Int value = 0;
+  for (const char c : digits) {
+    const int digit = absl::ascii_isdigit(c)
+                          ? c - '0'
+                          : absl::ascii_tolower(static_cast<unsigned char>(c)) - 'a' + 10;
+    if (__builtin_mul_overflow(value, Int{base}, &value) ||
+        __builtin_add_overflow(value, Int{digit}, &value)) {
+      return std::nullopt;
+    }
+  }
+  return value;
 }
 
 std::string FloatToString(double value) {

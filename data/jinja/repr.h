@@ -1,6 +1,7 @@
 // Values as text: Python's str() and repr(), and json.dumps.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -9,6 +10,8 @@
 namespace lockstep::data::jinja {
 
 std::string IntToString(Int value);
+// `digits` are those of a base up to 36, letters in any case. None: 128 bits are too few.
+std::optional<Int> IntFromDigits(absl::string_view digits, int base);
 
 // repr(float): the shortest decimal that reads back the same; "1.0", "1e+16", "inf", "nan".
 std::string FloatToString(double value);

@@ -69,17 +69,12 @@ std::optional<Int> ParseInteger(absl::string_view text, int64_t base) {
       return std::nullopt;
     }
   }
-  if (digits.empty()) return std::nullopt;
-  Int value = 0;
-  for (const char c : digits) {
-    const int digit = absl::ascii_isdigit(c) ? c - '0' : absl::ascii_isalpha(c) ? c - 'a' + 10 : 99;
-    if (digit >= base) return std::nullopt;
-    if (__builtin_mul_overflow(value, Int{base}, &value) ||
-        __builtin_add_overflow(value, Int{digit}, &value)) {
-      throw TemplateError("an integer is out of range (128 bits)");
-    }
-  }
-  return negative ? -value : value;
+  const absl::string_view all = "0123456789abcdefghijklmnopqrstuvwxyz";
+  const bool known = digits.find_first_not_of(all.data(), 0, base) == std::string::npos;
+  if (digits.empty() || !known) return std::nullopt;
+  const std::optional<Int> value = IntFromDigits(digits, static_cast<int>(base));
+  if (!value) throw TemplateError("an integer is out of range (128 bits)");
+  return negative ? -*value : *value;
 }
 
 std::optional<double> ParseFloat(absl::string_view text) {

@@ -145,6 +145,8 @@ TEST(Template, WhatIsNotThereIsNamed) {
   EXPECT_THAT(TextOf("{{ 'a'|urlize }}"), HasSubstr("'urlize'"));
   EXPECT_THAT(TextOf("{{ lipsum() }}"), HasSubstr("lipsum() makes random text"));
   EXPECT_THAT(TextOf("{{ 'a'|shout }}"), HasSubstr("No filter named 'shout'"));
+  EXPECT_THAT(TextOf("{{ ('9' * 40)|int }}"), HasSubstr("out of range (128 bits)"));
+  EXPECT_EQ(TextOf("{{ ('9' * 40 ~ 'z')|int }}"), "0");
 }
 
 TEST(Template, StrftimeNowNeedsADate) {
