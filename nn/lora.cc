@@ -147,6 +147,12 @@ Value Pick(const std::vector<CompiledPattern<Value>>& patterns, const std::strin
   return otherwise;
 }
 
+std::string ShownSelector(const ModuleSelector& selector) {
+  if (selector.all_linear) return "all-linear";
+  if (selector.regex) return absl::StrCat("\"", *selector.regex, "\" (a regular expression)");
+  return absl::StrCat("\"", absl::StrJoin(selector.names, "\", \""), "\"");
+}
+
 // PEFT's rule: a module that is saved whole gets no adapter, nor does what is inside it.
 bool IsSavedWhole(const LoraConfig& config, const std::string& path) {
   return std::any_of(config.modules_to_save.begin(), config.modules_to_save.end(),
@@ -188,11 +194,12 @@ absl::StatusOr<std::vector<std::optional<LoraTarget>>> ResolveTargets(
   if (!any && config.modules_to_save.empty()) {
     return UserError(
         "target_modules",
-        config.layers_to_transform.empty()
-            ? "no module of the model matches"
-            : absl::StrCat("no module of the model matches in layers ",
-                           absl::StrJoin(config.layers_to_transform, ","),
-                           " (layers_to_transform)"),
+        absl::StrCat(
+            "no module of the model matches ", ShownSelector(config.target_modules),
+            config.layers_to_transform.empty()
+                ? ""
+                : absl::StrCat(" in layers ", absl::StrJoin(config.layers_to_transform, ","),
+                               " (layers_to_transform)")),
         absl::StrCat("the model's modules are ",
                      absl::StrJoin(modules.begin(),
                                    modules.begin() + std::min<size_t>(8, modules.size()), ", "),

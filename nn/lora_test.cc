@@ -109,7 +109,7 @@ TEST(Lora, NamesThatMatchNothingAreFound) {
   lora = With("q_proj");
   lora.layers_to_transform = {99};
   EXPECT_THAT(std::string(ResolveTargets(lora, paths).status().message()),
-              HasSubstr("matches in layers 99 (layers_to_transform)"));
+              HasSubstr("matches \"q_proj\" in layers 99 (layers_to_transform)"));
 }
 
 TEST(Lora, BadOptions) {

@@ -35,6 +35,11 @@ class AgreementTest : public ::testing::Test {
   // program.
   std::vector<Outcome> Start(const Flags& more, const std::string& program = "trainer/train") {
     folder_ = FreshPath("run");
+    return StartAgain(more, program);
+  }
+
+  // In the same folder.
+  std::vector<Outcome> StartAgain(const Flags& more, const std::string& program = "trainer/train") {
     static int port = 20000 + getpid() % 20000;
     port += 17;  // each run looks at 16
     std::vector<std::unique_ptr<TrainerProcess>> ranks;
@@ -73,6 +78,14 @@ class AgreementTest : public ::testing::Test {
 };
 std::string* AgreementTest::model_ = nullptr;
 std::string* AgreementTest::documents_ = nullptr;
+
+TEST_F(AgreementTest, AFinishedRunSaysSoOnce) {
+  for (const Outcome& outcome : Start({})) ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const std::vector<Outcome> again = StartAgain({});
+  for (const Outcome& outcome : again) EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(again[0].out, folder_ + " holds this run, finished; nothing is done\n");
+  EXPECT_EQ(again[1].out, "");
+}
 
 TEST_F(AgreementTest, EqualRanksTrain) {
   for (const Outcome& outcome : Start({})) EXPECT_EQ(outcome.exit_code, 0) << outcome.err;

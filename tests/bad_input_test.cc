@@ -71,6 +71,7 @@ TEST_F(BadInputTest, Flags) {
   ExpectRefused({"--lr_scheduler_type=square"},
                 {"--lr_scheduler_type", "want one of linear, cosine"});
   ExpectRefused({"stray"}, {"\"stray\"", "HINT"});
+  ExpectRefused({"--output_dir=", "--run_name=.."}, {"[--run_name]", "got ..", "--output_dir"});
   ExpectRefused({"--init=random"}, {"[--init=random]", "HINT: add --train=full"});
 }
 
@@ -219,7 +220,8 @@ TEST_F(BadInputTest, AMissingShardIsNamed) {
 }
 
 TEST_F(BadInputTest, TargetModulesThatMatchNothing) {
-  ExpectRefused({"--lora_target_modules=qq_proj"}, {"target_modules", "q_proj", "HINT"});
+  ExpectRefused({"--lora_target_modules=qq_proj"}, {"target_modules", "matches \"qq_proj\"\nHINT"});
+  ExpectRefused({"--lora_target_modules=[\"q_proj\"]"}, {"[\"q_proj\"]\" (a regular expression)"});
 }
 
 // Legal, and yet hardly what was meant.

@@ -238,7 +238,8 @@ absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& 
                                                   return AgreeOnStart(*world, options, identity,
                                                                       folder);
                                                 }));
-  if (prepared.start.kind == RunStart::Kind::kFinished) {
+  if (prepared.start.kind == RunStart::Kind::kFinished) {  // there is no parent, or it looked early
+    if (world->rank() == 0) SayThatItIsFinished(prepared.start);
     world->Leave();
     return dist::kExitDone;
   }

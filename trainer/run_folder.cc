@@ -3,6 +3,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -104,6 +105,10 @@ bool HoldsResult(const std::string& folder) {
 }
 
 }  // namespace
+
+void SayThatItIsFinished(const RunStart& start) {
+  std::printf("%s holds this run, finished; nothing is done\n", start.folder.c_str());
+}
 
 std::string CheckpointFolder(const RunStart& start) {
   return JoinPath(start.folder, "checkpoints");

@@ -63,6 +63,9 @@ absl::Status CreateRunFolder(const RunStart& start, const TrainOptions& options,
 absl::Status WriteRunJson(const RunStart& start, const TrainOptions& options,
                           const RunFacts& facts);
 
+// "FOLDER holds this run, finished; nothing is done", on standard output.
+void SayThatItIsFinished(const RunStart& start);
+
 std::string CheckpointFolder(const RunStart& start);
 
 // Where a run that was cut off goes on from, and how; "" if it left no checkpoint.

@@ -32,7 +32,7 @@ absl::StatusOr<int> RunParent(const TrainOptions& options, const dist::LaunchEnv
   OutputFolder folder;
   ASSIGN_OR_RETURN(const RunStart start, CheckBeforeLaunch(options, env.local_world_size, &folder));
   if (start.kind == RunStart::Kind::kFinished) {
-    std::printf("%s holds this run, finished; nothing is done\n", start.folder.c_str());
+    SayThatItIsFinished(start);
     return dist::kExitDone;
   }
   // The defaults of folder and date have the time in them: from here on they are fixed.

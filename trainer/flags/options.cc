@@ -184,8 +184,11 @@ absl::Status ReadOutputFlags(TrainOptions* options) {
   if (FLAGS_resume_from_checkpoint != "auto" && FLAGS_resume_from_checkpoint != "none") {
     FLAGS_resume_from_checkpoint = UserPath(FLAGS_resume_from_checkpoint);
   }
-  if (FLAGS_run_name.find('/') != std::string::npos) {
-    return UserError("--run_name", "want a name without slashes", "--output_dir is a whole path");
+  if (FLAGS_run_name.find('/') != std::string::npos || FLAGS_run_name == "." ||
+      FLAGS_run_name == "..") {
+    return UserError("--run_name",
+                     absl::StrCat("want a folder's name without slashes, got ", FLAGS_run_name),
+                     "--output_dir is a whole path");
   }
   options->output_dir = FLAGS_output_dir;
   options->run_name = FLAGS_run_name;
