@@ -50,9 +50,8 @@ bool LosesToolCall(const Value& message, const std::vector<SpannedText>& texts) 
   return false;
 }
 
-// What a message says: its content, or the texts of its parts.
-std::vector<absl::string_view> TextsOf(const Value& message) {
-  const Value* content = message.Find("content");
+// The text of `content`, or the texts of its parts.
+std::vector<absl::string_view> TextsOf(const Value* content) {
   if (content == nullptr) return {};
   if (content->is_string()) return {content->str()};
   std::vector<absl::string_view> out;
@@ -64,11 +63,11 @@ std::vector<absl::string_view> TextsOf(const Value& message) {
   return out;
 }
 
-// True if the message says something and no run of it is in any of the texts. Runs end where a
+// True if `content` says something and no run of it is in any of the texts. Runs end where a
 // template may trim, cut off what was thought, or quote as JSON.
-bool LosesText(const Value& message, const std::vector<SpannedText>& texts) {
+bool LosesText(const Value* content, const std::vector<SpannedText>& texts) {
   bool says = false;
-  for (const absl::string_view text : TextsOf(message)) {
+  for (const absl::string_view text : TextsOf(content)) {
     for (absl::string_view run : absl::StrSplit(text, absl::ByAnyChar("\"\\<>&'\t\r\n"))) {
       run = absl::StripAsciiWhitespace(run);
       if (run.empty()) continue;
@@ -79,6 +78,15 @@ bool LosesText(const Value& message, const std::vector<SpannedText>& texts) {
   return says;
 }
 
+// What comes behind the last trained message may be missing: nothing is learned from it.
+size_t EndOfTrained(const ChatExample& chat) {
+  const std::vector<Value>& messages = chat.messages.items();
+  for (size_t i = messages.size(); i > 0; --i) {
+    if (chat.trained[i - 1] && messages[i - 1].Find("role")->str() == "assistant") return i;
+  }
+  return messages.size();
+}
+
 }  // namespace
 
 uint32_t ChatNotes(const ChatExample& chat, const std::vector<SpannedText>& texts,
@@ -86,10 +94,14 @@ uint32_t ChatNotes(const ChatExample& chat, const std::vector<SpannedText>& text
   const std::vector<Value>& messages = chat.messages.items();
   uint32_t notes = 0;
   if (!TakesTurns(messages)) notes |= kRoleOrder;
+  const size_t end = EndOfTrained(chat);
   for (size_t i = 0; i < messages.size(); ++i) {
     if (chat.trained[i] && LosesToolCall(messages[i], texts)) notes |= kToolCallLost;
-    if (LosesText(messages[i], texts)) notes |= kMessageLost;
     const Value* content = messages[i].Find("content");
+    if (i < end && LosesText(content, texts)) notes |= kMessageLost;
+    // Templates may drop what was thought in earlier turns, as they do at inference.
+    const bool is_last = i + 1 == end && i + 1 == messages.size();
+    if (is_last && LosesText(messages[i].Find("reasoning_content"), texts)) notes |= kMessageLost;
     const bool has_text = content != nullptr && content->is_string();
     if (has_text && special.Occurs(content->str())) notes |= kSpecialInContent;
     const bool assistant = messages[i].Find("role")->str() == "assistant";

@@ -315,6 +315,19 @@ TEST_F(EncodeTest, NotesForTheDoctor) {
   };
   EXPECT_TRUE((*Encode(with_role("developer"), options))[0].notes & kMessageLost);
   EXPECT_FALSE((*Encode(with_role("user"), options))[0].notes & kMessageLost);
+  const std::string thinking =
+      R"({"messages": [{"role": "user", "content": "x"},
+                       {"role": "assistant", "content": "y", "reasoning_content": "thus"}END]})";
+  const auto ended_by = [&](const char* end) {
+    return absl::StrReplaceAll(thinking, {{"END", end}});
+  };
+  const auto loses = [&](const std::string& json) {
+    return ((*Encode(json, options))[0].notes & kMessageLost) != 0;
+  };
+  EXPECT_TRUE(loses(ended_by("")));
+  EXPECT_FALSE(loses(ended_by(R"(, {"role": "developer", "content": "z"})")));
+  options.chat_template = SharedTemplate("qwen3");
+  EXPECT_FALSE(loses(ended_by("")));
   const auto silent = Encode(R"({"messages": [{"role": "user", "content": "x"}]})", ChatMl());
   EXPECT_THAT((*silent)[0].supervised, Each(0));
 }
