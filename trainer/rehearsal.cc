@@ -179,6 +179,7 @@ std::string Rehearsal::Run(const Context& context, const nn::ForwardOptions& for
   DataParallel parallel(context, &model->parameters(), communicator, reduction);
   StepGradient(context, decoder, step, forward, /*stop_requested=*/false, &parallel,
                [](const char*, int64_t) {});
+  parallel.Gather(model->parameters().image());  // the same on all ranks
   Synchronize(context.stream);
   return absl::StrFormat(
       "made ready before the first step: %d attention plans in %.2f s beside the weights (%.2f s "

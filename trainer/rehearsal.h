@@ -65,8 +65,8 @@ class Rehearsal {
 
   // Waits for the plans of the first packs; those of later ones are made while training goes on.
   // Then takes a pack of every kind, forward and backward, through one layer of each kind of
-  // `model` and the head; the ranks add up what comes of it. All ranks call it. Returns what was
-  // made ready, for people; "" on a CPU.
+  // `model` and the head; the ranks add up what comes of it, and give each other the parameters,
+  // which are still equal. All ranks call it. Returns what was made ready, for people; "" on a CPU.
   std::string Run(const Context& context, const nn::ForwardOptions& forward,
                   const ReductionOptions& reduction, dist::Communicator* communicator,
                   nn::Model* model);

@@ -19,17 +19,6 @@ bool IsExact(const nn::FlatParameters& parameters) {
   return parameters.options().sum_dtype == DType::kI64;
 }
 
-// What this rank has the sums of and updates: its part of each bucket that is shared, and the rest.
-std::vector<std::pair<int64_t, int64_t>> OwnRanges(const dist::BucketPlan& plan, int rank,
-                                                   int64_t numel) {
-  std::vector<std::pair<int64_t, int64_t>> ranges;
-  for (const dist::BucketPlan::Bucket& bucket : plan.buckets) {
-    if (bucket.parts > 1) ranges.push_back({bucket.begin_of(rank), bucket.end_of(rank)});
-  }
-  if (plan.shared < numel) ranges.push_back({plan.shared, numel});
-  return ranges;
-}
-
 Tensor Ones(const Context& context) {
   Tensor ones = Tensor::Empty(*context.allocator, DType::kF64, {1});
   kernels::Fill(context.stream, ones.Mutable("seed"), 1.0);
@@ -65,6 +54,16 @@ dist::BucketPlan PlanReduction(const nn::FlatParameters& parameters, DType dtype
 }  // namespace
 
 DType SumDtype(GradientSum sum) { return sum == GradientSum::kExact ? DType::kI64 : DType::kF32; }
+
+std::vector<DataParallel::OwnRange> DataParallel::OwnRanges(const dist::BucketPlan& plan, int rank,
+                                                            int64_t numel) {
+  std::vector<OwnRange> ranges;
+  for (const dist::BucketPlan::Bucket& b : plan.buckets) {
+    if (b.parts > 1) ranges.push_back({b.begin_of(rank), b.end_of(rank), b.begin, b.end});
+  }
+  if (plan.shared < numel) ranges.push_back({plan.shared, numel, plan.shared, numel});
+  return ranges;
+}
 
 DataParallel::DataParallel(const Context& context, nn::FlatParameters* parameters,
                            dist::Communicator* communicator, const ReductionOptions& options)
@@ -115,9 +114,9 @@ void DataParallel::FinishStep(bool stop_requested) {
   ReduceSlots();
   reducer_.Finish();
   if (!is_rounded()) return;
-  for (const auto& [begin, end] : own_) {
-    kernels::Cast(context_.stream, rounded_.Slice(0, begin, end),
-                  parameters_->sums().Slice(0, begin, end).Mutable("sums"));
+  for (const OwnRange& own : own_) {
+    kernels::Cast(context_.stream, rounded_.Slice(0, own.begin, own.end),
+                  parameters_->sums().Slice(0, own.begin, own.end).Mutable("sums"));
   }
 }
 
@@ -125,20 +124,17 @@ void DataParallel::Update(nn::AdamW* optimizer, int64_t step, double learning_ra
   if (plan().shared > 0) {
     kernels::Fill(context_.stream, optimizer->partials().Mutable("norm"), 0.0);
   }
-  for (const auto& [begin, end] : own_) {
-    optimizer->AddToNorm(context_, *parameters_, begin, end);
+  for (const OwnRange& own : own_) {
+    optimizer->AddToNorm(context_, *parameters_, own.begin, own.end);
   }
   ShareNorm(optimizer->partials());
   optimizer->Clip(context_);
   dist::Communicator::Work gathered;
-  for (size_t i = 0; i < own_.size(); ++i) {
-    const auto& [begin, end] = own_[i];
-    optimizer->Update(context_, *parameters_, begin, end, step, learning_rate);
-    // The image of this bucket is on its way while the next one is computed.
-    const dist::BucketPlan::Bucket& bucket = plan().buckets[i];
-    const bool is_shared = bucket.parts > 1;
-    if (is_shared) gathered = GatherBucket(bucket, parameters_->image());
-    parameters_->ZeroSums(context_, is_shared ? bucket.begin : begin, is_shared ? bucket.end : end);
+  for (const OwnRange& own : own_) {
+    optimizer->Update(context_, *parameters_, own.begin, own.end, step, learning_rate);
+    // The image of this part is on its way while the next one is computed.
+    if (own.is_shared()) gathered = Gather(own, parameters_->image());
+    parameters_->ZeroSums(context_, own.all_begin, own.all_end);
   }
   sums_are_zero_ = true;
   communicator_->Wait(gathered, context_.stream);
@@ -146,18 +142,16 @@ void DataParallel::Update(nn::AdamW* optimizer, int64_t step, double learning_ra
 
 void DataParallel::Gather(const Tensor& buffer) {
   dist::Communicator::Work gathered;
-  for (const dist::BucketPlan::Bucket& bucket : plan().buckets) {
-    if (bucket.parts > 1) gathered = GatherBucket(bucket, buffer);
+  for (const OwnRange& own : own_) {
+    if (own.is_shared()) gathered = Gather(own, buffer);
   }
   communicator_->Wait(gathered, context_.stream);
 }
 
-dist::Communicator::Work DataParallel::GatherBucket(const dist::BucketPlan::Bucket& bucket,
-                                                    const Tensor& buffer) {
+dist::Communicator::Work DataParallel::Gather(const OwnRange& own, const Tensor& buffer) {
   const View all = buffer.Mutable("gather");
-  const int rank = communicator_->rank();
-  return communicator_->AllGather(all.Slice(0, bucket.begin_of(rank), bucket.end_of(rank)),
-                                  all.Slice(0, bucket.begin, bucket.end), context_.stream,
+  return communicator_->AllGather(all.Slice(0, own.begin, own.end),
+                                  all.Slice(0, own.all_begin, own.all_end), context_.stream,
                                   "of the parameters");
 }
 

@@ -21,7 +21,6 @@
 #pragma once
 
 #include <cstdint>
-#include <utility>
 #include <vector>
 
 #include "autograd/ops/head_nll.h"
@@ -92,10 +91,19 @@ class DataParallel {
   int element_bytes() const { return static_cast<int>(SizeOf(traveling_.dtype)); }
 
  private:
+  // Elements that this rank has the sums of and updates: its part of a bucket that the ranks share,
+  // or what each of them does for itself.
+  struct OwnRange {
+    int64_t begin, end;
+    int64_t all_begin, all_end;  // with the other ranks' parts of the bucket
+
+    bool is_shared() const { return begin != all_begin || end != all_end; }
+  };
+  static std::vector<OwnRange> OwnRanges(const dist::BucketPlan& plan, int rank, int64_t numel);
+
   bool is_rounded() const { return traveling_.dtype != parameters_->sums().dtype(); }
   void MarkReady(int parameter);
-  dist::Communicator::Work GatherBucket(const dist::BucketPlan::Bucket& bucket,
-                                        const Tensor& buffer);
+  dist::Communicator::Work Gather(const OwnRange& own, const Tensor& buffer);
   void ShareNorm(const Tensor& partials);
   void ReduceSlots();
   void AddToSlot(int slot, const View& value);
@@ -106,8 +114,8 @@ class DataParallel {
   const Tensor rounded_;  // kBf16: what travels instead of the sums, [numel]
   const View traveling_;
   dist::GradientReducer reducer_;
-  const std::vector<std::pair<int64_t, int64_t>> own_;  // elements [first, second)
-  Tensor ones_;                                         // the seed of Backward
+  const std::vector<OwnRange> own_;
+  Tensor ones_;  // the seed of Backward
   int64_t packs_in_step_ = 0;
   std::vector<bool> ready_;
   bool sums_are_zero_ = false;  // slots excepted
