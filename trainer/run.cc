@@ -152,6 +152,34 @@ absl::Status RestoreBest(Run& run, const RunStart& start) {
   return absl::OkStatus();
 }
 
+// A frozen base model with small trainable adapters, or every weight.
+absl::StatusOr<std::unique_ptr<nn::Model>> LoadModel(const Context& context,
+                                                     const TrainOptions& options,
+                                                     const TrainingData& data) {
+  nn::ModelOptions model = options.model;
+  model.num_slots = dist::kNumStepSlots;
+  model.largest_pack = data.plan_options.tokens_per_pack;
+  return nn::Model::Load(context, model);
+}
+
+// Where the run stands before the first step that it takes here.
+CheckpointState StateAtStart(const Prepared& prepared) {
+  CheckpointState state = prepared.start.state;
+  state.identity = prepared.identity;
+  state.tokens_per_pack = prepared.data->plan_options.tokens_per_pack;
+  return state;
+}
+
+absl::Status EndRun(Run& run, Ending ending, const RunStart& start, RunOutput& output) {
+  if (ending != Ending::kInterrupted) {
+    RETURN_IF_ERROR(RestoreBest(run, start));
+    // The model speaks while its last checkpoint is being written.
+    output.SampleAfter();
+  }
+  RETURN_IF_ERROR(run.saver.Finish());
+  return output.Finish(ending, run.state.step);
+}
+
 // From the model's weights to what the run leaves behind.
 absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& prepared,
                                   const MemoryPlan& memory, Runtime& runtime, dist::World& world,
@@ -165,23 +193,16 @@ absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& p
   Rehearsal rehearsal(context.device(),
                       {prepared.config, options.model.compute_dtype, memory.checkpointing},
                       *prepared.data, {start.state.step, num_steps, world.rank(), world.size()});
-  // A frozen base model with small trainable adapters, or every weight.
-  nn::ModelOptions model_options = options.model;
-  model_options.num_slots = dist::kNumStepSlots;
-  model_options.largest_pack = prepared.data->plan_options.tokens_per_pack;
-  ASSIGN_OR_RETURN(const auto model, nn::Model::Load(context, model_options));
+  ASSIGN_OR_RETURN(const auto model, LoadModel(context, options, *prepared.data));
   startup.Done("weights");
 
   if (world.rank() == 0) RETURN_IF_ERROR(folder.Make());
   ASSIGN_OR_RETURN(const auto output,
                    RunOutput::Create(options, prepared, memory, world, context, *model));
   world.heartbeat().Report({"rehearse"});
-  if (const std::string said =
-          rehearsal.Run(context, forward, options.reduction, &world.communicator(), model.get());
-      !said.empty()) {
-    output->log().Say(said);
-    startup.Done("rehearsal");
-  }
+  output->log().Say(
+      rehearsal.Run(context, forward, options.reduction, &world.communicator(), model.get()));
+  startup.Done("rehearsal");
   if (options.verify) {
     ASSIGN_OR_RETURN(const std::string proof,
                      VerifyLockstep(context, forward, options.reduction, *prepared.data,
@@ -196,25 +217,24 @@ absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& p
   CheckpointSaver saver(
       world, context, model->parameters(),
       {CheckpointFolder(start), options.save_total_limit, JoinPath(start.folder, "metrics.jsonl")});
-  StepProfiler profiler(options.profile_steps, output->num_steps(),
-                        JoinPath(start.folder, "profile"), world.rank());
+  StepProfiler profiler(options.profile_steps, num_steps, JoinPath(start.folder, "profile"),
+                        world.rank());
   startup.Done("samples");
-  Run run{options, world,          context,       *model,
-          forward, *prepared.data, output->log(), output->num_steps(),
-          saver,   profiler,       startup,       start.state,
-          {}};
-  run.state.identity = prepared.identity;
-  run.state.tokens_per_pack = prepared.data->plan_options.tokens_per_pack;
-  run.on_evaluation = [&] { return output->Show("running"); };
+  Run run = {.options = options,
+             .world = world,
+             .context = context,
+             .model = *model,
+             .forward = forward,
+             .data = *prepared.data,
+             .log = output->log(),
+             .num_steps = num_steps,
+             .saver = saver,
+             .profiler = profiler,
+             .startup = startup,
+             .state = StateAtStart(prepared),
+             .on_evaluation = [&] { return output->Show("running"); }};
   ASSIGN_OR_RETURN(const Ending ending, TrainLoop(run));
-
-  if (ending != Ending::kInterrupted) {
-    RETURN_IF_ERROR(RestoreBest(run, start));
-    // The model speaks while its last checkpoint is being written.
-    output->SampleAfter();
-  }
-  RETURN_IF_ERROR(saver.Finish());
-  RETURN_IF_ERROR(output->Finish(ending, run.state.step));
+  RETURN_IF_ERROR(EndRun(run, ending, start, *output));
   return ending;
 }
 

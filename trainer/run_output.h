@@ -34,7 +34,6 @@ class RunOutput {
       dist::World& world, const Context& context, const nn::Model& model);
 
   RunLog& log() { return *log_; }
-  int64_t num_steps() const { return num_steps_; }
 
   // Lets the model speak as it is before training: before a checkpoint is restored.
   absl::Status SampleBefore();

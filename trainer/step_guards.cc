@@ -20,18 +20,6 @@ constexpr int kMostSkipped = 20;
 
 }  // namespace
 
-StepGuards::StepGuards(const TrainOptions& options, dist::World& world, const Context& context,
-                       const nn::Decoder& decoder, const TrainingData& data,
-                       const nn::ForwardOptions& forward, DataParallel* parallel, RunLog* log)
-    : options_(options),
-      world_(world),
-      context_(context),
-      decoder_(decoder),
-      data_(data),
-      forward_(forward),
-      parallel_(parallel),
-      log_(log) {}
-
 absl::Status StepGuards::Check(const StepRecord& record) {
   if (!std::isfinite(record.loss) || !std::isfinite(record.grad_norm)) return NotFinite(record);
   skipped_in_a_row_ = 0;
@@ -39,13 +27,13 @@ absl::Status StepGuards::Check(const StepRecord& record) {
   if (!finding) return absl::OkStatus();
   const std::string documents = Share(FindHighest(record.step - 1));
   if (finding->kind == LossWatch::Kind::kZero) {
-    return Warn(options_.on_zero_loss,
+    return Warn(run_.options.on_zero_loss,
                 absl::StrFormat("step %d: nothing to learn: loss %g, gradient norm %g; documents: "
                                 "%s",
                                 record.step, record.loss, record.grad_norm, documents),
                 "doctor prints what is supervised; --on_zero_loss=warn goes on");
   }
-  return Warn(options_.on_spike,
+  return Warn(run_.options.on_spike,
               absl::StrFormat("step %d: the loss jumps to %.4g from about %.4g; highest now: %s",
                               record.step, record.loss, finding->usual, documents),
               "look at these documents, or lower --learning_rate; --on_spike=warn goes on");
@@ -53,22 +41,23 @@ absl::Status StepGuards::Check(const StepRecord& record) {
 
 absl::Status StepGuards::Warn(OnOddLoss policy, const std::string& what, const std::string& hint) {
   if (policy == OnOddLoss::kStop) return UserError("loss", what, hint);
-  log_->Say("warning: " + what);
+  run_.log.Say("warning: " + what);
   return absl::OkStatus();
 }
 
 absl::Status StepGuards::NotFinite(const StepRecord& record) {
   const std::string documents = Share(FindNotFinite(record.step - 1));
   const std::string where = absl::StrCat("step ", record.step);
-  if (options_.on_nonfinite == OnNonFinite::kStop) {
+  if (run_.options.on_nonfinite == OnNonFinite::kStop) {
     return UserError(where,
                      absl::StrFormat("want a finite loss and gradient, got loss %g and gradient "
                                      "norm %g; documents: %s",
                                      record.loss, record.grad_norm, documents),
                      "a lower --learning_rate; --on_nonfinite=skip leaves such steps out");
   }
-  log_->Say(absl::StrCat("warning: ", where, " is left out, its loss or gradient is not finite; ",
-                         "documents: ", documents));
+  run_.log.Say(absl::StrCat("warning: ", where,
+                            " is left out, its loss or gradient is not finite; ",
+                            "documents: ", documents));
   if (++skipped_in_a_row_ < kMostSkipped) return absl::OkStatus();
   return UserError(where,
                    absl::StrCat("loss or gradient were not finite in ", kMostSkipped,
@@ -78,27 +67,27 @@ absl::Status StepGuards::NotFinite(const StepRecord& record) {
 
 std::vector<data::PackPlan> StepGuards::OwnPacks(const data::StepPacks& step) const {
   std::vector<data::PackPlan> own;
-  const auto dealt = data::DealPacks(step.packs, world_.size());
-  for (const int64_t index : dealt[world_.rank()]) own.push_back(step.packs[index]);
+  const auto dealt = data::DealPacks(step.packs, run_.world.size());
+  for (const int64_t index : dealt[run_.world.rank()]) own.push_back(step.packs[index]);
   return own;
 }
 
 data::Pack StepGuards::Build(const data::PackPlan& plan, const data::StepPacks& step) const {
-  world_.heartbeat().Report({"search"});
-  return data::BuildPack(*data_.documents.train, data_.train.pieces, plan, step.epoch);
+  run_.world.heartbeat().Report({"search"});
+  return data::BuildPack(*run_.data.documents.train, run_.data.train.pieces, plan, step.epoch);
 }
 
 bool StepGuards::IsFinite(const data::Pack& pack, const data::StepPacks& step) {
   if (pack.targets.empty()) return true;
   parallel_->BeginStep(static_cast<int64_t>(step.packs.size()));
-  PackGradient(context_, decoder_, pack, step.num_supervised, forward_, /*last=*/false, parallel_,
-               [](const char*) {});
+  PackGradient(run_.context, run_.model.decoder(), pack, step.num_supervised, run_.forward,
+               /*last=*/false, parallel_, [](const char*) {});
   return parallel_->OwnSumsAreFinite();
 }
 
 // Packs first, then the documents of a bad one, each by itself.
 std::vector<StepGuards::Suspect> StepGuards::FindNotFinite(int64_t index) {
-  const data::StepPacks step = data_.plan->Step(index);
+  const data::StepPacks step = run_.data.plan->Step(index);
   std::vector<Suspect> suspects;
   for (const data::PackPlan& plan : OwnPacks(step)) {
     const data::Pack pack = Build(plan, step);
@@ -117,10 +106,11 @@ std::vector<StepGuards::Suspect> StepGuards::FindNotFinite(int64_t index) {
 }
 
 std::vector<StepGuards::Suspect> StepGuards::FindHighest(int64_t index) {
-  const data::StepPacks step = data_.plan->Step(index);
+  const data::StepPacks step = run_.data.plan->Step(index);
   std::vector<Suspect> suspects;
   for (const data::PackPlan& plan : OwnPacks(step)) {
-    for (const SequenceLoss& sequence : SequenceLosses(context_, decoder_, Build(plan, step))) {
+    for (const SequenceLoss& sequence :
+         SequenceLosses(run_.context, run_.model.decoder(), Build(plan, step))) {
       if (sequence.supervised_tokens == 0) continue;
       suspects.push_back(
           {sequence.document, sequence.nll / static_cast<double>(sequence.supervised_tokens)});
@@ -139,7 +129,7 @@ std::string StepGuards::Share(std::vector<Suspect> mine) const {
     own.push_back(suspect.loss);
   }
   const std::vector<double> all =
-      dist::AllGatherValues(world_.communicator(), std::move(own), "documents");
+      dist::AllGatherValues(run_.world.communicator(), std::move(own), "documents");
   std::vector<Suspect> suspects;
   for (size_t i = 0; i < all.size(); i += 2) {
     if (all[i] >= 0) suspects.push_back({static_cast<int64_t>(all[i]), all[i + 1]});
@@ -152,7 +142,7 @@ std::string StepGuards::Share(std::vector<Suspect> mine) const {
   if (suspects.size() > kNamed) suspects.resize(kNamed);
   if (suspects.empty()) return "none that shows it again";
   return absl::StrJoin(suspects, ", ", [this](std::string* out, const Suspect& suspect) {
-    absl::StrAppend(out, data_.documents.train->Position(suspect.document));
+    absl::StrAppend(out, run_.data.documents.train->Position(suspect.document));
     if (!std::isnan(suspect.loss)) absl::StrAppendFormat(out, " (loss %.3g)", suspect.loss);
   });
 }

@@ -10,24 +10,18 @@
 #include "absl/status/status.h"
 #include "data/pack.h"
 #include "data/step_plan.h"
-#include "dist/world.h"
-#include "nn/decoder.h"
-#include "tensor/context.h"
 #include "trainer/flags/options.h"
 #include "trainer/loss_watch.h"
-#include "trainer/plan/training_data.h"
 #include "trainer/report/metrics.h"
-#include "trainer/report/run_log.h"
 #include "trainer/step/data_parallel.h"
+#include "trainer/training_run.h"
 
 namespace lockstep {
 
 class StepGuards {
  public:
-  // All outlive this. `forward` as in training.
-  StepGuards(const TrainOptions& options, dist::World& world, const Context& context,
-             const nn::Decoder& decoder, const TrainingData& data,
-             const nn::ForwardOptions& forward, DataParallel* parallel, RunLog* log);
+  // Both outlive this.
+  StepGuards(const Run& run, DataParallel* parallel) : run_(run), parallel_(parallel) {}
 
   // After each step, on all ranks, with figures that are the same on all. Errors, the same on all
   // ranks: the policy is to stop. Warnings go to the log. The flat sums are used up.
@@ -50,14 +44,8 @@ class StepGuards {
   // The ranks' suspects together, the highest loss first, as text.
   std::string Share(std::vector<Suspect> mine) const;
 
-  const TrainOptions& options_;
-  dist::World& world_;
-  const Context context_;
-  const nn::Decoder& decoder_;
-  const TrainingData& data_;
-  const nn::ForwardOptions forward_;
+  const Run& run_;
   DataParallel* const parallel_;
-  RunLog* const log_;
   LossWatch watch_;
   int skipped_in_a_row_ = 0;
 };

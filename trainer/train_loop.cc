@@ -91,15 +91,14 @@ class Loop {
         loader_(*run.data.documents.train, run.data.train.pieces, *run.data.plan, run.world.rank(),
                 run.world.size(), run.state.step),
         times_(&run.world.communicator()),
-        guards_(run.options, run.world, run.context, run.model.decoder(), run.data, run.forward,
-                &parallel_, &run.log),
+        guards_(run, &parallel_),
         // A number that is equal on all ranks: they must see a request to stop at the same step.
         steps_ahead_(run.context.device().type == DeviceType::kCUDA ? 1 : 0) {}
 
   absl::StatusOr<Ending> Train() {
     ASSIGN_OR_RETURN(const Ending ending, Steps());
     RETURN_IF_ERROR(run_.log.AddTimes(times_.Flush()));
-    if (const std::string times = times_.Summary(); !times.empty()) run_.log.Say(times);
+    run_.log.Say(times_.Summary());
     return ending;
   }
 

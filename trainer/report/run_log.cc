@@ -87,6 +87,7 @@ absl::Status RunLog::AddTimes(const std::string& lines) {
 }
 
 void RunLog::Say(const std::string& line) {
+  if (line.empty()) return;
   for (const auto& progress : progress_) progress->Say(line);
 }
 

@@ -29,7 +29,7 @@ class RunLog {
   absl::Status Add(const StepRecord& record);
   absl::Status Add(const EvalRecord& record);
   absl::Status AddTimes(const std::string& lines);
-  void Say(const std::string& line);
+  void Say(const std::string& line);  // nothing if it is empty
 
   // Empty if silent.
   const MetricsHistory& history() const;
