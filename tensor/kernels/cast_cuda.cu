@@ -1,26 +1,18 @@
 #include "tensor/kernels/cast.h"
 #include "tensor/kernels/device/launch.cuh"
+#include "tensor/kernels/device/strides.cuh"
 
 namespace lockstep::kernels::cuda {
 namespace {
 
 using namespace device;  // NOLINT(build/namespaces)
 
-// Where element n of a row-major walk lies.
-__device__ int64_t Offset(const View& x, int64_t n) {
-  int64_t offset = 0;
-  for (int d = x.rank - 1; d >= 0; --d) {
-    offset += n % x.shape[d] * x.stride[d];
-    n /= x.shape[d];
-  }
-  return offset;
-}
-
+// One thread an element.
 template <typename From, typename To>
 __global__ void CastStrided(const From* __restrict__ from, View x, To* __restrict__ to, View y,
                             int64_t n) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i < n) to[Offset(y, i)] = FromFloat<To>(ToFloat(from[Offset(x, i)]));
+  if (i < n) to[OffsetOf(y, i)] = FromFloat<To>(ToFloat(from[OffsetOf(x, i)]));
 }
 
 // One thread 8 elements: 16-byte accesses on the narrow side.

@@ -2,6 +2,7 @@
 #include "tensor/kernels/device/cluster.cuh"
 #include "tensor/kernels/device/launch.cuh"
 #include "tensor/kernels/device/reduce.cuh"
+#include "tensor/kernels/device/special_functions.cuh"
 
 namespace lockstep::kernels::cuda {
 namespace {
@@ -12,18 +13,6 @@ using namespace device;  // NOLINT(build/namespaces)
 // the largest. That the constant has 24 bits scales logits by 1 + 10⁻⁸.
 constexpr float kLog2E = 1.4426950408889634f;
 constexpr double kLn2 = 0.6931471805599453;
-
-__device__ __forceinline__ float Exp2(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
-__device__ __forceinline__ float Reciprocal(float x) {
-  float y;
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 
 // How a soft cap is computed: for bf16 by the special function unit, to 2⁻²² of the cap; for fp32
 // as exactly as fp32 can.

@@ -1,4 +1,5 @@
 #include "tensor/kernels/device/launch.cuh"
+#include "tensor/kernels/device/strides.cuh"
 #include "tensor/kernels/fill.h"
 
 namespace lockstep::kernels::cuda {
@@ -11,12 +12,7 @@ template <typename T>
 __global__ void FillStrided(T* data, View y, int64_t count, T value) {
   const int64_t n = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (n >= count) return;
-  int64_t rest = n, offset = 0;
-  for (int d = y.rank - 1; d >= 0; --d) {
-    offset += rest % y.shape[d] * y.stride[d];
-    rest /= y.shape[d];
-  }
-  data[offset] = value;
+  data[device::OffsetOf(y, n)] = value;
 }
 
 template <typename T>

@@ -52,18 +52,9 @@ void Dispatch(const char* op, const View& y, bool vectors, GluActivation activat
               const Body& body) {
   DispatchType(op, y, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
-    const auto with = [&](auto n) {
-      if (activation == GluActivation::kSilu) {
-        body(type, n, std::integral_constant<GluActivation, GluActivation::kSilu>());
-      } else {
-        body(type, n, std::integral_constant<GluActivation, GluActivation::kGeluTanh>());
-      }
-    };
-    if (vectors) {
-      with(std::integral_constant<int, kVec<T>>());
-    } else {
-      with(std::integral_constant<int, 1>());
-    }
+    DispatchVectors<T>(vectors, [&](auto n) {
+      DispatchActivation(activation, [&](auto act) { body(type, n, act); });
+    });
   });
 }
 

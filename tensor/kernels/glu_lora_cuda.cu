@@ -73,18 +73,13 @@ panel::PanelMask MaskOf(const DropoutMask& mask) {
 // Calls body with the activation, and whether there is a mask, as compile-time values.
 template <typename Body>
 void DispatchVariant(GluActivation activation, const DropoutMask& mask, const Body& body) {
-  const auto with = [&](auto act) {
+  DispatchActivation(activation, [&](auto act) {
     if (mask.empty()) {
       body(act, std::false_type());
     } else {
       body(act, std::true_type());
     }
-  };
-  if (activation == GluActivation::kSilu) {
-    with(std::integral_constant<GluActivation, GluActivation::kSilu>());
-  } else {
-    with(std::integral_constant<GluActivation, GluActivation::kGeluTanh>());
-  }
+  });
 }
 
 template <typename Kernel, typename Arguments>

@@ -1,5 +1,5 @@
 #include "tensor/kernels/device/launch.cuh"
-#include "tensor/kernels/device/sigmoid.cuh"
+#include "tensor/kernels/device/special_functions.cuh"
 #include "tensor/kernels/softcap.h"
 
 namespace lockstep::kernels::cuda {
@@ -7,8 +7,8 @@ namespace {
 
 using namespace device;  // NOLINT(build/namespaces)
 
-// One thread N elements. sigmoid.cuh's tanh, which is off by 2^-22 of the cap, is for bf16: it
-// would be most of what fp32 logits are off by.
+// One thread N elements. special_functions.cuh's tanh, which is off by 2^-22 of the cap, is for
+// bf16: it would be most of what fp32 logits are off by.
 template <typename T, int N>
 __global__ void SoftcapKernel(const T* x, float cap, T* y, int64_t n) {
   const int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * N;

@@ -1,7 +1,9 @@
 // The activations of gated linear units.
 #pragma once
 
-#include "tensor/kernels/device/sigmoid.cuh"
+#include <type_traits>
+
+#include "tensor/kernels/device/special_functions.cuh"
 #include "tensor/kernels/glu.h"
 
 namespace lockstep::kernels::device {
@@ -30,5 +32,15 @@ struct Activation<GluActivation::kGeluTanh> {
     slope = sigmoid + act * (1.0f - sigmoid) * (kRoot + 3.0f * kRoot * kCubic * square);
   }
 };
+
+// Calls body with the activation as a compile-time value.
+template <typename Body>
+void DispatchActivation(GluActivation activation, const Body& body) {
+  if (activation == GluActivation::kSilu) {
+    body(std::integral_constant<GluActivation, GluActivation::kSilu>());
+  } else {
+    body(std::integral_constant<GluActivation, GluActivation::kGeluTanh>());
+  }
+}
 
 }  // namespace lockstep::kernels::device

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <algorithm>
-#include <type_traits>
 
 #include "tensor/kernels/device/activation.cuh"
 #include "tensor/kernels/device/launch.cuh"
@@ -218,20 +217,9 @@ __global__ void __launch_bounds__(kWarps * 32)
 // Calls body with the number of steps of 16 ranks and the activation as compile-time values.
 template <typename Body>
 void Dispatch(int64_t rank, GluActivation activation, const Body& body) {
-  const auto with = [&](auto steps) {
-    if (activation == GluActivation::kSilu) {
-      body(steps, std::integral_constant<GluActivation, GluActivation::kSilu>());
-    } else {
-      body(steps, std::integral_constant<GluActivation, GluActivation::kGeluTanh>());
-    }
-  };
-  if (rank <= 16) {
-    with(std::integral_constant<int, 1>());
-  } else if (rank <= 32) {
-    with(std::integral_constant<int, 2>());
-  } else {
-    with(std::integral_constant<int, 4>());
-  }
+  DispatchSteps(rank, [&](auto steps) {
+    DispatchActivation(activation, [&](auto act) { body(steps, act); });
+  });
 }
 
 inline int64_t RankOf(const LoraShare& share) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <type_traits>
 
 #include "tensor/kernels/device/vec.cuh"
 #include "tensor/view.h"
@@ -60,6 +61,19 @@ void DispatchVectors(bool vectors, const Body& body) {
     body(std::integral_constant<int, kVec<T>>());
   } else {
     body(std::integral_constant<int, 1>());
+  }
+}
+
+// Calls body with a number of steps of 16 ranks that holds `rank`, as a compile-time value: 1,
+// 2, 4.
+template <typename Body>
+void DispatchSteps(int64_t rank, const Body& body) {
+  if (rank <= 16) {
+    body(std::integral_constant<int, 1>());
+  } else if (rank <= 32) {
+    body(std::integral_constant<int, 2>());
+  } else {
+    body(std::integral_constant<int, 4>());
   }
 }
 

@@ -107,16 +107,4 @@ __device__ __forceinline__ TileSums ShareOf(const Share& share, int64_t first_ro
   return sums;
 }
 
-// Calls body with the steps of 16 ranks that `rank` takes, as a compile-time value.
-template <typename Body>
-void DispatchSteps(int rank, const Body& body) {
-  if (rank <= 16) {
-    body(std::integral_constant<int, 1>());
-  } else if (rank <= 32) {
-    body(std::integral_constant<int, 2>());
-  } else {
-    body(std::integral_constant<int, 4>());
-  }
-}
-
 }  // namespace lockstep::kernels::device
