@@ -1,6 +1,5 @@
 #include "tensor/kernels/device/dropped_inputs.cuh"
-#include "tensor/kernels/device/narrow_launch.cuh"
-#include "tensor/kernels/device/partial_sums.cuh"
+#include "tensor/kernels/device/narrow_rows.cuh"
 #include "tensor/kernels/dropped_lora.h"
 
 namespace lockstep::kernels::cuda {
@@ -17,26 +16,14 @@ void ForEachLaunch(const std::vector<DroppedPart>& parts, const Body& body) {
   for (size_t begin = 0, end = 0; begin < parts.size(); begin = end) {
     int64_t steps = 0;
     while (end < parts.size() && steps + StepsOf(parts[end]) <= 4) steps += StepsOf(parts[end++]);
-    switch (steps) {
-      case 1:
-        body(begin, end, std::integral_constant<int, 1>());
-        break;
-      case 2:
-        body(begin, end, std::integral_constant<int, 2>());
-        break;
-      case 3:
-        body(begin, end, std::integral_constant<int, 3>());
-        break;
-      default:
-        body(begin, end, std::integral_constant<int, 4>());
-    }
+    DispatchExactSteps(steps, [&](auto exact) { body(begin, end, exact); });
   }
 }
 
 void CheckTakes(const View& x, const std::vector<DroppedPart>& parts) {
   for (const DroppedPart& part : parts) {
-    if (!DroppedLoraTakes(x.dtype, x.shape[1], part.h.shape[1]) || !narrow::RowsAligned(x) ||
-        !narrow::RowsAligned(part.h)) {
+    if (!DroppedLoraTakes(x.dtype, x.shape[1], part.h.shape[1]) || !HasBf16Rows(x) ||
+        !HasBf16Rows(part.h)) {
       Unsupported("dropped_lora of this rank or alignment", x);
     }
   }
@@ -54,7 +41,7 @@ dropped::Arguments ArgumentsOf(const View& x, const std::vector<DroppedPart>& pa
   int s = 0;
   for (size_t i = begin; i < end; ++i) {
     const DroppedPart& part = parts[i];
-    if (!narrow::RowsAligned(part.a)) Unsupported("dropped_lora with A of this alignment", part.a);
+    if (!HasBf16Rows(part.a)) Unsupported("dropped_lora with A of this alignment", part.a);
     for (int64_t rank = 0; rank < part.h.shape[1]; rank += 16) {
       arguments.step[s++] = {part.a.as<bf16>() + rank * part.a.stride[0],
                              part.h.as<bf16>() + rank,
@@ -102,44 +89,21 @@ void DroppedGradients(const Stream& stream, const NormedMatrix& x,
   std::vector<DroppedPart> wanted;
   for (const DroppedPart& part : parts) {
     if (part.da.rank == 0) continue;
-    if (!narrow::Fits(part.da, DType::kF32)) Unsupported("dropped_lora's dA", part.da);
+    if (!TakesPartialSums(part.da, DType::kF32)) Unsupported("dropped_lora's dA", part.da);
     wanted.push_back(part);
   }
   CheckTakes(x.x, wanted);
   ForEachLaunch(wanted, [&](size_t begin, size_t end, auto steps) {
     constexpr int64_t kRank = 16 * steps();
     const NarrowCut cut(rows, NarrowCut::Strips(width, kRank), kRank);
-    narrow::Arguments arguments = {};
-    narrow::Part& all = arguments.part[0];
-    all.columns = width;
-    all.row_sums = scratch.as<float>();
-    arguments.parts = 1;
-    arguments.d = x.x.as<bf16>();
-    arguments.d_row = x.x.stride[0];
-    arguments.rows = rows;
-    arguments.panel_rows = cut.panel_rows;
-    arguments.panel_step = kRank * width;
-    arguments.column_step = 1;
-    arguments.rank_step = width;
-    arguments.rstd = x.rstd.rank == 0 ? nullptr : x.rstd.as<float>();
-    arguments.w = x.w.as<bf16>();
-    arguments.one_plus = x.options.form == NormForm::kGemma;
+    narrow::Arguments arguments = narrow::RowSumsOf(x, cut, scratch.as<float>());
     arguments.bits_row = wanted[begin].mask.bits.stride[0];
     PartialSumList sums;
     int s = 0;
     for (size_t i = begin; i < end; ++i) {
       const DroppedPart& part = wanted[i];
-      sums.sum[sums.size++] = {scratch.as<float>() + s * 16 * width,
-                               cut.panels,
-                               arguments.panel_step,
-                               width,
-                               part.da.data,
-                               part.da.stride[0],
-                               part.da.shape[0],
-                               width,
-                               static_cast<float>(part.mask.scale()),
-                               /*to_bf16=*/false,
-                               part.accumulate};
+      sums.Add(narrow::PanelsOf(arguments, cut, 16 * s), part.da, part.mask.scale(),
+               part.accumulate);
       for (int64_t rank = 0; rank < part.h.shape[1]; rank += 16) {
         arguments.step[s++] = {part.h.as<bf16>() + rank, part.mask.bits.as<uint8_t>(),
                                part.h.stride[0],

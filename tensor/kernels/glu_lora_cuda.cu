@@ -18,28 +18,15 @@ using ForwardShape = PanelShape<8, 3, kSteps, kSteps == 1 ? 2 : 1>;
 template <int kSteps>
 using BackwardShape = PanelShape<kSteps == 1 ? 16 : 8, 2, kSteps, 1>;
 
-// Whether rows of 16-bit elements with neighbors start at 16 bytes.
-bool RowsAligned(const View& x) {
-  return x.stride[1] == 1 && Vectorizable(x, x.shape[1], x.stride[0]);
+// What one pass takes of a share, b [F, r] or [r, F] having neighbors in its rows; and as results.
+// What is not asked for fits.
+bool Fits(const View& h, const View& b) {
+  return h.rank == 0 ||
+         (h.shape[1] % 8 == 0 && h.shape[1] <= 32 && HasBf16Rows(h) && HasBf16Rows(b));
 }
-
-bool RankFits(const View& h) {
-  return h.rank == 0 || (h.shape[1] % 8 == 0 && h.shape[1] <= 32 && RowsAligned(h));
-}
-bool Fits(const LoraShare& share) {
-  return share.empty() || (RankFits(share.h) && RowsAligned(share.b));
-}
-// The same where b lies as [r, F].
-bool FitsTransposed(const View& h, const View& b) {
-  return h.rank == 0 || (RankFits(h) && RowsAligned(Transposed(b)));
-}
-// An output that PartialSumKernel writes 4 elements at a time.
-bool Fits(const View& to, DType dtype) {
-  if (to.rank == 0) return true;
-  const size_t bytes = 4 * SizeOf(dtype);
-  return to.dtype == dtype && to.stride[1] == 1 && to.stride[0] % 4 == 0 &&
-         reinterpret_cast<uintptr_t>(to.data) % bytes == 0;
-}
+bool Fits(const LoraShare& share) { return Fits(share.h, share.b); }
+bool FitsTransposed(const View& h, const View& b) { return h.rank == 0 || Fits(h, Transposed(b)); }
+bool Fits(const View& to, DType dtype) { return to.rank == 0 || TakesPartialSums(to, dtype); }
 bool Fits(const LoraShareGradient& gradient) {
   return Fits(gradient.dh, DType::kBF16) && Fits(gradient.db, DType::kF32);
 }
@@ -110,19 +97,7 @@ bool Forward(const Stream& stream, const View& x, const LoraShare& gate, const L
            arguments);
   });
   PartialSumList sums;
-  if (next.h.rank != 0) {
-    sums.sum[sums.size++] = {scratch,
-                             cut.strips,
-                             rows * Shape::kRank,
-                             Shape::kRank,
-                             next.h.data,
-                             next.h.stride[0],
-                             rows,
-                             next.h.shape[1],
-                             static_cast<float>(mask.scale()),
-                             /*to_bf16=*/true,
-                             /*accumulate=*/false};
-  }
+  sums.Add({scratch, cut.strips, rows * Shape::kRank, Shape::kRank}, next.h, mask.scale());
   AddPartialSums(stream, sums);
   return true;
 }
@@ -157,40 +132,20 @@ bool Backward(const Stream& stream, const View& dy, const LoraShare& of_dy, cons
 
   PartialSumList sums;
   const int64_t matrix = width * Shape::kRank;
-  const auto row_sum = [&](int64_t i, int64_t from_row, const View& to, double scale,
-                           bool accumulate) {
-    if (to.rank == 0) return;
-    sums.sum[sums.size++] = {row_sums + i * matrix,
-                             cut.panels,
-                             3 * matrix,
-                             from_row,
-                             to.data,
-                             to.stride[0],
-                             to.shape[0],
-                             to.shape[1],
-                             static_cast<float>(scale),
-                             /*to_bf16=*/false,
-                             accumulate};
+  const auto row_sums_of = [&](int64_t i, int64_t row) {
+    return Partials{row_sums + i * matrix, cut.panels, 3 * matrix, row};
   };
   const auto half = [&](int64_t i, const LoraShare& share, const LoraShareGradient& to) {
-    row_sum(i, Shape::kRank, to.db, share.scale, to.accumulate);
-    if (to.dh.rank == 0) return;
-    sums.sum[sums.size++] = {column_sums + i * Shape::kRank,
-                             cut.strips,
-                             rows * 2 * Shape::kRank,
-                             2 * Shape::kRank,
-                             to.dh.data,
-                             to.dh.stride[0],
-                             rows,
-                             to.dh.shape[1],
-                             static_cast<float>(share.scale),
-                             /*to_bf16=*/true,
-                             /*accumulate=*/false};
+    sums.Add(row_sums_of(i, Shape::kRank), to.db, share.scale, to.accumulate);
+    sums.Add(
+        {column_sums + i * Shape::kRank, cut.strips, rows * 2 * Shape::kRank, 2 * Shape::kRank},
+        to.dh, share.scale);
   };
   half(0, gate, gradients.gate);
   half(1, up, gradients.up);
   if (gradients.dy_db.rank != 0) {
-    row_sum(2, width, Transposed(gradients.dy_db), mask.scale(), gradients.accumulate_dy_db);
+    sums.Add(row_sums_of(2, width), Transposed(gradients.dy_db), mask.scale(),
+             gradients.accumulate_dy_db);
   }
   AddPartialSums(stream, sums);
   return true;

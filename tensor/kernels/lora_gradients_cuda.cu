@@ -6,19 +6,18 @@ namespace lockstep::kernels::cuda {
 namespace {
 
 using namespace device;  // NOLINT(build/namespaces)
-using narrow::Fits;
 
 bool TakesPart(const LoraPart& part) {
   const LoraShare& share = part.share;
   const LoraShareGradient& to = part.gradient;
   if (share.h.rank == 0 || share.b.rank == 0 || to.dh.rank == 0 || to.db.rank == 0) return false;
-  return narrow::RankFits(RankOf(part), 32) && part.first % 8 == 0 && part.width() % 8 == 0 &&
-         narrow::RowsAligned(share.h) && narrow::RowsAligned(share.b) &&
-         Fits(to.dh, DType::kBF16) && Fits(to.db, DType::kF32);
+  return RankOf(part) % 8 == 0 && RankOf(part) <= 32 && part.first % 8 == 0 &&
+         part.width() % 8 == 0 && HasBf16Rows(share.h) && HasBf16Rows(share.b) &&
+         TakesPartialSums(to.dh, DType::kBF16) && TakesPartialSums(to.db, DType::kF32);
 }
 
 bool Takes(const View& d, const std::vector<LoraPart>& parts) {
-  bool takes = parts.size() <= narrow::Arguments::kMost && narrow::RowsAligned(d);
+  bool takes = parts.size() <= narrow::Arguments::kMost && HasBf16Rows(d);
   for (const LoraPart& part : parts) takes = takes && TakesPart(part);
   return takes;
 }
@@ -58,14 +57,9 @@ void LoraGradients(const Stream& stream, const View& d, const std::vector<LoraPa
                                          static_cast<int>(RankOf(part)),
                                          column_sums,
                                          row_sums};
-    const float scale = static_cast<float>(share.scale);
-    sums.sum[sums.size++] = {
-        column_sums,         strips, rows * cut.rank, cut.rank, to.dh.data,
-        to.dh.stride[0],     rows,   to.dh.shape[1],  scale,    /*to_bf16=*/true,
-        /*accumulate=*/false};
-    sums.sum[sums.size++] = {row_sums,   cut.panels,        arguments.panel_step, cut.rank,
-                             to.db.data, to.db.stride[0],   to.db.shape[0],       to.db.shape[1],
-                             scale,      /*to_bf16=*/false, to.accumulate};
+    sums.Add({column_sums, strips, rows * cut.rank, cut.rank}, to.dh, share.scale);
+    sums.Add({row_sums, cut.panels, arguments.panel_step, cut.rank}, to.db, share.scale,
+             to.accumulate);
     strip += strips;
     column_sums += strips * rows * cut.rank;
     row_sums += part.width() * cut.rank;

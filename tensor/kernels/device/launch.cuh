@@ -54,6 +54,11 @@ inline bool Vectorizable(const View& x, int64_t width, int64_t stride) {
   return width % n == 0 && stride % n == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
 }
 
+// Whether rows of bf16 can be read 16 bytes at a time.
+inline bool HasBf16Rows(const View& x) {
+  return x.dtype == DType::kBF16 && x.stride[1] == 1 && Vectorizable(x, x.shape[1], x.stride[0]);
+}
+
 // Calls body with the elements of an access, as a compile-time value: 16 bytes of them, or one.
 template <typename T, typename Body>
 void DispatchVectors(bool vectors, const Body& body) {
@@ -74,6 +79,21 @@ void DispatchSteps(int64_t rank, const Body& body) {
     body(std::integral_constant<int, 2>());
   } else {
     body(std::integral_constant<int, 4>());
+  }
+}
+
+// The same for exactly `steps` of them: 1, 2, 3, 4.
+template <typename Body>
+void DispatchExactSteps(int64_t steps, const Body& body) {
+  switch (steps) {
+    case 1:
+      return body(std::integral_constant<int, 1>());
+    case 2:
+      return body(std::integral_constant<int, 2>());
+    case 3:
+      return body(std::integral_constant<int, 3>());
+    default:
+      return body(std::integral_constant<int, 4>());
   }
 }
 

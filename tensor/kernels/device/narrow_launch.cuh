@@ -6,19 +6,6 @@
 
 namespace lockstep::kernels::device::narrow {
 
-// Whether rows of 16-bit elements with neighbors start at 16 bytes.
-inline bool RowsAligned(const View& x) {
-  return x.dtype == DType::kBF16 && x.stride[1] == 1 && Vectorizable(x, x.shape[1], x.stride[0]);
-}
-inline bool RankFits(int64_t rank, int64_t most) { return rank % 8 == 0 && rank <= most; }
-
-// An output that PartialSumKernel writes 4 elements at a time.
-inline bool Fits(const View& to, DType dtype) {
-  const size_t bytes = 4 * SizeOf(dtype);
-  return to.dtype == dtype && to.stride[1] == 1 && to.stride[0] % 4 == 0 && to.shape[1] % 4 == 0 &&
-         reinterpret_cast<uintptr_t>(to.data) % bytes == 0;
-}
-
 template <typename Shape>
 void Launch(const Stream& stream, const NarrowCut& cut, const Arguments& arguments) {
   if (cut.panels == 0) return;  // no rows: no partial sums
