@@ -143,9 +143,9 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
             dg[e] = dy * zu * slope;
             du[e] = dy * act;
           }
-          g = Pack(dg[0], dg[1]);
-          u = Pack(du[0], du[1]);
-          w = Pack(y[0], y[1]);
+          g = RoundPair(dg[0], dg[1]);
+          u = RoundPair(du[0], du[1]);
+          w = RoundPair(y[0], y[1]);
           if constexpr (kDropped) w &= KeptPair<0>(top);
         }
       }

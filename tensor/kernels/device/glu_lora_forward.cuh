@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
             Activation<kActivation>::Eval(zg, act, slope);
             y[e] = act * zu;
           }
-          gate.word[i][2 * s + j] = Pack(y[0], y[1]);
+          gate.word[i][2 * s + j] = RoundPair(y[0], y[1]);
         }
       }
     }

@@ -104,25 +104,17 @@ struct Place {
 // 8 neighbors of each of two rows as they lie in memory, to be on their way while the tile before
 // is computed.
 struct Raw {
-  uint4 bits[2];
+  Packed<bf16, 8> row[2];
   __device__ __forceinline__ void Fetch(const bf16* from, int64_t row_stride, const Place& at) {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      bits[i] = at.valid[i]
-                    ? *reinterpret_cast<const uint4*>(from + at.rows[i] * row_stride + at.column)
-                    : uint4{};
+      row[i] = at.valid[i] ? LoadPacked<bf16, 8>(from + at.rows[i] * row_stride + at.column)
+                           : Packed<bf16, 8>{};
     }
   }
   __device__ __forceinline__ void Get(float (&values)[2][8]) const {
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const uint32_t words[4] = {bits[i].x, bits[i].y, bits[i].z, bits[i].w};
-#pragma unroll
-      for (int w = 0; w < 4; ++w) {
-        values[i][2 * w] = __uint_as_float(words[w] << 16);
-        values[i][2 * w + 1] = __uint_as_float(words[w] & 0xFFFF0000u);
-      }
-    }
+    for (int i = 0; i < 2; ++i) Widen(row[i], values[i]);
   }
 };
 

@@ -281,14 +281,6 @@ struct LaneOffsets {
   }
 };
 
-__device__ __forceinline__ float Low(uint32_t word) { return __uint_as_float(word << 16); }
-__device__ __forceinline__ float High(uint32_t word) { return __uint_as_float(word & 0xFFFF0000u); }
-__device__ __forceinline__ uint32_t Pack(float low, float high) {
-  uint32_t word;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
-  return word;
-}
-
 // Leaves a warp's sums over columns where PutSums looks for them.
 template <typename Shape>
 __device__ __forceinline__ void SaveSums(uint32_t to, const float (&sums)[2 * Shape::kSteps][4]) {

@@ -19,11 +19,7 @@ namespace lockstep::kernels::device::narrow {
 
 // Two bf16 in a word times two factors.
 __device__ __forceinline__ uint32_t Times(uint32_t pair, float low, float high) {
-  const float x = __uint_as_float(pair << 16) * low;
-  const float y = __uint_as_float(pair & 0xFFFF0000u) * high;
-  uint32_t word;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(y), "f"(x));
-  return word;
+  return RoundPair(Low(pair) * low, High(pair) * high);
 }
 
 // A warp's part of the products: 16 rows of the tile and kWarpColumns columns.

@@ -25,6 +25,10 @@ __device__ __forceinline__ bf16 FromFloat<bf16>(float x) {
   return __float2bfloat16_rn(x);
 }
 
+// Two bf16 in a word, the first in its lower half, as floats: the upper half of an fp32 is a bf16.
+__device__ __forceinline__ float Low(uint32_t pair) { return __uint_as_float(pair << 16); }
+__device__ __forceinline__ float High(uint32_t pair) { return __uint_as_float(pair & 0xFFFF0000u); }
+
 // N neighboring elements, loaded and stored by one access: 16 bytes where N = kVec<T>.
 template <typename T, int N>
 struct alignas(sizeof(T) * N) Vec {
@@ -38,12 +42,12 @@ struct alignas(sizeof(T) * N) Packed {
   T v[N];
   __device__ __forceinline__ float operator[](int i) const { return ToFloat(v[i]); }
 };
-// Pairs share a register, the first in the lower half. The upper half of an fp32 is a bf16.
+// Pairs share a register.
 template <int N>
 requires(N % 2 == 0) struct alignas(2 * N) Packed<bf16, N> {
   uint32_t pair[N / 2];
   __device__ __forceinline__ float operator[](int i) const {
-    return __uint_as_float(i % 2 == 0 ? pair[i / 2] << 16 : pair[i / 2] & 0xFFFF0000u);
+    return i % 2 == 0 ? Low(pair[i / 2]) : High(pair[i / 2]);
   }
 };
 
