@@ -61,6 +61,14 @@ struct TileWeights {
   }
 };
 
+// Adds a pair's shares, and rotates it by an angle's cosine and sine.
+__device__ __forceinline__ void Rotate(float2 angle, float scale, float to_low, float to_high,
+                                       bf16& low, bf16& high) {
+  const float a = fmaf(scale, to_low, ToFloat(low)), b = fmaf(scale, to_high, ToFloat(high));
+  low = FromFloat<bf16>(angle.x * a - angle.y * b);
+  high = FromFloat<bf16>(angle.x * b + angle.y * a);
+}
+
 // A block takes 32 rows and 16 heads, a warp a head at a time: 8 rows of its lower and its upper 64
 // columns, which are rotated with each other in the thread that owns both (lora_share.cuh).
 template <int kSteps>
@@ -109,11 +117,9 @@ __global__ void __launch_bounds__(32 * kWarps, kSteps == 1 ? 2 : 1)
           if (head < in.rotated) angle = AngleRows::At(angles, tile * 8 + 2 * t + r, 4 * g + c / 2);
 #pragma unroll
           for (int e = 0; e < 2; ++e) {
-            const float cosine = e == 0 ? angle.x : angle.z, sine = e == 0 ? angle.y : angle.w;
-            const float a = fmaf(share.scale, to_low.at(r, c + e), ToFloat(value[r][0].v[c + e]));
-            const float b = fmaf(share.scale, to_high.at(r, c + e), ToFloat(value[r][1].v[c + e]));
-            value[r][0].v[c + e] = FromFloat<bf16>(cosine * a - sine * b);
-            value[r][1].v[c + e] = FromFloat<bf16>(cosine * b + sine * a);
+            Rotate(e == 0 ? float2{angle.x, angle.y} : float2{angle.z, angle.w}, share.scale,
+                   to_low.at(r, c + e), to_high.at(r, c + e), value[r][0].v[c + e],
+                   value[r][1].v[c + e]);
           }
         }
         if (tile_row + 2 * t + r >= in.rows) continue;

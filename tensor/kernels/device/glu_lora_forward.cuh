@@ -76,6 +76,22 @@ struct ForwardArguments {
   int64_t rows, width, panel_rows;
 };
 
+// y of two neighboring columns, given the products of shares there.
+template <GluActivation kActivation>
+__device__ __forceinline__ uint32_t UnitOfPair(const ForwardArguments& in, const float* to_gate,
+                                               const float* to_up, uint32_t gate, uint32_t up) {
+  float y[2];
+#pragma unroll
+  for (int e = 0; e < 2; ++e) {
+    const float zg = fmaf(in.gate.scale, to_gate[e], e == 0 ? Low(gate) : High(gate));
+    const float zu = fmaf(in.up.scale, to_up[e], e == 0 ? Low(up) : High(up));
+    float act, slope;
+    Activation<kActivation>::Eval(zg, act, slope);
+    y[e] = act * zu;
+  }
+  return RoundPair(y[0], y[1]);
+}
+
 template <typename Shape, GluActivation kActivation, bool kDropped>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     PanelForward(const ForwardArguments in) {
@@ -131,17 +147,9 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
         Product<Shape>(h_up, b_up, j, to_up);
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-          float y[2];
-#pragma unroll
-          for (int e = 0; e < 2; ++e) {
-            const uint32_t g = gate.word[i][2 * s + j], u = up.word[i][2 * s + j];
-            const float zg = fmaf(in.gate.scale, to_gate[2 * i + e], e == 0 ? Low(g) : High(g));
-            const float zu = fmaf(in.up.scale, to_up[2 * i + e], e == 0 ? Low(u) : High(u));
-            float act, slope;
-            Activation<kActivation>::Eval(zg, act, slope);
-            y[e] = act * zu;
-          }
-          gate.word[i][2 * s + j] = RoundPair(y[0], y[1]);
+          uint32_t& word = gate.word[i][2 * s + j];
+          word = UnitOfPair<kActivation>(in, to_gate + 2 * i, to_up + 2 * i, word,
+                                         up.word[i][2 * s + j]);
         }
       }
     }
