@@ -277,37 +277,51 @@ std::string FormatAdapterConfig(const LoraConfig& config, const std::string& bas
   return FormatJson(ordered);
 }
 
-absl::Status LoadAdapter(const Context& context, const std::string& directory,
-                         FlatParameters& parameters) {
-  ASSIGN_OR_RETURN(const auto file, OpenWeights(directory));
-  std::map<std::string, const StoredTensor*> stored;
-  for (const StoredTensor& tensor : file->tensors()) stored[CanonicalName(tensor.name)] = &tensor;
+namespace {
 
+// The stored tensor of each parameter's name, if they are the same and have the same shapes.
+absl::StatusOr<std::map<std::string, const StoredTensor*>> MatchTensors(
+    const SafetensorsFile& file, const std::vector<ParameterSpec>& specs) {
+  std::map<std::string, const StoredTensor*> stored;
+  for (const StoredTensor& tensor : file.tensors()) stored[CanonicalName(tensor.name)] = &tensor;
   std::vector<std::string> problems;
   std::set<std::string> wanted;
-  for (const Parameter& parameter : parameters.parameters()) {
-    const std::string name = FileName(parameter.spec.name);
+  for (const ParameterSpec& spec : specs) {
+    const std::string name = FileName(spec.name);
     wanted.insert(name);
     const auto it = stored.find(name);
     if (it == stored.end()) {
       problems.push_back("missing: " + name);
-    } else if (it->second->shape != parameter.spec.shape) {
-      problems.push_back(absl::StrCat(name, ": want ", ShapeText(parameter.spec.shape), ", got ",
+    } else if (it->second->shape != spec.shape) {
+      problems.push_back(absl::StrCat(name, ": want ", ShapeText(spec.shape), ", got ",
                                       ShapeText(it->second->shape)));
     }
   }
   for (const auto& [name, tensor] : stored) {
     if (wanted.count(name) == 0 && !IsBaseTable(name)) problems.push_back("surplus: " + name);
   }
-  if (!problems.empty()) {
-    const size_t count = problems.size();
-    if (count > 10) problems.resize(10);
-    return UserError(
-        file->path(),
-        absl::StrCat(count, " tensors do not fit adapter_config.json and the model\n  ",
-                     absl::StrJoin(problems, "\n  ")),
-        "the adapter belongs to another base model, or its config was changed");
-  }
+  if (problems.empty()) return stored;
+  const size_t count = problems.size();
+  if (count > 10) problems.resize(10);
+  return UserError(file.path(),
+                   absl::StrCat(count, " tensors do not fit adapter_config.json and the model\n  ",
+                                absl::StrJoin(problems, "\n  ")),
+                   "the adapter belongs to another base model, or its config was changed");
+}
+
+}  // namespace
+
+absl::Status CheckAdapter(const std::string& directory, const std::vector<ParameterSpec>& specs) {
+  ASSIGN_OR_RETURN(const auto file, OpenWeights(directory));
+  return MatchTensors(*file, specs).status();
+}
+
+absl::Status LoadAdapter(const Context& context, const std::string& directory,
+                         FlatParameters& parameters) {
+  ASSIGN_OR_RETURN(const auto file, OpenWeights(directory));
+  std::vector<ParameterSpec> specs;
+  for (const Parameter& parameter : parameters.parameters()) specs.push_back(parameter.spec);
+  ASSIGN_OR_RETURN(auto stored, MatchTensors(*file, specs));
   if (context.device().type == DeviceType::kMeta) return absl::OkStatus();
   for (int i = 0; i < parameters.num_parameters(); ++i) {
     const Parameter& parameter = parameters.parameters()[i];

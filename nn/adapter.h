@@ -29,9 +29,12 @@ absl::StatusOr<LoraConfig> ParseAdapterConfig(const std::string& text, const std
 std::string FormatAdapterConfig(const LoraConfig& config, const std::string& base_name,
                                 const std::vector<std::string>& linear_modules);
 
-// Fills the values of `parameters` from `directory`/adapter_model.safetensors: each parameter under
-// its PEFT name, "base_model.model." + name. Missing, surplus and misshapen tensors are listed at
-// once, before anything is read. Tables of the base model are passed over: CheckBaseTables.
+// `directory`/adapter_model.safetensors has each parameter under its PEFT name, "base_model.model."
+// + name. Missing, surplus and misshapen tensors are listed at once; only the file's header is
+// read, before memory is asked for. Tables of the base model are passed over: CheckBaseTables.
+absl::Status CheckAdapter(const std::string& directory, const std::vector<ParameterSpec>& specs);
+
+// Fills the values of `parameters` from that file, which is checked first.
 absl::Status LoadAdapter(const Context& context, const std::string& directory,
                          FlatParameters& parameters);
 

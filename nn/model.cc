@@ -82,6 +82,9 @@ absl::Status Model::DecideTrainable() {
     trainable_ = AllTrainable(config_, modules_);
   } else if (lora_) {
     ASSIGN_OR_RETURN(trainable_, TrainableOf(*lora_, config_, modules_));
+    if (!options_.adapter.empty()) {
+      RETURN_IF_ERROR(CheckAdapter(options_.adapter, trainable_.specs));
+    }
     ASSIGN_OR_RETURN(const std::vector<std::string> idle,
                      IdleNames(*lora_, AdapterPaths(modules_)));
     warnings_.insert(warnings_.end(), idle.begin(), idle.end());

@@ -244,6 +244,13 @@ TEST_F(BadInputTest, FlagsBesideAnInitialAdapter) {
   ExpectRefused({"--init_adapter=/nowhere"}, {"/nowhere/adapter_config.json"});
   const Outcome same = Run({init, "--lora_r=4", "--lora_target_modules=v_proj,q_proj"});
   EXPECT_EQ(same.exit_code, 0) << same.err;
+  // A rank that no memory holds: the file's shapes are looked at first.
+  const std::string config = adapter + "/adapter_config.json";
+  std::string text = ReadFile(config).value_or("");
+  text.replace(text.find("\"r\": 4"), 6, "\"r\": 2147483647");
+  ASSERT_TRUE(WriteFileAtomically(config, text).ok());
+  folder_ = FreshPath("third");
+  ExpectRefused({init}, {"want [2147483647, 32], got [4, 32]"});
 }
 
 TEST_F(BadInputTest, OutputFolders) {
