@@ -214,6 +214,28 @@ TEST_F(FaultTest, TheEndOfATerminalIsOneSignalHoweverOftenItComes) {
   ExpectNoRanks(2);
 }
 
+TEST_F(FaultTest, RanksThatHaveNotJoinedAreNotAskedButKilled) {
+  Program program(Run(2, "never_joins", -1));
+  WaitForFile("pid-1");
+  kill(program.pid(), SIGTERM);
+  EXPECT_EQ(program.Wait(), kExitTerminate) << program.Output();
+  ExpectNoRanks(2);
+}
+
+TEST_F(FaultTest, AParentThatWasStoppedDoesNotTakeItsOwnAbsenceForAStall) {
+  Arguments arguments = Run(2, "none", -1);
+  arguments["steps"] = "1000000";
+  arguments["stall"] = "4";
+  Program program(arguments);
+  WaitForFile("ready-1");
+  kill(program.pid(), SIGSTOP);
+  std::this_thread::sleep_for(6s);
+  kill(program.pid(), SIGCONT);
+  std::this_thread::sleep_for(1s);
+  kill(program.pid(), SIGTERM);
+  EXPECT_EQ(program.Wait(), kExitTerminate) << program.Output();
+}
+
 TEST_F(FaultTest, RanksDieWithTheirParent) {
   Arguments arguments = Run(3, "none", -1);
   arguments["steps"] = "1000000";

@@ -151,6 +151,7 @@ absl::StatusOr<int> RunRank(const LaunchEnv& env, const Arguments& arguments) {
   if (Text(arguments, "fault") == "before_join" && env.rank == Number(arguments, "rank", 0)) {
     return UserError("planted", "wrong before joining");
   }
+  if (Text(arguments, "fault") == "never_joins") std::this_thread::sleep_for(std::chrono::hours(1));
   WorldOptions options;
   options.stall_timeout_seconds = Number(arguments, "stall", 60);
   options.join_timeout_seconds = Number(arguments, "join", 60);

@@ -34,13 +34,13 @@ class LauncherTest : public FaultTest {
       for (const auto& [name, value] : more) variables[name] = value;
       Arguments arguments = Run(size, fault, rank);
       arguments.erase("nproc");
-      for (const auto& [key, value] : limits_) arguments[key] = value;
+      for (const auto& [key, value] : more_) arguments[key] = value;
       programs.insert(programs.begin(), std::make_unique<Program>(arguments, variables));
     }
     return programs;
   }
 
-  Arguments limits_;  // "stall" and "join", in seconds
+  Arguments more_;  // "stall" and "join", in seconds; "steps"
 };
 
 TEST_F(LauncherTest, TheSameSumsAsUnderAParent) {
@@ -72,7 +72,7 @@ TEST_F(LauncherTest, SurvivorsOfALostRankSayWhoItWas) {
 }
 
 TEST_F(LauncherTest, RankZeroWatchesForStalls) {
-  limits_["stall"] = "4";
+  more_["stall"] = "4";
   const auto ranks = Launch(3, "stop", 2);
   EXPECT_EQ(ranks[0]->Wait(), kExitRankLost);
   EXPECT_THAT(ranks[0]->Output(), HasSubstr("did not arrive: rank 2"));
@@ -81,7 +81,7 @@ TEST_F(LauncherTest, RankZeroWatchesForStalls) {
 }
 
 TEST_F(LauncherTest, TwoProcessesThatAreBothRankZeroAreTold) {
-  limits_["join"] = "5";
+  more_["join"] = "5";
   const auto ranks = Launch(2, "none", -1, {{"RANK", "0"}, {"LOCAL_RANK", "0"}});
   std::string output;
   for (const auto& rank : ranks) {
@@ -92,7 +92,7 @@ TEST_F(LauncherTest, TwoProcessesThatAreBothRankZeroAreTold) {
 }
 
 TEST_F(LauncherTest, AMissingRankIsNamed) {
-  limits_["join"] = "5";
+  more_["join"] = "5";
   const auto ranks = Launch(2, "before_join", 1);
   EXPECT_EQ(ranks[1]->Wait(), kExitUserError);
   EXPECT_EQ(ranks[0]->Wait(), kExitUserError);
@@ -107,14 +107,31 @@ TEST_F(LauncherTest, DifferentDataIsAUserErrorOfEveryRank) {
 }
 
 TEST_F(LauncherTest, SigtermStopsAllRanksAfterTheSameStep) {
+  more_["steps"] = "1000000";
   const auto ranks = Launch(3, "none", -1, {});
   WaitForFile("ready-2");
   kill(ranks[1]->pid(), SIGTERM);  // one is enough
-  for (const auto& rank : ranks) {
-    const int code = rank->Wait();
-    EXPECT_TRUE(code == kExitTerminate || code == kExitDone) << code << rank->Output();
-    EXPECT_EQ(code, ranks[0]->Wait());
-  }
+  for (const auto& rank : ranks) EXPECT_EQ(rank->Wait(), kExitTerminate) << rank->Output();
+}
+
+TEST_F(LauncherTest, NodesThatCountDifferentRanksAreTold) {
+  const int port = LocalPort(*Listen("127.0.0.1", 0));
+  const auto start = [&](int rank, int size) {
+    Arguments arguments = Run(size, "none", -1);
+    arguments.erase("nproc");
+    arguments["join"] = "30";
+    return Program(arguments, {{"RANK", absl::StrCat(rank)},
+                               {"LOCAL_RANK", absl::StrCat(rank)},
+                               {"WORLD_SIZE", absl::StrCat(size)},
+                               {"LOCAL_WORLD_SIZE", absl::StrCat(size)},
+                               {"MASTER_ADDR", "127.0.0.1"},
+                               {"MASTER_PORT", absl::StrCat(port)},
+                               {"TORCHELASTIC_RUN_ID", "test"}});
+  };
+  Program first = start(0, 2), second = start(1, 3);
+  EXPECT_EQ(second.Wait(), kExitUserError) << second.Output();
+  EXPECT_EQ(first.Wait(), kExitUserError) << first.Output();
+  EXPECT_THAT(first.Output(), HasSubstr("rank 0 says 2, rank 1 says 3"));
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <map>
 #include <memory>
@@ -40,8 +39,7 @@ class AgreementTest : public ::testing::Test {
 
   // In the same folder.
   std::vector<Outcome> StartAgain(const Flags& more, const std::string& program = "trainer/train") {
-    static int port = 20000 + getpid() % 20000;
-    port += 17;  // each run looks at 16
+    const int port = FreshPort();
     std::vector<std::unique_ptr<TrainerProcess>> ranks;
     for (int rank = 0; rank < 2; ++rank) {
       Flags flags = {"--model=" + *model_, "--train_file=" + *documents_, "--output_dir=" + folder_,

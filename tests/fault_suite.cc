@@ -32,6 +32,7 @@ using ::testing::HasSubstr;
 using Clock = std::chrono::steady_clock;
 using Flags = std::vector<std::string>;
 
+// Files there; other processes of the machine have some too.
 std::set<std::string> SharedMemory() {
   std::set<std::string> names;
   std::error_code error;
@@ -181,7 +182,10 @@ TEST_P(FaultTest, EndsAsPromised) {
   // Orphans end, and GPUs are cleared, a moment later.
   EXPECT_TRUE(SoonTrue([&] { return !GroupLives(group); })) << "a process stays behind";
   EXPECT_TRUE(SoonTrue([&] { return FreeGpuBytes() >= gpu_memory; })) << "GPU memory stays behind";
-  EXPECT_EQ(SharedMemory(), shared_memory);
+  EXPECT_TRUE(SoonTrue([&] {
+    const std::set<std::string> now = SharedMemory();
+    return std::includes(shared_memory.begin(), shared_memory.end(), now.begin(), now.end());
+  })) << "shared memory stays behind";
   ASSERT_GE(NewestStep(folder), 3);
   const std::string interrupted = "interrupted after step ";
   if (absl::StrContains(outcome.out, interrupted)) {  // saved before it ended
@@ -196,18 +200,16 @@ TEST_P(LauncherFaultTest, DifferentDataOnOneRankIsNamed) {
   const std::string other = FreshPath("other") + ".jsonl";
   WriteUnevenDocuments(other, 121, 300);
   const std::string folder = FreshPath("run");
+  const std::string port = absl::StrCat(FreshPort());
   std::vector<std::unique_ptr<TrainerProcess>> ranks;
   for (int rank = 0; rank < device.ranks; ++rank) {
     Flags flags = FlagsFor(device, folder, {});
     if (rank == 1) flags[1] = "--train_file=" + other;
     const std::string size = absl::StrCat(device.ranks);
-    const std::map<std::string, std::string> variables = {{"RANK", absl::StrCat(rank)},
-                                                          {"LOCAL_RANK", absl::StrCat(rank)},
-                                                          {"WORLD_SIZE", size},
-                                                          {"LOCAL_WORLD_SIZE", size},
-                                                          {"MASTER_ADDR", "127.0.0.1"},
-                                                          {"MASTER_PORT", "29517"},
-                                                          {"TORCHELASTIC_RUN_ID", "fault"}};
+    const std::map<std::string, std::string> variables = {
+        {"RANK", absl::StrCat(rank)},    {"LOCAL_RANK", absl::StrCat(rank)}, {"WORLD_SIZE", size},
+        {"LOCAL_WORLD_SIZE", size},      {"MASTER_ADDR", "127.0.0.1"},       {"MASTER_PORT", port},
+        {"TORCHELASTIC_RUN_ID", "fault"}};
     ranks.push_back(std::make_unique<TrainerProcess>(flags, "/dev/null", variables));
   }
   for (const auto& rank : ranks) {

@@ -39,6 +39,11 @@ std::string FreshPath(const std::string& name) {
   return absl::StrCat(root != nullptr ? root : "/tmp", "/", name, "-", getpid(), "-", ++count);
 }
 
+int FreshPort() {
+  static int port = 20000 + getpid() % 10000;
+  return port += 16;
+}
+
 std::string TrainerProgram() {
   const std::string here = "trainer/train", bundled = "../bin/train";
   return FileExists(here) ? here : bundled;

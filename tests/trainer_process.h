@@ -46,6 +46,9 @@ Outcome Train(const std::vector<std::string>& flags, const std::string& input = 
 // A fresh folder's path below the test's own, not made yet.
 std::string FreshPath(const std::string& name);
 
+// The first of 16 ports that no other test is likely to use: where ranks of a launcher meet.
+int FreshPort();
+
 // True once `path` exists; waits for it.
 bool WaitForFile(const std::string& path, double timeout_s);
 
