@@ -297,12 +297,17 @@ absl::Status SafetensorsWriter::Begin(const std::map<std::string, std::string>& 
   }
   const uint64_t length = header.size();
   ASSIGN_OR_RETURN(file_, AtomicFile::Create(path_));
-  RETURN_IF_ERROR(file_->Append({reinterpret_cast<const char*>(&length), 8}));
-  return file_->Append(header);
+  const absl::string_view length_bytes(reinterpret_cast<const char*>(&length), 8);
+  for (const absl::string_view bytes : {length_bytes, absl::string_view(header)}) {
+    hasher_.Update(bytes);
+    RETURN_IF_ERROR(file_->Append(bytes));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status SafetensorsWriter::Append(absl::string_view bytes) {
   written_ += bytes.size();
+  hasher_.Update(bytes);
   return file_->Append(bytes);
 }
 

@@ -21,6 +21,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "tensor/dtype.h"
 
 namespace lockstep::nn {
@@ -97,11 +98,14 @@ class SafetensorsWriter {
   // The next bytes of data.
   absl::Status Append(absl::string_view bytes);
   absl::Status Finish();
+  // HashHex of the whole file, as it was written.
+  std::string ContentHash() const { return hasher_.Hex(); }
 
  private:
   std::string path_;
   std::vector<StoredTensor> tensors_;
   std::unique_ptr<AtomicFile> file_;
+  Hasher hasher_;
   uint64_t declared_ = 0, written_ = 0;
 };
 

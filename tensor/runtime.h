@@ -78,7 +78,7 @@ absl::Status FillDevice(const Stream& stream, const View& view, FillFn fill);
 // Waits until everything queued on the stream has happened.
 void Synchronize(const Stream& stream);
 
-// Host memory for a copy that is made while the caller goes on: pinned, where a GPU writes it. It
+// Host memory for copies that are made while the caller goes on: pinned, where a GPU writes it. It
 // belongs to the copy from Begin to Wait.
 class HostCopy {
  public:
@@ -87,14 +87,12 @@ class HostCopy {
   HostCopy(const HostCopy&) = delete;
   HostCopy& operator=(const HostCopy&) = delete;
 
-  // Copies `view` (contiguous, of `bytes` bytes), in the order of the stream.
+  // Copies `view` (contiguous, of `bytes` bytes at most) to data(), in the order of the stream.
   virtual void Begin(const Stream& stream, const View& view) = 0;
-  // Copies `view` beside whatever is queued on any stream. What wrote it has happened
-  // (Synchronize); who writes it next comes behind HoldBack. From any thread; on the CPU the caller
-  // does the work.
+  // The same beside whatever is queued on any stream. What wrote it has happened (Event::Wait,
+  // Synchronize), and nobody writes it before Wait. From any thread; on the CPU the caller does the
+  // work.
   virtual void BeginBeside(const View& view) = 0;
-  // What is queued on the stream from now on comes behind the copy that was begun.
-  virtual void HoldBack(const Stream& stream) const = 0;
   // Returns when the bytes are there. From any thread.
   virtual void Wait() const = 0;
 
@@ -116,7 +114,7 @@ class Event {
   static std::unique_ptr<Event> Create(Device device);
   virtual ~Event() = default;
   virtual void Record(const Stream& stream) = 0;  // may be called again, for a new moment
-  virtual void Wait() = 0;                        // until the recorded moment has passed
+  virtual void Wait() = 0;                        // until it has passed; from any thread
   // What is queued on `stream` from now on waits until the recorded moment has passed.
   virtual void HoldBack(const Stream& stream) = 0;
   // Of two moments that have passed.

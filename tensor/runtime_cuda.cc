@@ -146,9 +146,10 @@ Staging& TheStaging() {
   return *staging;
 }
 
+// A thread waits for it asleep, not spinning beside the threads that train.
 class CudaEvent final : public Event {
  public:
-  CudaEvent() { CUDA_CHECK(cudaEventCreate(&event_)); }
+  CudaEvent() { CUDA_CHECK(cudaEventCreateWithFlags(&event_, cudaEventBlockingSync)); }
   ~CudaEvent() override { cudaEventDestroy(event_); }
   void Record(const Stream& stream) override {
     CUDA_CHECK(cudaEventRecord(event_, static_cast<cudaStream_t>(stream.handle)));
@@ -225,7 +226,7 @@ class CudaRuntime final : public Runtime {
   CudaAllocator allocator_, host_allocator_;
 };
 
-// An event that a thread waits for asleep, not spinning beside the threads that train.
+// Waited for as CudaEvent is.
 class PinnedCopy final : public HostCopy {
  public:
   PinnedCopy(int index, std::unique_ptr<PinnedMemory> memory, size_t bytes)
@@ -248,15 +249,13 @@ class PinnedCopy final : public HostCopy {
     }
     Copy(view, own_stream_);
   }
-  void HoldBack(const Stream& stream) const override {
-    CUDA_CHECK(cudaStreamWaitEvent(static_cast<cudaStream_t>(stream.handle), done_));
-  }
   void Wait() const override { CUDA_CHECK(cudaEventSynchronize(done_)); }
 
  private:
   void Copy(const View& view, cudaStream_t stream) {
-    CHECK_EQ(view.num_bytes(), bytes()) << "[host copy]";
-    CUDA_CHECK(cudaMemcpyAsync(data(), view.data, bytes(), cudaMemcpyDeviceToHost, stream));
+    CHECK_LE(view.num_bytes(), bytes()) << "[host copy]";
+    CUDA_CHECK(
+        cudaMemcpyAsync(data(), view.data, view.num_bytes(), cudaMemcpyDeviceToHost, stream));
     CUDA_CHECK(cudaEventRecord(done_, stream));
   }
 

@@ -61,13 +61,10 @@ void CheckRoundTrip(Runtime& runtime) {
     EXPECT_EQ(std::memcmp(copy->data(), numbers.data(), copy->bytes()), 0);
 
     Synchronize(context.stream);
-    copy->BeginBeside(tensor);
-    copy->HoldBack(context.stream);
-    CopyToDevice(context.stream, numbers.data(), tensor);  // behind the copy
+    copy->BeginBeside(tensor.Slice(0, n / 2, n));  // less than there is room for
     copy->Wait();
-    EXPECT_EQ(std::memcmp(copy->data(), others.data(), copy->bytes()), 0);
-    CopyToHost(context.stream, tensor, back.data());
-    EXPECT_EQ(back, numbers);
+    const size_t bytes = (n - n / 2) * sizeof(int32_t);
+    EXPECT_EQ(std::memcmp(copy->data(), others.data(), bytes), 0);
   }
   Synchronize(context.stream);
   CheckFill(context);

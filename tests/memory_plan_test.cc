@@ -64,6 +64,29 @@ TEST_F(MemoryPlanTest, AutoTakesTheFastestModeThatFits) {
       testing::AllOf(HasSubstr("want"), HasSubstr("got"), HasSubstr("=layer"), HasSubstr("HINT")));
 }
 
+TEST_F(MemoryPlanTest, WhereTheGpuHasRoomItHasTheCopyThatIsSaved) {
+  options_.device = "cuda";
+  options_.auto_checkpointing = true;
+  planner_ = *MemoryPlanner::Create(options_, *data_, data_->plan->steps_per_epoch());
+  const MemoryPlan plan = planner_->Plan(nn::Checkpointing::kNone);
+  const int64_t copy = plan.host_copy;
+  const auto chosen = [&](const FreeMemory& available) {
+    const auto plan = planner_->Choose(options_, 1, available);
+    EXPECT_TRUE(plan.ok()) << plan.status();
+    return *plan;
+  };
+  const MemoryPlan there = chosen({.host = 0, .device = plan.needed() + copy});
+  EXPECT_EQ(there.device_copy, copy);
+  EXPECT_EQ(there.host_copy, 0);
+  EXPECT_EQ(there.needed(), plan.needed() + copy);
+  EXPECT_EQ(there.reserved(), plan.arena + copy);
+  // Activations go first: they are of use in every step.
+  const MemoryPlan here = chosen({.host = copy, .device = plan.needed() + copy - 1});
+  EXPECT_EQ(here.checkpointing, nn::Checkpointing::kNone);
+  EXPECT_EQ(here.device_copy, 0);
+  EXPECT_EQ(here.host_copy, copy);
+}
+
 TEST_F(MemoryPlanTest, BesideAGpuActivationsWaitInHostMemory) {
   using nn::Checkpointing;
   const MemoryPlan on_cpu = planner_->Plan(Checkpointing::kLayer);

@@ -85,6 +85,18 @@ class ResumeTest : public ::testing::Test {
     return count;
   }
 
+  // Until a checkpoint is being written; false: the time is over.
+  static bool WaitForUnfinished(const std::string& checkpoints, double timeout_s) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(timeout_s);
+    while (std::chrono::steady_clock::now() < end) {
+      std::error_code gone_meanwhile;
+      for (const auto& entry : std::filesystem::directory_iterator(checkpoints, gone_meanwhile)) {
+        if (absl::StartsWith(entry.path().filename().string(), ".unfinished-")) return true;
+      }
+    }
+    return false;
+  }
+
   static std::string* model_;
   static std::string* documents_;
 };
@@ -183,8 +195,8 @@ TEST_F(ResumeTest, FullTrainingGoesOnOnAnotherNumberOfRanks) {
   const auto flags = [&](const std::string& folder, int ranks) {
     return Flags{"--model=" + model,       "--train_file=" + *documents_,
                  "--output_dir=" + folder, "--train=full",
-                 "--gradient_sum=exact",   "--max_steps=20",
-                 "--save_steps=3",         "--validation_split=0",
+                 "--gradient_sum=exact",   "--max_steps=12",
+                 "--save_steps=1",         "--validation_split=0",
                  "--max_seq_length=300",   "--learning_rate=1e-3",
                  "--num_threads=1",        absl::StrCat("--nproc_per_node=", ranks)};
   };
@@ -193,17 +205,22 @@ TEST_F(ResumeTest, FullTrainingGoesOnOnAnotherNumberOfRanks) {
   };
   const std::string whole = FreshPath("whole"), folder = FreshPath("killed");
   ASSERT_EQ(Train(flags(whole, 1)).exit_code, 0);
-  for (const auto& [ranks, step] : {std::pair{2, 3}, {4, 9}}) {
-    TrainerProcess trainer(flags(folder, ranks));
-    ASSERT_TRUE(WaitForFile(folder + "/checkpoints/" + CheckpointName(step), 60));
-    trainer.SignalAll(SIGKILL);
-    trainer.Wait();
-  }
-  const Outcome outcome = Train(flags(folder, 3));
-  ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
-  EXPECT_TRUE(absl::StrContains(outcome.out, "goes on after step")) << outcome.out;
   EXPECT_FALSE(weights(whole).empty());
-  EXPECT_TRUE(weights(folder) == weights(whole)) << "the weights differ";
+  // Killed while a checkpoint is written, of which all ranks have a part.
+  TrainerProcess trainer(flags(folder, 3));
+  ASSERT_TRUE(WaitForFile(folder + "/checkpoints/" + CheckpointName(4), 60));
+  ASSERT_TRUE(WaitForUnfinished(folder + "/checkpoints", 60));
+  trainer.SignalAll(SIGKILL);
+  trainer.Wait();
+  ASSERT_TRUE(weights(folder).empty()) << "it was not killed";
+  for (const int ranks : {1, 2, 4}) {
+    const std::string copy = FreshPath("copy");
+    std::filesystem::copy(folder, copy, std::filesystem::copy_options::recursive);
+    const Outcome outcome = Train(flags(copy, ranks));
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+    EXPECT_TRUE(absl::StrContains(outcome.out, "goes on after step")) << outcome.out;
+    EXPECT_TRUE(weights(copy) == weights(whole)) << "the weights differ on " << ranks;
+  }
 }
 
 TEST_F(ResumeTest, AFinishedRunIsLeftAlone) {

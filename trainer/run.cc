@@ -139,6 +139,12 @@ absl::StatusOr<MemoryPlan> PlanMemory(const TrainOptions& options, const Trainin
   return planner->Choose(options, world.env().local_world_size, available);
 }
 
+// For values and moments; none where they are copied to host memory.
+Tensor MemoryForCopy(const Context& context, const MemoryPlan& memory, const dist::World& world) {
+  if (memory.device_copy == 0 || world.rank() != 0) return Tensor();
+  return Tensor::Empty(*context.allocator, DType::kF32, {3, memory.num_elements});
+}
+
 // Early stopping's result is the best evaluation's, wherever the run has ended.
 absl::Status RestoreBest(Run& run, const RunStart& start) {
   const CheckpointState& state = run.state;
@@ -186,6 +192,7 @@ absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& p
                                   OutputFolder& folder, StartupTimes& startup) {
   const Context& context = runtime.context();
   const RunStart& start = prepared.start;
+  const Tensor copy = MemoryForCopy(context, memory, world);  // the first of the plan's memory
   const std::unique_ptr<Parking> parking = Parking::Create(runtime);
   const nn::ForwardOptions forward = {
       .checkpointing = memory.checkpointing, .parking = parking.get(), .dropout = true};
@@ -216,7 +223,8 @@ absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& p
 
   CheckpointSaver saver(
       world, context, model->parameters(),
-      {CheckpointFolder(start), options.save_total_limit, JoinPath(start.folder, "metrics.jsonl")});
+      {CheckpointFolder(start), options.save_total_limit, JoinPath(start.folder, "metrics.jsonl"),
+       copy, options.reduction.shares_update});
   StepProfiler profiler(options.profile_steps, num_steps, JoinPath(start.folder, "profile"),
                         world.rank());
   startup.Done("samples");
@@ -267,7 +275,7 @@ absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& 
   startup.Done("data");
 
   ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(options, *prepared.data, *runtime, *world));
-  RETURN_IF_ERROR(runtime->Reserve(memory.arena, memory.host));
+  RETURN_IF_ERROR(runtime->Reserve(memory.reserved(), memory.host));
   startup.Done("plan");
 
   ASSIGN_OR_RETURN(const Ending ending,

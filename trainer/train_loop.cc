@@ -97,6 +97,7 @@ class Loop {
 
   absl::StatusOr<Ending> Train() {
     ASSIGN_OR_RETURN(const Ending ending, Steps());
+    run_.saver.CopyState();  // no step follows
     RETURN_IF_ERROR(run_.log.AddTimes(times_.Flush()));
     run_.log.Say(times_.Summary());
     return ending;
@@ -162,7 +163,7 @@ class Loop {
     Report("optimizer");
     // One AdamW step along the clipped gradient, the same on every rank.
     step.learning_rate = schedule_.At(step.work.step + 1);
-    run_.saver.BeforeUpdate();
+    run_.saver.CopyState();
     parallel_.Update(&optimizer_, step.work.step + 1, step.learning_rate);
     step.slots->Begin(run_.context.stream, parallel_.slots());
     step.norms->Begin(run_.context.stream, optimizer_.norm_and_factor());
@@ -256,9 +257,9 @@ class Loop {
 
   absl::Status Save() {
     RETURN_IF_ERROR(run_.saver.Finish());  // or what it copies would change
-    for (const Tensor& buffer : run_.model.parameters().state()) parallel_.Gather(buffer);
     return run_.saver.Save(run_.state,
-                           run_.options.early_stopping_patience ? run_.state.best_step : -1);
+                           run_.options.early_stopping_patience ? run_.state.best_step : -1,
+                           [&] { return parallel_.GatherState(); });
   }
 
   bool OutOfPatience() const {

@@ -28,37 +28,23 @@ constexpr char kStateFile[] = "state.json";
 constexpr char kTensorFile[] = "state.safetensors";
 constexpr char kUnfinished[] = ".unfinished-";
 
-// The flat buffers that make up the state.
-std::vector<std::pair<std::string, Tensor>> Buffers(const nn::FlatParameters& parameters) {
-  return {{"values.", parameters.values()},
-          {"exp_avg.", parameters.exp_avg()},
-          {"exp_avg_sq.", parameters.exp_avg_sq()}};
-}
-
-// Calls body(stored name, part, spec) for every tensor of the state.
-template <typename Body>
-absl::Status ForEachTensor(const nn::FlatParameters& parameters, const Body& body) {
-  for (const auto& [prefix, buffer] : Buffers(parameters)) {
-    for (int i = 0; i < parameters.num_parameters(); ++i) {
-      const nn::ParameterSpec& spec = parameters.parameters()[i].spec;
-      RETURN_IF_ERROR(body(prefix + spec.name, parameters.Part(buffer, i), spec));
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status WriteTensors(const std::string& path, const ParameterCopy& copy) {
+// Returns the file's hash.
+absl::StatusOr<std::string> WriteTensors(const std::string& path, ParameterCopy& copy) {
   nn::SafetensorsWriter writer(path);
-  std::map<std::string, absl::string_view> by_name;
-  for (const ParameterCopy::StoredPart& part : copy.parts()) {
-    writer.Declare(part.name, part.dtype, part.shape);
-    by_name[part.name] = part.bytes;
+  const nn::FlatParameters& parameters = copy.parameters();
+  std::map<std::string, StatePart> by_name;
+  for (StatePart& part : PartsOfState(parameters)) {
+    writer.Declare(part.name, parameters.values().dtype(),
+                   parameters.parameters()[part.parameter].spec.shape);
+    by_name[part.name] = std::move(part);
   }
   RETURN_IF_ERROR(writer.Begin({}));
   for (const nn::StoredTensor& stored : writer.tensors()) {
-    RETURN_IF_ERROR(writer.Append(by_name.at(stored.name)));
+    RETURN_IF_ERROR(copy.Read(by_name.at(stored.name),
+                              [&](absl::string_view bytes) { return writer.Append(bytes); }));
   }
-  return writer.Finish();
+  RETURN_IF_ERROR(writer.Finish());
+  return writer.ContentHash();
 }
 
 absl::Status Damaged(const std::string& path, absl::string_view what) {
@@ -80,17 +66,15 @@ absl::Status Remove(const std::string& checkpoint) {
 
 // A checkpoint in the folder `unfinished`, which then gets its name.
 absl::Status WriteInto(const std::string& unfinished, const std::string& final_name,
-                       const CheckpointState& state, const ParameterCopy& copy) {
+                       const CheckpointState& state, ParameterCopy& copy) {
   RETURN_IF_ERROR(MakeDirectories(unfinished));
-  const std::string tensors = JoinPath(unfinished, kTensorFile);
-  RETURN_IF_ERROR(WriteTensors(tensors, copy));
   Json json = {{"step", state.step},
                {"tokens_per_pack", state.tokens_per_pack},
                {"identity", state.identity},
                {"best_step", state.best_step},
                {"best_eval_loss", state.best_eval_loss},
                {"evals_since_best", state.evals_since_best}};
-  ASSIGN_OR_RETURN(json[kTensorFile], data::HashFile(tensors));
+  ASSIGN_OR_RETURN(json[kTensorFile], WriteTensors(JoinPath(unfinished, kTensorFile), copy));
   RETURN_IF_ERROR(WriteFileAtomically(JoinPath(unfinished, kStateFile), json.dump(1) + "\n"));
   RETURN_IF_ERROR(SyncFile(unfinished));
   if (std::rename(unfinished.c_str(), final_name.c_str()) == 0) return absl::OkStatus();
@@ -101,47 +85,8 @@ absl::Status WriteInto(const std::string& unfinished, const std::string& final_n
 
 std::string CheckpointName(int64_t step) { return absl::StrFormat("step-%08d", step); }
 
-ParameterCopy::ParameterCopy(const Context& context, const nn::FlatParameters& parameters)
-    : context_(context), parameters_(parameters) {
-  for (auto& [prefix, tensor] : Buffers(parameters)) {
-    buffers_.push_back({prefix, tensor, nullptr});
-  }
-}
-
-void ParameterCopy::Reserve() {
-  for (Buffer& buffer : buffers_) {
-    buffer.copy = HostCopy::Create(context_.device(), buffer.source.view().num_bytes());
-  }
-}
-
-void ParameterCopy::Begin() {
-  for (Buffer& buffer : buffers_) buffer.copy->BeginBeside(buffer.source.view());
-}
-
-void ParameterCopy::HoldBack() const {
-  for (const Buffer& buffer : buffers_) buffer.copy->HoldBack(context_.stream);
-}
-
-void ParameterCopy::Wait() const {
-  for (const Buffer& buffer : buffers_) buffer.copy->Wait();
-}
-
-std::vector<ParameterCopy::StoredPart> ParameterCopy::parts() const {
-  std::vector<StoredPart> parts;
-  for (const Buffer& buffer : buffers_) {
-    const size_t size = SizeOf(buffer.source.dtype());
-    for (const nn::Parameter& parameter : parameters_.parameters()) {
-      parts.push_back({buffer.prefix + parameter.spec.name,
-                       buffer.source.dtype(),
-                       parameter.spec.shape,
-                       {buffer.copy->data() + parameter.offset * size, parameter.numel * size}});
-    }
-  }
-  return parts;
-}
-
 absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
-                             const ParameterCopy& copy) {
+                             ParameterCopy& copy) {
   const std::string final_name = JoinPath(folder, CheckpointName(state.step));
   if (FileExists(final_name)) {
     if (ReadCheckpoint(final_name).ok()) return absl::OkStatus();
@@ -189,21 +134,20 @@ absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint) {
 absl::Status RestoreParameters(const Context& context, const std::string& checkpoint,
                                nn::FlatParameters* parameters) {
   ASSIGN_OR_RETURN(const auto file, nn::SafetensorsFile::Open(JoinPath(checkpoint, kTensorFile)));
-  return ForEachTensor(*parameters,
-                       [&](const std::string& name, const Tensor& part,
-                           const nn::ParameterSpec& spec) -> absl::Status {
-                         const nn::StoredTensor* stored = file->Find(name);
-                         if (stored == nullptr)
-                           return Damaged(file->path(), absl::StrCat("no tensor ", name));
-                         if (stored->shape != spec.shape) {
-                           return Damaged(file->path(), absl::StrCat(name, " has another shape"));
-                         }
-                         std::vector<char> bytes(part.view().num_bytes());
-                         RETURN_IF_ERROR(nn::ReadParallel(*file, *stored, 0, stored->numel(),
-                                                          part.dtype(), bytes.data()));
-                         CopyToDevice(context.stream, bytes.data(), part.Mutable("restore"));
-                         return absl::OkStatus();
-                       });
+  const std::vector<Tensor> buffers = parameters->state();
+  for (const StatePart& part : PartsOfState(*parameters)) {
+    const Tensor tensor = parameters->Part(buffers[part.buffer], part.parameter);
+    const nn::StoredTensor* stored = file->Find(part.name);
+    if (stored == nullptr) return Damaged(file->path(), absl::StrCat("no tensor ", part.name));
+    if (stored->shape != parameters->parameters()[part.parameter].spec.shape) {
+      return Damaged(file->path(), absl::StrCat(part.name, " has another shape"));
+    }
+    std::vector<char> bytes(tensor.view().num_bytes());
+    RETURN_IF_ERROR(
+        nn::ReadParallel(*file, *stored, 0, stored->numel(), tensor.dtype(), bytes.data()));
+    CopyToDevice(context.stream, bytes.data(), tensor.Mutable("restore"));
+  }
+  return absl::OkStatus();
 }
 
 std::vector<std::string> ListCheckpoints(const std::string& folder) {

@@ -10,17 +10,14 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "nn/flat_parameters.h"
 #include "tensor/context.h"
-#include "tensor/runtime.h"
-#include "tensor/tensor.h"
+#include "trainer/checkpoint/parameter_copy.h"
 #include "trainer/checkpoint/run_identity.h"
 
 namespace lockstep {
@@ -35,47 +32,10 @@ struct CheckpointState {
   int64_t evals_since_best = 0;
 };
 
-// Values and moments as they were at one moment, in host memory.
-class ParameterCopy {
- public:
-  // `parameters` outlive this.
-  ParameterCopy(const Context& context, const nn::FlatParameters& parameters);
-
-  // Takes the memory, which is pinned for a GPU and takes a while. Once, from any thread, before
-  // anything else.
-  void Reserve();
-  // Copies beside what is queued on the stream, which has made the parameters. From any thread.
-  void Begin();
-  // What is queued on the stream from now on may change the parameters.
-  void HoldBack() const;
-  // From any thread: returns when what was begun is there.
-  void Wait() const;
-
-  // The state's tensors by the name under which they are stored.
-  struct StoredPart {
-    std::string name;
-    DType dtype;
-    std::vector<int64_t> shape;
-    absl::string_view bytes;
-  };
-  std::vector<StoredPart> parts() const;
-
- private:
-  struct Buffer {
-    std::string prefix;
-    Tensor source;
-    std::unique_ptr<HostCopy> copy;  // null until Reserve
-  };
-
-  const Context context_;
-  const nn::FlatParameters& parameters_;
-  std::vector<Buffer> buffers_;
-};
-
-// Writes folder/step-NNNNNNNN; where it is there already, whole, it is left alone. The
-// copy is complete: values and moments.
+// Writes folder/step-NNNNNNNN of what copy.Begin has copied; where it is there already, whole, it
+// is left alone.
 absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
-                             const ParameterCopy& copy);
+                             ParameterCopy& copy);
 
 // One checkpoint's state, its tensors verified by hash.
 absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint);

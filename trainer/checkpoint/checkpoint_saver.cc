@@ -1,6 +1,7 @@
 #include "trainer/checkpoint/checkpoint_saver.h"
 
 #include <chrono>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -18,42 +19,42 @@ CheckpointSaver::CheckpointSaver(dist::World& world, const Context& context,
       parameters_(parameters),
       options_(std::move(options)),
       checksum_(Tensor::Empty(*context.allocator, DType::kI64, {1})),
-      copy_(context, parameters) {
+      copy_(context, parameters, options_.copy) {
   if (world_.rank() != 0) return;
   reserving_ = std::async(std::launch::async, [this] { copy_.Reserve(); });
 }
 
-absl::Status CheckpointSaver::Save(const CheckpointState& state, int64_t best_step) {
+absl::Status CheckpointSaver::Save(const CheckpointState& state, int64_t best_step,
+                                   absl::FunctionRef<dist::Communicator::Work()> gather) {
   RETURN_IF_ERROR(Finish());  // the copy is free again
   world_.heartbeat().Report({"save", state.step});
-  RETURN_IF_ERROR(CompareValues(state.step));
-  if (world_.rank() != 0) return absl::OkStatus();
-  std::promise<void> begun;
-  copying_ = begun.get_future();
-  writing_ =
-      std::async(std::launch::async, [this, state, best_step, begun = std::move(begun)]() mutable {
-        return Write(state, best_step, std::move(begun));
-      });
+  RETURN_IF_ERROR(CompareRanks(state.step));
+  wanted_ = {state, best_step, gather()};
   return absl::OkStatus();
 }
 
-void CheckpointSaver::BeforeUpdate() {
-  if (!copying_.valid()) return;
-  copying_.get();
-  copy_.HoldBack();
+void CheckpointSaver::CopyState() {
+  if (!wanted_) return;
+  const Wanted wanted = *std::exchange(wanted_, std::nullopt);
+  world_.communicator().Wait(wanted.gathered, context_.stream);
+  if (world_.rank() != 0) return;
+  if (reserving_.valid()) reserving_.get();
+  copy_.Begin();
+  writing_ = std::async(std::launch::async, [this, wanted] { return Write(wanted); });
 }
 
 // Only what all ranks have alike is worth keeping. The stream is empty afterwards.
-absl::Status CheckpointSaver::CompareValues(int64_t step) {
+absl::Status CheckpointSaver::CompareRanks(int64_t step) {
   const auto checksum_of = [&](const Tensor& buffer) {
     kernels::Checksum(context_.stream, buffer, checksum_.Mutable("checkpoint"));
     uint64_t checksum = 0;
     CopyToHost(context_.stream, checksum_.view(), &checksum);
     return absl::StrCat(checksum);
   };
-  const absl::Status same =
-      world_.Agree({{"parameters", checksum_of(parameters_.values())},
-                    {"what products read", checksum_of(parameters_.image())}});
+  std::map<std::string, std::string> facts = {
+      {"what products read", checksum_of(parameters_.image())}};
+  if (!options_.shares_update) facts["parameters"] = checksum_of(parameters_.values());
+  const absl::Status same = world_.Agree(facts);
   if (!absl::IsInvalidArgument(same)) return same;
   const std::string difference(same.message().substr(0, same.message().find("\nHINT")));
   return UserError(absl::StrCat("step ", step), absl::StrCat("ranks have come apart: ", difference),
@@ -61,15 +62,10 @@ absl::Status CheckpointSaver::CompareValues(int64_t step) {
                    "processor of the rank that differs is at fault");
 }
 
-absl::Status CheckpointSaver::Write(const CheckpointState& state, int64_t best_step,
-                                    std::promise<void> begun) {
-  if (reserving_.valid()) reserving_.get();
-  copy_.Begin();
-  begun.set_value();
-  copy_.Wait();
+absl::Status CheckpointSaver::Write(const Wanted& wanted) {
   if (FileExists(options_.metrics)) RETURN_IF_ERROR(SyncFile(options_.metrics));
-  RETURN_IF_ERROR(WriteCheckpoint(options_.folder, state, copy_));
-  return RotateCheckpoints(options_.folder, options_.save_total_limit, best_step);
+  RETURN_IF_ERROR(WriteCheckpoint(options_.folder, wanted.state, copy_));
+  return RotateCheckpoints(options_.folder, options_.save_total_limit, wanted.best_step);
 }
 
 absl::Status CheckpointSaver::Poll() {
@@ -79,6 +75,7 @@ absl::Status CheckpointSaver::Poll() {
 }
 
 absl::Status CheckpointSaver::Finish() {
+  CopyState();
   if (!writing_.valid()) return absl::OkStatus();
   world_.heartbeat().Report({"save"});
   return writing_.get();

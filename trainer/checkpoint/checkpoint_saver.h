@@ -1,23 +1,26 @@
 // Saves the run's state while training goes on.
 //
 //   CheckpointSaver saver(world, context, parameters, {folder, save_total_limit});
-//   each step:           saver.BeforeUpdate();  // of the parameters
+//   each step:           saver.CopyState();  // before the update of the parameters
 //                        RETURN_IF_ERROR(saver.Poll());
-//   every --save_steps:  RETURN_IF_ERROR(saver.Save(state, best_step));
+//   every --save_steps:  RETURN_IF_ERROR(saver.Save(state, best_step, gather));
 //   before the end:      RETURN_IF_ERROR(saver.Finish());
 //
-// Rank 0 takes the memory for a copy of the state at once, in the background. All ranks call the
-// same. Save compares the ranks' values and their image by checksums that the device computes, and
-// returns; a thread of rank 0 has values and moments copied aside while the next step's gradient is
-// computed, writes the copy, and only when that checkpoint is whole does it remove the oldest. One
-// is written at a time: the next Save waits for it.
+// All ranks call the same. Save compares what ranks have alike by checksums that the device
+// computes, and returns; the next step's gradient is computed, and behind it the state is copied,
+// which by then the ranks have brought together. A thread of rank 0 writes the copy, and only when
+// that checkpoint is whole does it remove the oldest. One is written at a time: the next Save waits
+// for it.
 #pragma once
 
 #include <cstdint>
 #include <future>
+#include <optional>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "dist/communicator.h"
 #include "dist/world.h"
 #include "nn/flat_parameters.h"
 #include "tensor/context.h"
@@ -32,18 +35,22 @@ class CheckpointSaver {
     std::string folder;            // of the checkpoints
     int64_t save_total_limit = 3;  // 0: all
     std::string metrics;           // brought to disk before the checkpoint that belongs to it
+    Tensor copy;                   // rank 0: where the state is copied to (parameter_copy.h)
+    bool shares_update = false;    // each rank has current values of its own part alone
   };
   // `world` and `parameters` outlive this. The destructor waits for what is being written.
   CheckpointSaver(dist::World& world, const Context& context, const nn::FlatParameters& parameters,
                   Options options);
 
-  // `best_step`: of a checkpoint that stays, whatever its age; -1: none. Errors: the ranks' values
-  // differ (which ranks; the same on all); on rank 0 also those of Finish.
-  absl::Status Save(const CheckpointState& state, int64_t best_step);
+  // `best_step`: of a checkpoint that stays, whatever its age; -1: none. `gather` begins to bring
+  // values and moments together; it is called when the ranks have been compared, which its traffic
+  // would hold up. Errors: the ranks' parameters differ (which ranks; the same on all); on rank 0
+  // also those of Finish.
+  absl::Status Save(const CheckpointState& state, int64_t best_step,
+                    absl::FunctionRef<dist::Communicator::Work()> gather);
 
-  // What is queued from now on may change the parameters: it comes behind the copy, which the host
-  // does not wait for once its memory is there.
-  void BeforeUpdate();
+  // Queues the copy that the last Save wants. What is queued from now on may change the parameters.
+  void CopyState();
 
   // What went wrong in writing, as soon as it is known. Does not wait.
   absl::Status Poll();
@@ -52,8 +59,13 @@ class CheckpointSaver {
   absl::Status Finish();
 
  private:
-  absl::Status CompareValues(int64_t step);
-  absl::Status Write(const CheckpointState& state, int64_t best_step, std::promise<void> begun);
+  struct Wanted {
+    CheckpointState state;
+    int64_t best_step;
+    dist::Communicator::Work gathered;
+  };
+  absl::Status CompareRanks(int64_t step);
+  absl::Status Write(const Wanted& wanted);
 
   dist::World& world_;
   const Context context_;
@@ -61,8 +73,8 @@ class CheckpointSaver {
   const Options options_;
   const Tensor checksum_;  // i64 [1]
   ParameterCopy copy_;
+  std::optional<Wanted> wanted_;       // not yet copied
   std::future<void> reserving_;        // the copy's memory; until it is first needed
-  std::future<void> copying_;          // the copy has been begun
   std::future<absl::Status> writing_;  // last: its destructor waits for the thread
 };
 

@@ -54,6 +54,9 @@ class FakeWorld final : public dist::World {
   dist::Heartbeat heartbeat_{[](const dist::Beat&) {}, 0.1};
 };
 
+// Everything is here.
+dist::Communicator::Work Nothing() { return {}; }
+
 class CheckpointSaverTest : public ::testing::Test {
  protected:
   // Bringing `metrics` to disk blocks the writing thread until Release(): a pipe without a writer.
@@ -78,7 +81,9 @@ class CheckpointSaverTest : public ::testing::Test {
   absl::Status Save(int64_t step) {
     CheckpointState state;
     state.step = step;
-    return saver_.Save(state, -1);
+    RETURN_IF_ERROR(saver_.Save(state, -1, Nothing));
+    saver_.CopyState();  // as the next step does
+    return absl::OkStatus();
   }
 
   const std::string folder_ =
@@ -88,13 +93,12 @@ class CheckpointSaverTest : public ::testing::Test {
   const Context context_{Stream{allocator_.device()}, &allocator_};
   nn::FlatParameters parameters_{context_, {{"a", {3, 5}}, {"b", {7}}}, {}};
   FakeWorld world_;
-  CheckpointSaver saver_{world_, context_, parameters_, {folder_, 1, gate_}};
+  CheckpointSaver saver_{world_, context_, parameters_, {folder_, 1, gate_, Tensor(), false}};
 };
 
 TEST_F(CheckpointSaverTest, TrainingGoesOnWhileTheStateOfThenIsWritten) {
   ASSERT_TRUE(Save(3).ok());
-  EXPECT_TRUE(ListCheckpoints(folder_).empty()) << "Save does not wait";
-  saver_.BeforeUpdate();
+  EXPECT_TRUE(ListCheckpoints(folder_).empty()) << "nobody waits";
   Fill(2);  // the next step
   EXPECT_TRUE(saver_.Poll().ok());
   Release();
@@ -112,13 +116,16 @@ TEST_F(CheckpointSaverTest, WhatProductsReadIsComparedToo) {
   nn::FlatParameters::Options options;
   options.image_dtype = DType::kBF16;
   const nn::FlatParameters parameters(context_, {{"a", {3, 5}}}, options);
-  CheckpointSaver saver(world_, context_, parameters, {folder_, 1, ""});
-  ASSERT_TRUE(saver.Save({}, -1).ok());
+  CheckpointSaver saver(world_, context_, parameters, {folder_, 1, "", Tensor(), false});
+  ASSERT_TRUE(saver.Save({}, -1, Nothing).ok());
   const std::map<std::string, std::string> before = world_.compared;
   parameters.image().Mutable("test").as<uint16_t>()[7] = 1;
-  ASSERT_TRUE(saver.Save({}, -1).ok());
+  ASSERT_TRUE(saver.Save({}, -1, Nothing).ok());
   EXPECT_EQ(world_.compared["parameters"], before.at("parameters"));
   EXPECT_NE(world_.compared["what products read"], before.at("what products read"));
+  CheckpointSaver sharing(world_, context_, parameters, {folder_, 1, "", Tensor(), true});
+  ASSERT_TRUE(sharing.Save({}, -1, Nothing).ok());
+  EXPECT_EQ(world_.compared.count("parameters"), 0u) << "a rank has its own part of them alone";
 }
 
 TEST_F(CheckpointSaverTest, TheOldestStaysUntilTheNextIsWhole) {

@@ -41,11 +41,11 @@ class CheckpointTest : public ::testing::Test {
            ::testing::UnitTest::GetInstance()->current_test_info()->name();
   }
 
-  absl::Status Write(const CheckpointState& state, const nn::FlatParameters& parameters) const {
-    ParameterCopy copy(context_, parameters);
+  absl::Status Write(const CheckpointState& state, const nn::FlatParameters& parameters,
+                     const Tensor& memory = Tensor()) const {
+    ParameterCopy copy(context_, parameters, memory);
     copy.Reserve();
     copy.Begin();
-    copy.Wait();
     return WriteCheckpoint(Folder(), state, copy);
   }
 
@@ -77,6 +77,25 @@ TEST_F(CheckpointTest, GoesByNameNotByOffset) {
   EXPECT_EQ(Values(other.Part(other.values(), 1)), Values(saved.Part(saved.values(), 0)));
   EXPECT_EQ(Values(other.Part(other.exp_avg(), 0)), Values(saved.Part(saved.exp_avg(), 1)));
   EXPECT_EQ(Values(other.Part(other.exp_avg_sq(), 0)), Values(saved.Part(saved.exp_avg_sq(), 1)));
+}
+
+// In pieces, of which the largest tensor has two, the smallest a part of one.
+TEST_F(CheckpointTest, ACopyInTheDevicesMemoryGivesTheSameBytes) {
+  nn::FlatParameters parameters = Parameters({{"small", {5}}, {"large", {3, 1'000'000}}});
+  float start = 0;
+  for (const Tensor& buffer : parameters.state()) {
+    FillPart(parameters.Part(buffer, 0), start += 1);
+    FillPart(parameters.Part(buffer, 1), start += 1);
+  }
+  const auto written = [&](int64_t step, const Tensor& memory) {
+    CheckpointState state;
+    state.step = step;
+    EXPECT_TRUE(Write(state, parameters, memory).ok());
+    EXPECT_TRUE(ReadCheckpoint(JoinPath(Folder(), CheckpointName(step))).ok());
+    return *ReadFile(JoinPath(Folder(), CheckpointName(step) + "/state.safetensors"));
+  };
+  const Tensor memory = Tensor::Empty(*context_.allocator, DType::kF32, {3, parameters.numel()});
+  EXPECT_TRUE(written(1, Tensor()) == written(2, memory));
 }
 
 TEST_F(CheckpointTest, DamageIsNoticed) {

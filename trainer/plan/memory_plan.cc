@@ -244,20 +244,27 @@ absl::Status MemoryPlanner::CheckFits(const MemoryPlan& plan, int ranks,
              : kTakeLess);
 }
 
+absl::StatusOr<MemoryPlan> MemoryPlanner::Fitted(Checkpointing checkpointing, int ranks,
+                                                 const FreeMemory& available) {
+  MemoryPlan plan = Plan(checkpointing);
+  MemoryPlan with_copy = plan;
+  std::swap(with_copy.device_copy, with_copy.host_copy);
+  const bool on_gpu = device_ == DeviceType::kCUDA;
+  if (on_gpu && CheckFits(with_copy, ranks, available).ok()) return with_copy;
+  RETURN_IF_ERROR(CheckFits(plan, ranks, available));
+  return plan;
+}
+
 absl::StatusOr<MemoryPlan> MemoryPlanner::Choose(const TrainOptions& options, int ranks,
                                                  const FreeMemory& available) {
   if (!options.auto_checkpointing) {
-    MemoryPlan plan = Plan(options.gradient_checkpointing);
-    RETURN_IF_ERROR(CheckFits(plan, ranks, available));
-    return plan;
+    return Fitted(options.gradient_checkpointing, ranks, available);
   }
   for (const Checkpointing mode : {Checkpointing::kNone, Checkpointing::kCheap}) {
-    MemoryPlan plan = Plan(mode);
-    if (CheckFits(plan, ranks, available).ok()) return plan;
+    const absl::StatusOr<MemoryPlan> plan = Fitted(mode, ranks, available);
+    if (plan.ok()) return plan;
   }
-  MemoryPlan least = Plan(Checkpointing::kLayer);
-  RETURN_IF_ERROR(CheckFits(least, ranks, available));
-  return least;
+  return Fitted(Checkpointing::kLayer, ranks, available);
 }
 
 int64_t MemoryPlanner::LargestTokensPerPack(Checkpointing checkpointing, int ranks,
@@ -293,7 +300,9 @@ std::vector<std::pair<std::string, std::string>> MemoryTable(const MemoryPlan& p
       {"activations at most", bytes(plan.activations)},
       {"libraries, gaps", bytes(plan.needed() - plan.allocated())},
       {"in all, for each rank", bytes(plan.needed())},
-      {"a copy, once, for saving", bytes(plan.host_copy)}};
+      {"a copy, once, for saving",
+       absl::StrCat(bytes(plan.host_copy + plan.device_copy),
+                    plan.device_copy > 0 ? ", on the GPU" : ", in host memory")}};
   if (plan.host > 0) rows.push_back({"activations in host memory", bytes(plan.host)});
   return rows;
 }

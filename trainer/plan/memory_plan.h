@@ -33,13 +33,19 @@ struct MemoryPlan {
   int64_t arena = 0;        // of one piece that holds both, gaps between blocks included
   int64_t host = 0;         // where a GPU's activations wait (--gradient_checkpointing=layer)
   int64_t libraries = 0;    // workspaces and kernels of a GPU's libraries
-  int64_t host_copy = 0;    // rank 0's copy of values and moments: checkpoints are written from it
+  // Rank 0's copy of values and moments: checkpoints are written from it. It is on the GPU where
+  // there is room, else in host memory.
+  int64_t host_copy = 0, device_copy = 0;
   int64_t num_trainable = 0;
   int64_t num_elements = 0;  // of the flat gradient buffer
   std::string buckets;       // the reduction's plan, for people
 
-  int64_t allocated() const { return model + activations; }  // what the allocator's peak will be
-  int64_t needed() const { return arena + libraries; }       // by each rank, where it computes
+  // What the allocator's peak will be (rank 0's).
+  int64_t allocated() const { return model + activations + device_copy; }
+  // In one piece; the copy lies in front.
+  int64_t reserved() const { return device_copy + arena; }
+  // By each rank, where it computes.
+  int64_t needed() const { return reserved() + libraries; }
 };
 
 // Bytes that are free.
@@ -84,6 +90,8 @@ class MemoryPlanner {
   void Evaluate(const PackSize& size);
   void Generate();
   absl::Status CheckFits(const MemoryPlan& plan, int ranks, const FreeMemory& available) const;
+  absl::StatusOr<MemoryPlan> Fitted(nn::Checkpointing checkpointing, int ranks,
+                                    const FreeMemory& available);
   MemoryPlan PlanFor(const PackSize& size, nn::Checkpointing checkpointing);
 
   const DeviceType device_;

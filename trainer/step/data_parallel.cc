@@ -141,11 +141,25 @@ void DataParallel::Update(nn::AdamW* optimizer, int64_t step, double learning_ra
 }
 
 void DataParallel::Gather(const Tensor& buffer) {
+  communicator_->Wait(QueueGather(buffer), context_.stream);
+}
+
+// Collectives go in their order: the next step's sums, and its Update, come behind these.
+dist::Communicator::Work DataParallel::GatherState() {
+  dist::Communicator::Work gathered;
+  for (const Tensor& buffer : parameters_->state()) {
+    const bool is_whole = buffer.SharesMemoryWith(parameters_->image());  // Update has seen to it
+    if (!is_whole) gathered = QueueGather(buffer);
+  }
+  return gathered;
+}
+
+dist::Communicator::Work DataParallel::QueueGather(const Tensor& buffer) {
   dist::Communicator::Work gathered;
   for (const OwnRange& own : own_) {
     if (own.is_shared()) gathered = Gather(own, buffer);
   }
-  communicator_->Wait(gathered, context_.stream);
+  return gathered;
 }
 
 dist::Communicator::Work DataParallel::Gather(const OwnRange& own, const Tensor& buffer) {

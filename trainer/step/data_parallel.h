@@ -17,7 +17,7 @@
 // With `shares_update` (ZeRO-1: Rajbhandari et al., 2020) each rank gets the sums of a part of
 // every bucket, updates the parameters of that part, and the ranks give each other what products
 // read: half the bytes, and an n-th of AdamW's work. Between steps values and moments are then
-// current only in a rank's own parts; Gather makes them whole.
+// current only in a rank's own parts; Gather and GatherState make them whole.
 #pragma once
 
 #include <cstdint>
@@ -77,6 +77,8 @@ class DataParallel {
 
   // Brings together what each rank has in its parts of one of the parameters' buffers.
   void Gather(const Tensor& buffer);
+  // The same of values and moments, beside what follows on the stream; before the next Update.
+  dist::Communicator::Work GatherState();
 
   // The sums of the step that was finished last; waits for the device. A loop that does not want to
   // wait reads slots() back by itself and decodes them.
@@ -103,6 +105,7 @@ class DataParallel {
 
   bool is_rounded() const { return traveling_.dtype != parameters_->sums().dtype(); }
   void MarkReady(int parameter);
+  dist::Communicator::Work QueueGather(const Tensor& buffer);
   dist::Communicator::Work Gather(const OwnRange& own, const Tensor& buffer);
   void ShareNorm(const Tensor& partials);
   void ReduceSlots();
