@@ -45,7 +45,7 @@ absl::StatusOr<std::vector<std::string>> ExpandRanges(absl::string_view ranges) 
       return Malformed(ranges, absl::StrCat("want a number or a range, got \"", range, "\""));
     }
     if (last - first >= kMaxNames) return Malformed(ranges, "too many nodes");
-    for (uint32_t n = first; n <= last; ++n) {
+    for (uint64_t n = first; n <= last; ++n) {
       std::string digits = absl::StrCat(n);
       if (digits.size() < ends.front().size()) {
         digits.insert(0, ends.front().size() - digits.size(), '0');

@@ -18,6 +18,8 @@ TEST(NodeList, ListsRangesAndLeadingZeros) {
   EXPECT_THAT(*ExpandNodeList("a[008-011,3],b"),
               ElementsAre("a008", "a009", "a010", "a011", "a3", "b"));
   EXPECT_THAT(*ExpandNodeList("n[9-11]"), ElementsAre("n9", "n10", "n11"));
+  EXPECT_THAT(*ExpandNodeList("n[4294967294-4294967295]"),
+              ElementsAre("n4294967294", "n4294967295"));
 }
 
 TEST(NodeList, SeveralBracketsMultiplyAndSuffixesStay) {

@@ -42,6 +42,7 @@ struct Fault {
   std::vector<std::string> says;  // in the report, among others
   std::vector<std::string> flags = {};
   double detection_s = 0;  // how long it may take to be noticed; from then on the run has 10 s
+  bool possible = true;    // on this machine
 };
 
 // All that can be done to ranks on `device`.

@@ -101,6 +101,13 @@ int ReplaceInMemory(pid_t pid, const std::string& bytes, const std::string& repl
   return found;
 }
 
+bool CanCutConnections() {
+  const int self = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0));
+  const absl::Cleanup close_self = [self] { close(self); };
+  const int copy = static_cast<int>(syscall(SYS_pidfd_getfd, self, self, 0));
+  return copy >= 0 && close(copy) == 0;
+}
+
 int CutConnections(pid_t pid) {
   const int process = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
   PCHECK(process >= 0);

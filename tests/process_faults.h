@@ -19,5 +19,7 @@ int ReplaceInMemory(pid_t pid, const std::string& bytes, const std::string& repl
 
 // Shuts every TCP connection of the process down, and returns their number.
 int CutConnections(pid_t pid);
+// Whether it can be done here: some containers keep pidfd_getfd(2) from everybody.
+bool CanCutConnections();
 
 }  // namespace lockstep
