@@ -20,6 +20,12 @@ namespace fs = std::filesystem;
 
 std::string Absolute(const std::string& path) { return fs::absolute(path).lexically_normal(); }
 
+// "here" of ".", "a/here/" and "org/here".
+std::string LastName(const std::string& path) {
+  const fs::path whole = Absolute(path);
+  return (whole.has_filename() ? whole : whole.parent_path()).filename();
+}
+
 std::string Stem(const std::string& path) {
   const std::string stem = fs::path(path).stem();
   return stem.empty() || stem == "-" ? "stdin" : stem;
@@ -51,7 +57,7 @@ absl::StatusOr<OutputFolder> OutputFolder::Choose(const TrainOptions& options, a
     return folder;
   }
   const std::string time = absl::FormatTime("%Y%m%d-%H%M%S", now, absl::LocalTimeZone());
-  const std::string model = fs::path(options.data.model_name).filename();
+  const std::string model = LastName(options.data.model_name);
   ASSIGN_OR_RETURN(
       folder.path_,
       MakeFree(in_runs(absl::StrCat(time, "-", model, "-", Stem(options.data.train_files[0])))));

@@ -46,6 +46,14 @@ TEST_F(OutputFolderTest, RunsThatStartInTheSameSecondHaveOneEach) {
   EXPECT_EQ(third.path(), name + "-3");
 }
 
+TEST_F(OutputFolderTest, AModelHasANameInItsOwnFolderToo) {
+  using ::testing::HasSubstr;
+  for (const char* model : {"/a/tiny", "/a/tiny/", "/a/tiny/.", "/a/tiny/x/.."}) {
+    options_.data.model_name = model;
+    EXPECT_THAT(Choose().path(), HasSubstr("-tiny-lines")) << model;
+  }
+}
+
 TEST_F(OutputFolderTest, OnlyAnEmptyOneGoesWithItsOwner) {
   std::string empty, full;
   {
