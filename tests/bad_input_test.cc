@@ -322,9 +322,10 @@ TEST_F(BadInputTest, AClosedStandardOutputIsNoneOfOurs) {
 
 // Whatever characters flags have, run.flags starts the same run again.
 TEST_F(BadInputTest, RunFlagsStartTheSameRun) {
-  ASSERT_EQ(Run({"--pair_template=Q: {prompt}\n\"A\": {completion}", "--system_prompt= \n x\\n"})
-                .exit_code,
-            0);
+  const Outcome first =
+      Run({"--pair_template=Q: {prompt}\n\"A\": {completion}", "--system_prompt= \n x\\n"});
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_THAT(first.out, HasSubstr("without effect"));  // the documents are tokens
   const Outcome again = Train({"--flagfile=" + folder_ + "/run.flags"});
   EXPECT_EQ(again.exit_code, 0) << again.err;
   EXPECT_THAT(again.out, HasSubstr("holds this run, finished"));

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/number.h"
 #include "base/status.h"
+#include "trainer/plan/idle_flags.h"
 
 namespace lockstep {
 namespace {
@@ -108,6 +109,12 @@ absl::StatusOr<std::unique_ptr<TrainingData>> PlanTraining(Documents documents,
   const data::DoctorInput doctor = DoctorInputOf(data->documents, options, model);
   data->diagnosis = data::Examine(doctor);
   RETURN_IF_ERROR(data::ErrorsOf(data->diagnosis));
+  std::vector<std::string> formats = data->documents.train->formats();
+  if (data->documents.validation) {
+    const std::vector<std::string>& more = data->documents.validation->formats();
+    formats.insert(formats.end(), more.begin(), more.end());
+  }
+  data->idle_flags = IdleDataFlags(options, formats, data->documents.encoder->has_chat_template());
   const data::LengthPolicy& length = doctor.length;
   const data::Split split = data::SplitByContent(*data->documents.train, options.validation_split);
   ASSIGN_OR_RETURN(data->train, data::SelectPieces(*data->documents.train, length, &split.train));
@@ -183,6 +190,7 @@ std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& d
     rows.push_back({absl::StrCat("warning: ", finding.code),
                     absl::StrCat(finding.count, "; ", finding.message)});
   }
+  for (const std::string& flag : data.idle_flags) rows.push_back({"warning: without effect", flag});
   for (const std::string& remark : set.remarks()) rows.push_back({"remark", remark});
   return rows;
 }

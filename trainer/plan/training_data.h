@@ -44,6 +44,7 @@ struct TrainingData {
   std::unique_ptr<data::StepPlan> plan;
   std::vector<data::PackPlan> evaluation;  // packs of `validation`
   data::Diagnosis diagnosis;               // of the documents
+  std::vector<std::string> idle_flags;     // trainer/plan/idle_flags.h
 
   const data::Dataset& validation_set() const {
     return documents.validation ? *documents.validation : *documents.train;
