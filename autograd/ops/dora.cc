@@ -1,5 +1,7 @@
 #include "autograd/ops/dora.h"
 
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -87,6 +89,64 @@ class DroppedInput {
   LoraDropout dropout_;
 };
 
+// m and ‖W + s·B·A‖ of all outputs, which are 1 where there is no magnitude.
+struct Scaling {
+  Tensor m, norm;  // [N]
+  std::vector<Target> targets;
+
+  // magnitudes[i] is the op's input first_input + i.
+  Scaling(const Context& context, const Tensor& w, absl::Span<const LoraAdapter> adapters,
+          absl::Span<const Variable> magnitudes, int first_input, DType dtype)
+      : m(Tensor::Empty(*context.allocator, dtype, {w.dim(0)})),
+        norm(Tensor::Empty(*context.allocator, dtype, {w.dim(0)})) {
+    kernels::Fill(context.stream, m.Mutable("dora"), 1.0);
+    kernels::Fill(context.stream, norm.Mutable("dora"), 1.0);
+    for (size_t i = 0; i < adapters.size(); ++i) {
+      if (!magnitudes[i].defined()) continue;
+      const LoraAdapter& adapter = adapters[i];
+      const int64_t first = adapter.first, end = first + adapter.b.value().dim(0);
+      kernels::Cast(context.stream, magnitudes[i].value(), m.Slice(0, first, end).Mutable("dora"));
+      kernels::DoraNorm(context.stream, w.Slice(0, first, end), adapter.a.value(),
+                        adapter.b.value(), adapter.scale,
+                        norm.Slice(0, first, end).Mutable("dora"));
+      targets.push_back({first_input + static_cast<int>(i), first, end, adapter.dropout_key});
+    }
+  }
+};
+
+enum Input { kX, kBias, kDroppedInput, kMagnitudes };
+enum Saved { kSavedX, kM, kNorm, kV };
+
+void Backward(Gradients& g, const std::vector<Target>& targets, const DroppedInput* dropped) {
+  const Stream& stream = g.context().stream;
+  const Tensor& dy = g.output(0);
+  const Tensor &m = g.saved(kM), &norm = g.saved(kNorm);
+  if (g.Needs(kBias)) {
+    const LeafTarget dbias = g.Target(kBias);
+    kernels::ColumnSum(stream, dy, dbias.accumulate, dbias.grad);
+  }
+  const Tensor dx = g.NewLike(kX);
+  const Tensor dm = g.New(m.dtype(), {dy.dim(1)});
+  kernels::DoraBackward(stream, dy, g.saved(kSavedX), m, norm, dx, /*accumulate=*/false, dm);
+  if (dropped != nullptr) {
+    const Tensor dv = g.NewLike(kX);
+    kernels::DoraBackward(stream, dy, g.saved(kV), Difference(g.context(), m, norm), norm, dv,
+                          /*accumulate=*/true, dm);
+    if (g.Needs(kDroppedInput)) g.Add(kDroppedInput, dropped->Backward(g.context(), dv));
+  }
+  for (const Target& range : targets) {
+    if (!g.Needs(range.input)) continue;
+    const LeafTarget target = g.Target(range.input);
+    const Tensor part = dm.Slice(0, range.first, range.end);
+    if (target.accumulate) {
+      kernels::Accumulate(stream, part, target.grad);
+    } else {
+      kernels::Cast(stream, part, target.grad);
+    }
+  }
+  g.Add(kX, dx);
+}
+
 }  // namespace
 
 Variable Dora(Tape& tape, const Variable& x, const Variable& w, const Variable& bias,
@@ -96,67 +156,29 @@ Variable Dora(Tape& tape, const Variable& x, const Variable& w, const Variable& 
   const bool drops = dropout.p > 0;
   CHECK(!drops || (input.defined() && !w.needs_grad())) << "[dora] dropout needs the input";
   const Context& context = tape.context();
-  const int64_t outputs = x.value().dim(1);
-  const DType dtype = AccumulateType(x.value().dtype());
-  const Tensor m = Tensor::Empty(*context.allocator, dtype, {outputs});
-  const Tensor norm = Tensor::Empty(*context.allocator, dtype, {outputs});
-  kernels::Fill(context.stream, m, 1.0);
-  kernels::Fill(context.stream, norm, 1.0);
-  std::vector<Variable> inputs = {x, bias, drops ? input : Variable()};
-  std::vector<Target> targets;
-  for (size_t i = 0; i < adapters.size(); ++i) {
-    inputs.push_back(magnitudes[i]);
-    if (!magnitudes[i].defined()) continue;
-    const LoraAdapter& adapter = adapters[i];
-    const Target target = {static_cast<int>(inputs.size()) - 1, adapter.first,
-                           adapter.first + adapter.b.value().dim(0), adapter.dropout_key};
-    kernels::Cast(context.stream, magnitudes[i].value(), m.Slice(0, target.first, target.end));
-    kernels::DoraNorm(context.stream, w.value().Slice(0, target.first, target.end),
-                      adapter.a.value(), adapter.b.value(), adapter.scale,
-                      norm.Slice(0, target.first, target.end));
-    targets.push_back(target);
-  }
-  const Tensor y =
-      Tensor::Empty(*context.allocator, x.value().dtype(), {x.value().dim(0), outputs});
-  kernels::DoraForward(context.stream, x.value(), m, norm,
+  const Tensor& in = x.value();
+  const Scaling scaling(context, w.value(), adapters, magnitudes, kMagnitudes,
+                        AccumulateType(in.dtype()));
+  const Tensor y = Tensor::Empty(*context.allocator, in.dtype(), {in.dim(0), in.dim(1)});
+  kernels::DoraForward(context.stream, in, scaling.m, scaling.norm,
                        bias.defined() ? bias.value().view() : View{}, y);
-  std::vector<Tensor> saved = {x.value(), m, norm};
-  const DroppedInput dropped(w.value(), targets, dropout);
+  std::vector<Tensor> saved = {in, scaling.m, scaling.norm};
+  std::optional<DroppedInput> dropped;
   if (drops) {
-    const Tensor v = dropped.Forward(context, input.value());
-    const Tensor more = Tensor::Empty(*context.allocator, v.dtype(), {v.dim(0), outputs});
-    kernels::DoraForward(context.stream, v, Difference(context, m, norm), norm, View{}, more);
+    dropped.emplace(w.value(), scaling.targets, dropout);
+    const Tensor v = dropped->Forward(context, input.value());
+    const Tensor more = Tensor::Empty(*context.allocator, v.dtype(), {v.dim(0), v.dim(1)});
+    kernels::DoraForward(context.stream, v, Difference(context, scaling.m, scaling.norm),
+                         scaling.norm, View{}, more);
     kernels::Accumulate(context.stream, more, y.Mutable("dora"));
     saved.push_back(v);
   }
-  return tape.Record("dora", inputs, {y}, saved, [targets, dropped, drops](Gradients& g) {
-    const Stream& stream = g.context().stream;
-    const Tensor& dy = g.output(0);
-    if (g.Needs(1)) {
-      const LeafTarget dbias = g.Target(1);
-      kernels::ColumnSum(stream, dy, dbias.accumulate, dbias.grad);
-    }
-    const Tensor dx = g.NewLike(0);
-    const Tensor dm = g.New(g.saved(1).dtype(), {dy.dim(1)});
-    kernels::DoraBackward(stream, dy, g.saved(0), g.saved(1), g.saved(2), dx, false, dm);
-    if (drops) {
-      const Tensor dv = g.NewLike(0);
-      kernels::DoraBackward(stream, dy, g.saved(3), Difference(g.context(), g.saved(1), g.saved(2)),
-                            g.saved(2), dv, true, dm);
-      if (g.Needs(2)) g.Add(2, dropped.Backward(g.context(), dv));
-    }
-    for (const Target& range : targets) {
-      if (!g.Needs(range.input)) continue;
-      const LeafTarget target = g.Target(range.input);
-      const Tensor part = dm.Slice(0, range.first, range.end);
-      if (target.accumulate) {
-        kernels::Accumulate(stream, part, target.grad);
-      } else {
-        kernels::Cast(stream, part, target.grad);
-      }
-    }
-    g.Add(0, dx);
-  })[0];
+  std::vector<Variable> inputs = {x, bias, drops ? input : Variable()};
+  inputs.insert(inputs.end(), magnitudes.begin(), magnitudes.end());
+  return tape.Record("dora", inputs, {y}, saved,
+                     [targets = scaling.targets, dropped](Gradients& g) {
+                       Backward(g, targets, dropped.has_value() ? &*dropped : nullptr);
+                     })[0];
 }
 
 }  // namespace lockstep::autograd

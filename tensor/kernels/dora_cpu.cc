@@ -1,25 +1,14 @@
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "tensor/half.h"
+#include "tensor/kernels/cpu/convert.h"
 #include "tensor/kernels/dispatch.h"
 #include "tensor/kernels/dora.h"
 
 namespace lockstep::kernels::cpu {
 namespace {
-
-template <typename T>
-double Element(const View& x, int64_t i) {
-  switch (x.dtype) {
-    case DType::kBF16:
-      return Bf16ToFloat(x.as<uint16_t>()[i]);
-    case DType::kF16:
-      return F16ToFloat(x.as<uint16_t>()[i]);
-    default:
-      return x.as<T>()[i];
-  }
-}
 
 template <typename T>
 T* Row(const View& x, int64_t t) {
@@ -33,9 +22,11 @@ void DoraNorm(const Stream& stream, const View& w, const View& a, const View& b,
   DispatchFloat(a.dtype, [&](auto zero) {
     using T = decltype(zero);
     ParallelForRange(w.shape[0], 8, [&](int64_t begin, int64_t end) {
+      std::vector<T> of_w(w.shape[1]);
       std::vector<double> row(w.shape[1]);
       for (int64_t n = begin; n < end; ++n) {
-        for (int64_t c = 0; c < w.shape[1]; ++c) row[c] = Element<T>(w, n * w.stride[0] + c);
+        Convert(w, n * w.stride[0], w.shape[1], of_w.data());
+        std::copy(of_w.begin(), of_w.end(), row.begin());
         for (int64_t r = 0; r < a.shape[0]; ++r) {
           const double factor = scale * Row<T>(b, n)[r];
           const T* ar = Row<T>(a, r);
@@ -55,10 +46,8 @@ void DoraForward(const Stream& stream, const View& x, const View& m, const View&
     using T = decltype(zero);
     const int64_t columns = x.shape[1];
     std::vector<T> factor(columns), shift(columns, T{0});
-    for (int64_t n = 0; n < columns; ++n) {
-      factor[n] = m.as<T>()[n] / norm.as<T>()[n];
-      if (bias.rank != 0) shift[n] = static_cast<T>(Element<T>(bias, n));
-    }
+    for (int64_t n = 0; n < columns; ++n) factor[n] = m.as<T>()[n] / norm.as<T>()[n];
+    if (bias.rank != 0) Convert(bias, 0, columns, shift.data());
     ParallelForRange(x.shape[0], 16, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         for (int64_t n = 0; n < columns; ++n) {

@@ -2,7 +2,7 @@
 #include <cstring>
 
 #include "base/thread_pool.h"
-#include "tensor/half.h"
+#include "tensor/kernels/cpu/convert.h"
 #include "tensor/kernels/dispatch.h"
 #include "tensor/kernels/embedding.h"
 
@@ -22,29 +22,12 @@ const char* RowAddress(const View& x, int64_t row) {
   return x.as<char>() + row * x.stride[0] * static_cast<int64_t>(SizeOf(x.dtype));
 }
 
-template <typename T>
-void ScaleRow(const View& table, int64_t row, T scale, T* y) {
-  const char* x = RowAddress(table, row);
-  for (int64_t c = 0; c < table.shape[1]; ++c) {
-    switch (table.dtype) {
-      case DType::kBF16:
-        y[c] = scale * Bf16ToFloat(reinterpret_cast<const uint16_t*>(x)[c]);
-        break;
-      case DType::kF16:
-        y[c] = scale * F16ToFloat(reinterpret_cast<const uint16_t*>(x)[c]);
-        break;
-      default:
-        CHECK_DTYPE("embedding", "table", table, DTypeOf<T>::value);
-        y[c] = scale * reinterpret_cast<const T*>(x)[c];
-    }
-  }
-}
-
 }  // namespace
 
 void Embedding(const Stream& stream, const View& ids, const View& table, double scale,
                const View& y) {
   const bool copy = scale == 1 && table.dtype == y.dtype;
+  if (!Is16Bit(table.dtype)) CHECK_DTYPE("embedding", "table", table, y.dtype);
   ParallelForRange(y.shape[0], kRowsOfATask, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t row = RowOf("embedding", ids, t, table);
@@ -55,7 +38,9 @@ void Embedding(const Stream& stream, const View& ids, const View& table, double 
       }
       DispatchFloat(y.dtype, [&](auto zero) {
         using T = decltype(zero);
-        ScaleRow(table, row, static_cast<T>(scale), y.as<T>() + t * y.stride[0]);
+        T* const out = y.as<T>() + t * y.stride[0];
+        Convert(table, row * table.stride[0], table.shape[1], out);
+        for (int64_t c = 0; c < table.shape[1]; ++c) out[c] *= static_cast<T>(scale);
       });
     }
   });

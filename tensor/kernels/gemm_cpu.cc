@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "tensor/half.h"
+#include "tensor/kernels/cpu/convert.h"
 #include "tensor/kernels/dispatch.h"
 #include "tensor/kernels/gemm.h"
 
@@ -34,21 +34,6 @@ Tiling TilingOf(int64_t m, int64_t n, int64_t k) {
     column_parts *= 2;
   }
   return {part(m, row_parts, kRowStep), part(n, column_parts, kColumnStep)};
-}
-
-// Elements of a vector or matrix row as T.
-template <typename T>
-void Convert(const View& x, int64_t offset, int64_t count, T* out) {
-  switch (x.dtype) {
-    case DType::kBF16:
-      for (int64_t i = 0; i < count; ++i) out[i] = Bf16ToFloat(x.as<uint16_t>()[offset + i]);
-      break;
-    case DType::kF16:
-      for (int64_t i = 0; i < count; ++i) out[i] = F16ToFloat(x.as<uint16_t>()[offset + i]);
-      break;
-    default:
-      std::copy_n(x.as<T>() + offset, count, out);
-  }
 }
 
 // C = alpha · A · B + beta · C with one thread of oneDNN.
