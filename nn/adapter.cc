@@ -156,10 +156,6 @@ absl::StatusOr<std::shared_ptr<const SafetensorsFile>> OpenWeights(const std::st
   return SafetensorsFile::Open(path);
 }
 
-std::string ShapeText(const std::vector<int64_t>& shape) {
-  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
-}
-
 nlohmann::json SelectorJson(const ModuleSelector& selector,
                             const std::vector<std::string>& linear_modules) {
   if (selector.regex) return *selector.regex;

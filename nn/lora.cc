@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
+#include "nn/modules.h"
 
 namespace lockstep::nn {
 namespace {
@@ -58,10 +59,6 @@ class Regex {
   std::shared_ptr<pcre2_code> code_;
 };
 
-bool NameMatches(const std::string& path, const std::string& name) {
-  return path == name || absl::EndsWith(path, "." + name);
-}
-
 // A selector with its expression compiled.
 struct Selector {
   const ModuleSelector* spec;
@@ -75,10 +72,10 @@ struct Selector {
     return selector;
   }
   bool Matches(const std::string& path) const {
-    if (spec->all_linear) return path != "lm_head" && !NameMatches(path, "embed_tokens");
+    if (spec->all_linear) return path != "lm_head" && !IsNamed(path, "embed_tokens");
     if (regex) return regex->Matches(path);
     return std::any_of(spec->names.begin(), spec->names.end(),
-                       [&](const std::string& name) { return NameMatches(path, name); });
+                       [&](const std::string& name) { return IsNamed(path, name); });
   }
   // By itself rather than by what its path ends with.
   bool ChoosesPath(const std::string& path) const {
@@ -157,7 +154,7 @@ std::string ShownSelector(const ModuleSelector& selector) {
 bool IsSavedWhole(const LoraConfig& config, const std::string& path) {
   return std::any_of(config.modules_to_save.begin(), config.modules_to_save.end(),
                      [&](const std::string& name) {
-                       return NameMatches(path, name) || absl::StrContains(path, name + ".");
+                       return IsNamed(path, name) || absl::StrContains(path, name + ".");
                      });
 }
 
@@ -221,7 +218,7 @@ absl::StatusOr<std::vector<std::string>> IdleNames(const LoraConfig& config,
     idle.push_back(absl::StrCat(where, ": no adapter is at \"", name, "\""));
   };
   for (const std::string& name : config.target_modules.names) {
-    check("target_modules", name, [&](const std::string& path) { return NameMatches(path, name); });
+    check("target_modules", name, [&](const std::string& path) { return IsNamed(path, name); });
   }
   const auto check_keys = [&](const char* where, const auto& pattern) -> absl::Status {
     ASSIGN_OR_RETURN(const auto compiled, CompilePatterns(where, pattern));

@@ -1,5 +1,6 @@
 #include "nn/modules.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace lockstep::nn {
@@ -53,6 +54,10 @@ bool MergedLinear::bias() const {
     if (part.bias) return true;
   }
   return false;
+}
+
+bool IsNamed(const std::string& path, const std::string& name) {
+  return path == name || absl::EndsWith(path, "." + name);
 }
 
 ModelModules ModulesOf(const ModelConfig& config) {

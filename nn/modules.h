@@ -44,6 +44,9 @@ struct ModelModules {
   LinearModule head;  // also where it is tied to the embedding
 };
 
+// Whether PEFT's `name` means the module at `path`: it is the path, or its last parts.
+bool IsNamed(const std::string& path, const std::string& name);
+
 ModelModules ModulesOf(const ModelConfig& config);
 
 // One stored tensor of the base model.

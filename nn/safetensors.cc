@@ -77,11 +77,10 @@ absl::StatusOr<StoredTensor> ReadEntry(const std::string& name, const nlohmann::
   tensor.bytes = end - tensor.offset;
   const std::optional<int> bits = StoredBits(tensor.dtype);
   if (bits && (numel * *bits % 8 != 0 || numel * *bits / 8 != tensor.bytes)) {
-    return UserError(
-        place,
-        absl::StrCat("[", absl::StrJoin(tensor.shape, ", "), "] of ", tensor.dtype, " wants ",
-                     numel * *bits / 8, " bytes, data_offsets have ", tensor.bytes),
-        kDamaged);
+    return UserError(place,
+                     absl::StrCat(ShapeText(tensor.shape), " of ", tensor.dtype, " wants ",
+                                  numel * *bits / 8, " bytes, data_offsets have ", tensor.bytes),
+                     kDamaged);
   }
   return tensor;
 }
@@ -185,6 +184,10 @@ absl::string_view StoredName(DType dtype) {
       return "U8";
   }
   return "?";
+}
+
+std::string ShapeText(absl::Span<const int64_t> shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
 }
 
 absl::StatusOr<SafetensorsHeader> ParseSafetensors(absl::string_view bytes, uint64_t file_size,

@@ -42,6 +42,9 @@ std::optional<int> StoredBits(absl::string_view dtype);
 std::optional<DType> DTypeOfStored(absl::string_view dtype);
 absl::string_view StoredName(DType dtype);
 
+// "[128, 64]", for messages.
+std::string ShapeText(absl::Span<const int64_t> shape);
+
 struct SafetensorsHeader {
   std::vector<StoredTensor> tensors;  // in the order of their data
   std::map<std::string, std::string> metadata;

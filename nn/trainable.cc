@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 
@@ -51,13 +50,9 @@ class LoraSpecs {
   Trainable& out_;
 };
 
-bool Names(const std::string& name, const std::string& path) {
-  return path == name || absl::EndsWith(path, "." + name);
-}
-
 bool Saves(const LoraConfig& lora, const std::string& path) {
   return std::any_of(lora.modules_to_save.begin(), lora.modules_to_save.end(),
-                     [&](const std::string& name) { return Names(name, path); });
+                     [&](const std::string& name) { return IsNamed(path, name); });
 }
 
 bool HasBias(const ModelModules& modules) {
@@ -149,7 +144,7 @@ std::vector<std::string> AdapterPaths(const ModelModules& modules) {
 absl::StatusOr<Trainable> TrainableOf(const LoraConfig& lora, const ModelConfig& config,
                                       const ModelModules& modules) {
   for (const std::string& name : lora.modules_to_save) {
-    if (!Names(name, modules.head.path) && !Names(name, modules.embedding)) {
+    if (!IsNamed(modules.head.path, name) && !IsNamed(modules.embedding, name)) {
       return UserError("modules_to_save",
                        absl::StrCat("want lm_head or embed_tokens, got \"", name, "\""));
     }

@@ -73,10 +73,6 @@ absl::StatusOr<std::vector<std::string>> ShardNames(const std::string& directory
   return std::vector<std::string>(names.begin(), names.end());
 }
 
-std::string ShapeText(const std::vector<int64_t>& shape) {
-  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
-}
-
 std::string Listing(absl::string_view what, const std::vector<std::string>& names) {
   if (names.empty()) return "";
   const size_t shown = std::min(names.size(), kShown);
