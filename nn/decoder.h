@@ -26,7 +26,9 @@ namespace lockstep::nn {
 // What backward computes again instead of keeping. All three give the same bits.
 enum class Checkpointing {
   kNone,
-  kCheap,  // the gated activation, with the product behind it
+  // The gated unit's output, T·F elements a layer, where the MLP is several ops. NormedMlp keeps it
+  // in no mode: with that, as LoRA in bf16 has it, kCheap is kNone.
+  kCheap,
   kLayer,  // whole layers: only the residual stream is kept
 };
 

@@ -74,8 +74,9 @@ DEFINE_string(dtype, "",
 DEFINE_string(base_dtype, "", "How frozen weights are stored: fp32 or bf16. Default: as --dtype.");
 DEFINE_string(
     gradient_checkpointing, "auto",
-    "What backward computes again: none, cheap (the gated activation), layer (whose inputs wait in "
-    "host memory beside a GPU), or auto: the fastest that fits. All give the same bits.");
+    "What backward computes again: none, cheap (the MLP's gated unit, which LoRA in bf16 never "
+    "keeps), layer (whose inputs wait in host memory beside a GPU), or auto: the fastest that "
+    "fits. All give the same bits.");
 
 DEFINE_string(nproc_per_node, "", "Ranks on this machine. Default: all GPUs; 1 on a CPU.");
 DEFINE_string(nnodes, "", "Machines. Default: 1.");
