@@ -6,6 +6,8 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/file.h"
 #include "base/status.h"
@@ -37,7 +39,8 @@ DEFINE_int32(steps, 8, "Measured steps.");
 DEFINE_int32(warmup, 2, "Steps before them.");
 DEFINE_int32(lora_r, 16, "Rank of the adapter, on all linear layers.");
 DEFINE_double(lora_dropout, 0, "Share of the adapter's inputs that is dropped.");
-DEFINE_string(gradient_checkpointing, "none", "none, cheap or layer.");
+DEFINE_string(gradient_checkpointing, "none",
+              "What backward computes again: none, cheap or layer, as train's.");
 DEFINE_int32(top, 0, "Kernels to list, of three more steps on a GPU; 0: no table.");
 DEFINE_int32(ceiling, 0,
              "Rounds in which the step takes turns with its wide products and attention alone, "
@@ -70,18 +73,6 @@ DEFINE_int64(documents, 1000000, "plan: documents of made-up lengths whose plann
 
 namespace lockstep {
 namespace {
-
-constexpr char kUsage[] =
-    "Measures training steps of LoRA: forward, backward, exact sums, clipping and AdamW.\n\n"
-    "  bench --shape=135m --packs=1x1024 --num_threads=2\n"
-    "  bench --kernels=gemm     kernels alone, by regular expression; \".\" is all\n"
-    "  bench generate           tokens behind --packs' documents, which are prompts\n"
-    "  bench gemm_search        kernels that cuBLASLt offers for --shape's products\n"
-    "  bench all_reduce         the sum of gradients over GPUs\n"
-    "  bench scaling            steps on several ranks, by bucket size and way to add gradients\n"
-    "  bench load               --model's weights: rate, and host memory on the way\n"
-    "  bench plan               how equal the ranks' work is, and the time to plan it\n"
-    "  bench tokenize           loading --model's tokenizer, and tokenizing --train_file with it";
 
 absl::StatusOr<StepsOptions> ReadStepsFlags() {
   ASSIGN_OR_RETURN(const ComputeOptions compute, ReadComputeFlags());
@@ -142,7 +133,10 @@ absl::StatusOr<ScalingOptions> ReadScalingFlags() {
   return options;
 }
 
-absl::Status BenchKernels() {
+// How the user started this: ranks are started by the same.
+using CommandLine = std::vector<std::string>;
+
+absl::Status RunKernels() {
   RETURN_IF_ERROR(ReadComputeFlags().status());
   char name[] = "bench";
   char* argv[] = {name, nullptr};
@@ -153,52 +147,95 @@ absl::Status BenchKernels() {
                    "--kernels=. runs all of them");
 }
 
-absl::Status Run(const std::vector<std::string>& command_line,
-                 const std::vector<std::string>& arguments) {
+absl::Status RunSteps(const CommandLine&) {
+  if (!FLAGS_kernels.empty()) return RunKernels();
+  ASSIGN_OR_RETURN(const StepsOptions options, ReadStepsFlags());
+  return BenchSteps(options);
+}
+
+absl::Status RunGenerate(const CommandLine&) {
+  ASSIGN_OR_RETURN(const StepsOptions options, ReadStepsFlags());
+  return BenchGenerate(options);
+}
+
+absl::Status RunGemmSearch(const CommandLine&) {
+  ASSIGN_OR_RETURN(const StepsOptions options, ReadStepsFlags());
+  return BenchGemmSearch({options.device, options.config_json, FLAGS_tokens, FLAGS_kernels,
+                          FLAGS_candidates, FLAGS_only, FLAGS_rounds, FLAGS_row_ms});
+}
+
+absl::Status RunAllReduce(const CommandLine& command_line) {
+  return BenchAllReduce(
+      {FLAGS_nproc_per_node, FLAGS_max_channels, FLAGS_numel, FLAGS_products, FLAGS_rounds},
+      command_line);
+}
+
+absl::Status RunScaling(const CommandLine& command_line) {
+  ASSIGN_OR_RETURN(const ScalingOptions options, ReadScalingFlags());
+  return BenchScaling(options, command_line);
+}
+
+absl::Status RunLoad(const CommandLine&) {
+  ASSIGN_OR_RETURN(const ComputeOptions compute, ReadComputeFlags());
+  ASSIGN_OR_RETURN(const std::string folder, FindModelFolder(FLAGS_model));
+  return BenchLoad(folder, compute.device);
+}
+
+absl::Status RunPlan(const CommandLine&) {
+  RETURN_IF_ERROR(ReadComputeFlags().status());
+  ASSIGN_OR_RETURN(const DataOptions data, ReadDataFlags());
+  return BenchPlan(data, FLAGS_documents);
+}
+
+absl::Status RunTokenize(const CommandLine&) {
+  RETURN_IF_ERROR(ReadComputeFlags().status());
+  ASSIGN_OR_RETURN(const DataOptions data, ReadDataFlags());
+  return BenchTokenizer(JoinPath(data.model, "tokenizer.json"), data.cache_dir, data.train_files[0],
+                        FLAGS_rounds);
+}
+
+struct Bench {
+  const char* name;
+  const char* measures;
+  absl::Status (*run)(const CommandLine& command_line);
+};
+constexpr Bench kBenches[] = {
+    {"steps", "--packs' steps; also without a name", RunSteps},
+    {"generate", "tokens behind --packs' documents, which are prompts", RunGenerate},
+    {"gemm_search", "kernels that cuBLASLt offers for --shape's products", RunGemmSearch},
+    {"all_reduce", "the sum of gradients over GPUs", RunAllReduce},
+    {"scaling", "steps on several ranks, by bucket size and way to add gradients", RunScaling},
+    {"load", "--model's weights: rate, and host memory on the way", RunLoad},
+    {"plan", "how equal the ranks' work is, and the time to plan it", RunPlan},
+    {"tokenize", "loading --model's tokenizer, and tokenizing --train_file with it", RunTokenize},
+};
+
+std::string Usage() {
+  std::string usage =
+      "Measures training steps of LoRA: forward, backward, exact sums, clipping and AdamW.\n\n"
+      "  bench --shape=135m --packs=1x1024 --num_threads=2\n"
+      "  bench --kernels=gemm     kernels alone, by regular expression; \".\" is all\n";
+  for (const Bench& bench : kBenches) {
+    absl::StrAppendFormat(&usage, "  bench %-18s %s\n", bench.name, bench.measures);
+  }
+  usage.pop_back();
+  return usage;
+}
+
+absl::Status Run(const CommandLine& command_line, const std::vector<std::string>& arguments) {
   RETURN_IF_ERROR(CheckRange("rounds", FLAGS_rounds, 1, 1e6));
-  const std::string what = arguments.empty() ? "steps" : arguments[0];
   if (arguments.size() > 1) {
     return UserError("arguments", absl::StrCat("want at most one, got ", arguments[1]), "--help");
   }
-  if (what == "all_reduce") {
-    return BenchAllReduce(
-        {FLAGS_nproc_per_node, FLAGS_max_channels, FLAGS_numel, FLAGS_products, FLAGS_rounds},
-        command_line);
+  const std::string name = arguments.empty() ? kBenches[0].name : arguments[0];
+  std::vector<std::string> names;
+  for (const Bench& bench : kBenches) {
+    if (name == bench.name) return bench.run(command_line);
+    names.push_back(bench.name);
   }
-  if (what == "scaling") {
-    ASSIGN_OR_RETURN(const ScalingOptions options, ReadScalingFlags());
-    return BenchScaling(options, command_line);
-  }
-  if (what == "load") {
-    ASSIGN_OR_RETURN(const ComputeOptions compute, ReadComputeFlags());
-    ASSIGN_OR_RETURN(const std::string folder, FindModelFolder(FLAGS_model));
-    return BenchLoad(folder, compute.device);
-  }
-  if (what == "plan" || what == "tokenize") {
-    RETURN_IF_ERROR(ReadComputeFlags().status());
-    ASSIGN_OR_RETURN(const DataOptions data, ReadDataFlags());
-    if (what == "plan") return BenchPlan(data, FLAGS_documents);
-    return BenchTokenizer(JoinPath(data.model, "tokenizer.json"), data.cache_dir,
-                          data.train_files[0], FLAGS_rounds);
-  }
-  if (what == "generate") {
-    ASSIGN_OR_RETURN(const StepsOptions options, ReadStepsFlags());
-    return BenchGenerate(options);
-  }
-  if (what == "gemm_search") {
-    ASSIGN_OR_RETURN(const StepsOptions options, ReadStepsFlags());
-    return BenchGemmSearch({options.device, options.config_json, FLAGS_tokens, FLAGS_kernels,
-                            FLAGS_candidates, FLAGS_only, FLAGS_rounds, FLAGS_row_ms});
-  }
-  if (what != "steps") {
-    return UserError(
-        "arguments", absl::StrCat("there is nothing named ", what, " to measure"),
-        "want steps (also without a name), all_reduce, gemm_search, generate, load, scaling, "
-        "plan or tokenize");
-  }
-  if (!FLAGS_kernels.empty()) return BenchKernels();
-  ASSIGN_OR_RETURN(const StepsOptions options, ReadStepsFlags());
-  return BenchSteps(options);
+  return UserError(
+      "arguments", absl::StrCat("there is nothing named ", name, " to measure"),
+      absl::StrCat("want ", absl::StrJoin(names, ", "), "; steps is also without a name"));
 }
 
 }  // namespace
@@ -206,7 +243,7 @@ absl::Status Run(const std::vector<std::string>& command_line,
 
 int main(int argc, char** argv) {
   const std::vector<std::string> command_line(argv, argv + argc);
-  return lockstep::ToolMain(argc, argv, lockstep::kUsage,
+  return lockstep::ToolMain(argc, argv, lockstep::Usage(),
                             [&](const std::vector<std::string>& arguments) {
                               return lockstep::Run(command_line, arguments);
                             });

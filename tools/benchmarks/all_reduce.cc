@@ -1,7 +1,6 @@
 #include "tools/benchmarks/all_reduce.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <functional>
 #include <string>
@@ -13,13 +12,10 @@
 #include "tensor/runtime.h"
 #include "tensor/tensor.h"
 #include "tools/benchmarks/ranks.h"
+#include "tools/benchmarks/stopwatch.h"
 
 namespace lockstep {
 namespace {
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 class Bench {
  public:
@@ -100,10 +96,10 @@ class Bench {
   double Milliseconds(const std::function<void()>& body) {
     constexpr int kRepeat = 3;
     communicator_.Wait(communicator_.Barrier(Stream(), "bench"), Stream());
-    const double start = Now();
+    const Stopwatch watch;
     for (int i = 0; i < kRepeat; ++i) body();
     Synchronize(context_.stream);
-    const double mine = (Now() - start) / kRepeat * 1e3;
+    const double mine = watch.Milliseconds() / kRepeat;
     return dist::AllReduceValue(communicator_, mine, dist::ReduceOp::kMax, "bench");
   }
 

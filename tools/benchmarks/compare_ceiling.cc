@@ -1,7 +1,6 @@
 #include "tools/benchmarks/compare_ceiling.h"
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "tensor/runtime.h"
 #include "tools/benchmarks/ceiling.h"
 #include "tools/benchmarks/gpu_meter.h"
+#include "tools/benchmarks/stopwatch.h"
 
 namespace lockstep {
 namespace {
@@ -30,15 +30,14 @@ class Rows {
       : context_(context), meter_(GpuMeter::Open(context.device())) {}
 
   Row Time(int count, absl::FunctionRef<void()> run) const {
-    using Clock = std::chrono::steady_clock;
     Synchronize(context_.stream);
     const double joules = meter_ == nullptr ? 0 : meter_->Joules();
-    const Clock::time_point start = Clock::now();
+    const Stopwatch watch;
     for (int i = 0; i < count; ++i) run();
     Row row;
     if (meter_ != nullptr) row.megahertz = meter_->Megahertz();  // the device is still at work
     Synchronize(context_.stream);
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    const double seconds = watch.Seconds();
     row.ms = 1e3 * seconds / count;
     if (meter_ != nullptr) row.watts = (meter_->Joules() - joules) / seconds;
     return row;

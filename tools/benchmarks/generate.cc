@@ -1,8 +1,6 @@
 #include "tools/benchmarks/generate.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cstdio>
 #include <numeric>
 #include <vector>
 
@@ -10,15 +8,13 @@
 #include "base/status.h"
 #include "nn/generate.h"
 #include "nn/model.h"
-#include "tensor/profile/activity.h"
-#include "tensor/profile/summary.h"
 #include "tensor/runtime.h"
+#include "tools/benchmarks/kernel_table.h"
 #include "tools/benchmarks/shapes.h"
+#include "tools/benchmarks/stopwatch.h"
 
 namespace lockstep {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kTokens = 80;
 
@@ -32,10 +28,9 @@ absl::StatusOr<std::vector<double>> Say(const Context& context, const nn::Model&
   nn::GenerateOptions options;
   options.max_new_tokens = kTokens;
   std::vector<double> moments;
-  const Clock::time_point start = Clock::now();
+  const Stopwatch watch;
   const auto on_token = [&](size_t text, int32_t) {
-    const std::chrono::duration<double, std::milli> time = Clock::now() - start;
-    if (text == 0) moments.push_back(time.count());
+    if (text == 0) moments.push_back(watch.Milliseconds());
     return true;
   };
   RETURN_IF_ERROR(nn::GenerateAll(context, model.decoder(), prompts, options, on_token).status());
@@ -54,18 +49,8 @@ absl::Status Measure(const Context& context, const StepsOptions& options, const 
         (moments.back() - moments.front()) / later);
   }
   if (options.top == 0) return absl::OkStatus();
-  Synchronize(context.stream);
-  RETURN_IF_ERROR(profile::StartWatching());
-  const double begin_us = profile::NowUs();
-  RETURN_IF_ERROR(Say(context, model, shape).status());
-  Synchronize(context.stream);
-  const double end_us = profile::NowUs();
-  const std::vector<profile::Activity> activities = profile::StopWatching();
-  std::fputs(profile::Table(profile::Summarize(activities, begin_us, end_us), activities,
-                            static_cast<int>(kTokens), options.top)
-                 .c_str(),
-             stdout);
-  return absl::OkStatus();
+  return PrintKernelTable(context, static_cast<int>(kTokens), options.top,
+                          [&] { return Say(context, model, shape).status(); });
 }
 
 }  // namespace

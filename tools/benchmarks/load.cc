@@ -17,6 +17,7 @@
 #include "nn/model.h"
 #include "nn/weights.h"
 #include "tensor/runtime.h"
+#include "tools/benchmarks/stopwatch.h"
 
 namespace lockstep {
 namespace {
@@ -82,15 +83,14 @@ absl::Status BenchLoad(const std::string& model, const Device& device) {
   ASSIGN_OR_RETURN(const double bytes, BytesOfTensors(model));
   ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime, Runtime::Open(device));
   MemoryWatch memory;
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   ASSIGN_OR_RETURN(const std::unique_ptr<nn::Model> loaded,
                    nn::Model::Load(runtime->context(), {.directory = model,
                                                         .training = false,
                                                         .compute_dtype = DType::kBF16,
                                                         .base_dtype = DType::kBF16}));
   Synchronize(runtime->context().stream);
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = watch.Seconds();
   const double most = static_cast<double>(memory.Finish());
   std::printf("%.2f GB of tensors in %.2f s: %.2f GB/s; host memory of its own: %.2f GiB",
               bytes / 1e9, seconds, bytes / 1e9 / seconds, most / kGiB);

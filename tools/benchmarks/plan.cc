@@ -1,7 +1,6 @@
 #include "tools/benchmarks/plan.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <vector>
 
@@ -11,6 +10,7 @@
 #include "data/selection.h"
 #include "data/step_plan.h"
 #include "nn/config.h"
+#include "tools/benchmarks/stopwatch.h"
 #include "trainer/plan/training_data.h"
 
 namespace lockstep {
@@ -58,9 +58,9 @@ void PrintTable(const std::vector<data::Piece>& pieces) {
 }
 
 double SecondsOf(absl::FunctionRef<void()> work) {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return watch.Seconds();
 }
 
 void TimePlanning(int64_t documents) {

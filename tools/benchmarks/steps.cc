@@ -3,7 +3,6 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -17,21 +16,17 @@
 #include "nn/model.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/parking.h"
-#include "tensor/profile/activity.h"
-#include "tensor/profile/summary.h"
 #include "tensor/runtime.h"
 #include "tools/benchmarks/compare_ceiling.h"
+#include "tools/benchmarks/kernel_table.h"
 #include "tools/benchmarks/shapes.h"
 #include "tools/benchmarks/step.h"
+#include "tools/benchmarks/stopwatch.h"
 
 namespace lockstep {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double MillisecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
+constexpr int kWatchedSteps = 3;
 
 // The rate of a large matrix product, which no step can exceed: operations a second.
 double MeasureCeiling(const Context& context, DType dtype) {
@@ -46,12 +41,12 @@ double MeasureCeiling(const Context& context, DType dtype) {
   double best = 1e30;
   for (int round = 0; round < 5; ++round) {
     Synchronize(context.stream);
-    const Clock::time_point start = Clock::now();
+    const Stopwatch watch;
     for (int i = 0; i < repeat; ++i) {
       kernels::Gemm(context.stream, matrices[0], matrices[1], matrices[2].Mutable("bench"));
     }
     Synchronize(context.stream);
-    best = std::min(best, MillisecondsSince(start) / repeat);
+    best = std::min(best, watch.Milliseconds() / repeat);
   }
   const auto edge = static_cast<double>(size);
   return 2.0 * edge * edge * edge / (1e-3 * best);
@@ -73,38 +68,22 @@ Times Time(const Context& context, const StepsOptions& options, BenchStep* step)
   Synchronize(context.stream);
   Times times;
   times.queued = 1e30;
-  const Clock::time_point begin = Clock::now();
+  const Stopwatch all;
   for (int i = 0; i < options.steps; ++i) {
-    const Clock::time_point start = Clock::now();
+    const Stopwatch queueing;
     step->Run();
-    times.queued = std::min(times.queued, MillisecondsSince(start));
+    times.queued = std::min(times.queued, queueing.Milliseconds());
   }
   Synchronize(context.stream);
-  times.mean = MillisecondsSince(begin) / options.steps;
+  times.mean = all.Milliseconds() / options.steps;
   for (int i = 0; i < options.steps; ++i) {
-    const Clock::time_point start = Clock::now();
+    const Stopwatch watch;
     step->Run();
     Synchronize(context.stream);
-    times.alone.push_back(MillisecondsSince(start));
+    times.alone.push_back(watch.Milliseconds());
   }
   std::sort(times.alone.begin(), times.alone.end());
   return times;
-}
-
-// Where the device's time goes in steps that are queued one behind the other.
-absl::Status PrintKernels(const Context& context, int top, BenchStep* step) {
-  constexpr int kSteps = 3;
-  step->Run();
-  Synchronize(context.stream);
-  RETURN_IF_ERROR(profile::StartWatching());
-  const double begin_us = profile::NowUs();
-  for (int i = 0; i < kSteps; ++i) step->Run();
-  Synchronize(context.stream);
-  const double end_us = profile::NowUs();
-  const std::vector<profile::Activity> activities = profile::StopWatching();
-  const profile::Summary summary = profile::Summarize(activities, begin_us, end_us);
-  std::fputs(profile::Table(summary, activities, kSteps, top).c_str(), stdout);
-  return absl::OkStatus();
 }
 
 absl::Status Measure(const Context& context, const StepsOptions& options, Parking* parking,
@@ -130,9 +109,16 @@ absl::Status Measure(const Context& context, const StepsOptions& options, Parkin
     absl::PrintF("  gradient of one pack, twice: %s\n",
                  step.HashOfGradient() == step.HashOfGradient() ? "equal bits" : "DIFFERENT BITS");
   }
-  if (options.ceiling > 0)
+  if (options.ceiling > 0) {
     CompareWithCeiling(context, model->decoder(), {options.steps, options.ceiling}, &step);
-  if (options.top > 0) RETURN_IF_ERROR(PrintKernels(context, options.top, &step));
+  }
+  if (options.top > 0) {
+    step.Run();
+    RETURN_IF_ERROR(PrintKernelTable(context, kWatchedSteps, options.top, [&] {
+      for (int i = 0; i < kWatchedSteps; ++i) step.Run();
+      return absl::OkStatus();
+    }));
+  }
   std::fflush(stdout);
   return absl::OkStatus();
 }
@@ -151,7 +137,7 @@ absl::StatusOr<PackShape> ParsePack(const std::string& pack) {
 }
 
 absl::Status BenchSteps(const StepsOptions& options) {
-  const Clock::time_point start = Clock::now();
+  const Stopwatch watch;
   std::vector<PackShape> packs;
   for (const std::string& pack : options.packs) {
     ASSIGN_OR_RETURN(packs.emplace_back(), ParsePack(pack));
@@ -161,8 +147,7 @@ absl::Status BenchSteps(const StepsOptions& options) {
   lora.lora->dropout = options.lora_dropout;
   ASSIGN_OR_RETURN(const auto model, RandomModel(runtime->context(), options.config_json, lora));
   Synchronize(runtime->context().stream);
-  absl::PrintF("%s; model ready after %.1f s\n", runtime->Describe(),
-               MillisecondsSince(start) * 1e-3);
+  absl::PrintF("%s; model ready after %.1f s\n", runtime->Describe(), watch.Seconds());
   std::fflush(stdout);
   const std::unique_ptr<Parking> parking = Parking::Create(*runtime);
   for (const PackShape& pack : packs) {

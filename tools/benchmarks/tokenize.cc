@@ -3,7 +3,6 @@
 #include <simdjson.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -13,15 +12,12 @@
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "data/tokenizer/tokenizer.h"
+#include "tools/benchmarks/stopwatch.h"
 
 namespace lockstep {
 namespace {
 
 using data::Tokenizer;
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 absl::StatusOr<std::vector<std::string>> ReadTexts(const std::string& path) {
   simdjson::dom::parser parser;
@@ -45,9 +41,9 @@ absl::StatusOr<double> LoadSeconds(const std::string& path, const std::string& c
                                    int rounds) {
   double best = 1e9;
   for (int i = 0; i < rounds; ++i) {
-    const double start = Now();
+    const Stopwatch watch;
     ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(path, {cache_dir}));
-    best = std::min(best, Now() - start);
+    best = std::min(best, watch.Seconds());
   }
   return best;
 }
@@ -71,14 +67,14 @@ absl::Status BenchTokenizer(const std::string& path, const std::string& cache_di
       SetNumThreads(threads);
       double best = 1e9;
       for (int i = 0; i < rounds; ++i) {
-        const double start = Now();
+        const Stopwatch watch;
         ParallelForRange(static_cast<int64_t>(texts.size()), 64, [&](int64_t begin, int64_t end) {
           for (int64_t t = begin; t < end; ++t) {
             counts[t] = offsets ? tokenizer->Encode(texts[t], true)->ids.size()
                                 : tokenizer->EncodeIds(texts[t], true)->size();
           }
         });
-        best = std::min(best, Now() - start);
+        best = std::min(best, watch.Seconds());
       }
       int64_t tokens = 0;
       for (const int64_t count : counts) tokens += count;
