@@ -57,6 +57,60 @@ __device__ __forceinline__ void PutRowSums(const RowSums<Shape>& sums, int64_t c
   }
 }
 
+// The unit's backward for two elements, rows 2t and 2t + 1 of a column, given the products of
+// shares there: gate and up become their gradients, d becomes y, or dropout(y) without its factor.
+// `top`: their bits of the mask (dropout_bits.cuh).
+template <GluActivation kActivation, bool kDropped>
+__device__ __forceinline__ void BackwardOfPair(const BackwardArguments& in, const float* to_gate,
+                                               const float* to_up, float* to_d, uint32_t top,
+                                               uint32_t& gate, uint32_t& up, uint32_t& d) {
+  if constexpr (kDropped) {
+    to_d[0] = Kept<0>(top, to_d[0]);
+    to_d[1] = Kept<1>(top, to_d[1]);
+  }
+  float y[2], dg[2], du[2];
+#pragma unroll
+  for (int e = 0; e < 2; ++e) {
+    const float zg = fmaf(in.gate.scale, to_gate[e], e == 0 ? Low(gate) : High(gate));
+    const float zu = fmaf(in.up.scale, to_up[e], e == 0 ? Low(up) : High(up));
+    const float dy = fmaf(in.of_dy.scale, to_d[e], e == 0 ? Low(d) : High(d));
+    float act, slope;
+    Activation<kActivation>::Eval(zg, act, slope);
+    y[e] = act * zu;
+    dg[e] = dy * zu * slope;
+    du[e] = dy * act;
+  }
+  gate = RoundPair(dg[0], dg[1]);
+  up = RoundPair(du[0], du[1]);
+  d = RoundPair(y[0], y[1]);
+  if constexpr (kDropped) d &= KeptPair<0>(top);
+}
+
+// dz b over the columns of two warps, who share it: the even one has gate's, the odd one up's. Left
+// for PutSums.
+template <typename Pipe, typename Shape>
+__device__ __forceinline__ void SumColumns(const Pipe& pipe, int tile, unsigned warp,
+                                           const LaneOffsets<Shape>& at) {
+  using Memory = typename Pipe::Memory;
+  float sums[2 * Shape::kSteps][4] = {};
+  const uint32_t b_pair =
+      pipe.Weights() + warp % 2 * Memory::kWeights + warp / 2 * 4 * Shape::kHalfWeights;
+  const uint32_t pair = pipe.Slot(tile) + warp / 2 * 2 * kTileBytes + warp % 2 * Memory::kArray;
+#pragma unroll
+  for (int s = 0; s < 4; ++s) {
+    uint32_t a[4];
+    LoadMatrices(pair + s / 2 * kTileBytes + (at.along ^ (s % 2 * 32)), a);
+#pragma unroll
+    for (int step = 0; step < Shape::kSteps; ++step) {
+      uint32_t columns[4];
+      LoadTransposed(b_pair + s * Shape::kHalfWeights + at.first[step], columns);
+      Mma(a, columns[0], columns[1], sums[2 * step]);
+      Mma(a, columns[2], columns[3], sums[2 * step + 1]);
+    }
+  }
+  SaveSums<Shape>(pipe.WarpSums(tile, warp), sums);
+}
+
 template <typename Shape, GluActivation kActivation, bool kDropped>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     PanelBackward(const BackwardArguments in) {
@@ -124,29 +178,10 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
         }
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-          uint32_t &g = gate[2 * n + i], &u = up[2 * n + i], &w = d[2 * n + i];
-          uint32_t top = 0;
-          if constexpr (kDropped) {
-            top = AtTop(kept, static_cast<int>(warp % 2 * 4) + 2 * m + i);
-            to_d[2 * i] = Kept<0>(top, to_d[2 * i]);
-            to_d[2 * i + 1] = Kept<1>(top, to_d[2 * i + 1]);
-          }
-          float y[2], dg[2], du[2];
-#pragma unroll
-          for (int e = 0; e < 2; ++e) {
-            const float zg = fmaf(in.gate.scale, to_gate[2 * i + e], e == 0 ? Low(g) : High(g));
-            const float zu = fmaf(in.up.scale, to_up[2 * i + e], e == 0 ? Low(u) : High(u));
-            const float dy = fmaf(in.of_dy.scale, to_d[2 * i + e], e == 0 ? Low(w) : High(w));
-            float act, slope;
-            Activation<kActivation>::Eval(zg, act, slope);
-            y[e] = act * zu;
-            dg[e] = dy * zu * slope;
-            du[e] = dy * act;
-          }
-          g = RoundPair(dg[0], dg[1]);
-          u = RoundPair(du[0], du[1]);
-          w = RoundPair(y[0], y[1]);
-          if constexpr (kDropped) w &= KeptPair<0>(top);
+          const uint32_t top =
+              kDropped ? AtTop(kept, static_cast<int>(warp % 2 * 4) + 2 * m + i) : 0;
+          BackwardOfPair<kActivation, kDropped>(in, to_gate + 2 * i, to_up + 2 * i, to_d + 2 * i,
+                                                top, gate[2 * n + i], up[2 * n + i], d[2 * n + i]);
         }
       }
       StoreTransposed(tile_at, gate);
@@ -156,24 +191,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
       AddRows<Shape>(d, h + 2 * Memory::kH, at, m, da);
     }
     asm volatile("bar.sync %0, 64;" ::"r"(1 + warp / 2) : "memory");
-    // Two warps share the sums over their columns: the even one has gate's, the odd one up's.
-    float sums[2 * Shape::kSteps][4] = {};
-    const uint32_t b_pair =
-        pipe.Weights() + warp % 2 * Memory::kWeights + warp / 2 * 4 * Shape::kHalfWeights;
-    const uint32_t pair = pipe.Slot(tile) + warp / 2 * 2 * kTileBytes + warp % 2 * Memory::kArray;
-#pragma unroll
-    for (int s = 0; s < 4; ++s) {
-      uint32_t a[4];
-      LoadMatrices(pair + s / 2 * kTileBytes + (at.along ^ (s % 2 * 32)), a);
-#pragma unroll
-      for (int step = 0; step < Shape::kSteps; ++step) {
-        uint32_t columns[4];
-        LoadTransposed(b_pair + s * Shape::kHalfWeights + at.first[step], columns);
-        Mma(a, columns[0], columns[1], sums[2 * step]);
-        Mma(a, columns[2], columns[3], sums[2 * step + 1]);
-      }
-    }
-    SaveSums<Shape>(pipe.WarpSums(tile, warp), sums);
+    SumColumns(pipe, tile, warp, at);
     WaitForCopies<Shape::kStages - 2>();
     __syncthreads();
     const unsigned thread = ThreadId(tile);
