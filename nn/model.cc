@@ -68,7 +68,7 @@ void Model::WarnOfSlowAttention() {
       kernels::WhyAttentionIsSlow(context_.device(), shape, {.softcap = config_.attention_softcap});
   if (why.empty()) return;
   warnings_.push_back(
-      absl::StrCat("attention is computed by plain kernels, several times slower, as ", why));
+      absl::StrCat("attention is computed by plain kernels, many times slower, as ", why));
 }
 
 absl::Status Model::DecideTrainable() {

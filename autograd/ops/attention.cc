@@ -62,7 +62,7 @@ void CachedAttention(const Context& context, const Tensor& q, const Tensor& k, c
                      const QkvLayout& layout, const Documents& queries, const Documents& keys,
                      AttentionOptions options, const Tensor& out) {
   const kernels::PackedDocuments packed = Packed(queries, keys);
-  options.plain = true;  // the lengths are new with every token
+  options.kernels = kernels::AttentionKernels::kOwn;  // lengths are new with every token
   const Tensor workspace = Bytes(context, Workspace(context, q, layout, packed, options).forward);
   kernels::Attention(context.stream, layout.Heads(q, 0, layout.heads),
                      layout.Heads(k, 0, layout.kv_heads), layout.Heads(v, 0, layout.kv_heads),

@@ -36,14 +36,19 @@
 
 namespace lockstep::kernels {
 
+// Who computes it on a GPU.
+enum class AttentionKernels {
+  kFastest,  // a library, where it can
+  kOwn,      // our own kernels: a library makes a plan for each size
+  kPlain     // those of our own that compute f32 as well
+};
+
 struct AttentionOptions {
   double scale = 1.0;
   double softcap = 0.0;  // 0: none
   int64_t window = 0;    // 0: none
   bool compact = false;  // backward in a smaller workspace: a little slower, the same bits
-  // By our own kernels, whatever the sizes: a library makes a plan for each, which is too much for
-  // a single pass.
-  bool plain = false;
+  AttentionKernels kernels = AttentionKernels::kFastest;
 };
 
 // Where documents lie, for the host (plans, workspaces) and for the device: the same numbers.

@@ -1,6 +1,7 @@
-// Two ways to the same result. attention_cudnn.h takes what it can (bf16, no soft cap, training's
-// shapes, some GPUs) at the speed of the hardware. The kernels below take everything else, f32
-// above all: plain, deterministic, several times slower.
+// Three ways to the same result. attention_cudnn.h takes what it can (bf16, no soft cap, training's
+// shapes, some GPUs) at the speed of the hardware; attention_flash.h other bf16, on any GPU from
+// compute capability 8.0 on. The kernels below take everything else, f32 above all: plain,
+// deterministic, many times slower.
 //
 // Layout of the plain kernels: a warp owns one output row of one head and goes through the rows
 // that it sees 32 at a time; lane l computes the score of row j + l, then all lanes add up the 32
@@ -11,49 +12,21 @@
 
 #include "tensor/kernels/attention.h"
 #include "tensor/kernels/attention_cudnn.h"
+#include "tensor/kernels/attention_flash.h"
 #include "tensor/kernels/attention_graph.h"
+#include "tensor/kernels/device/attention.cuh"
 #include "tensor/kernels/device/launch.cuh"
 #include "tensor/kernels/device/reduce.cuh"
 
 namespace lockstep::kernels::cuda {
 namespace {
 
-using namespace device;  // NOLINT(build/namespaces)
+using namespace device;             // NOLINT(build/namespaces)
+using namespace device::attention;  // NOLINT(build/namespaces)
 
 constexpr int kMaxHead = 256;            // elements of a head
 constexpr int kPerLane = kMaxHead / 32;  // of which a lane owns every 32nd
 constexpr int kWarps = 4;                // of a block
-
-struct Heads {
-  void* data;
-  int64_t row, head;  // strides, elements
-  explicit Heads(const View& x) : data(x.data), row(x.stride[0]), head(x.stride[1]) {}
-  template <typename T>
-  __device__ T* At(int64_t r, int64_t h) const {
-    return static_cast<T*>(data) + r * row + h * head;
-  }
-};
-
-struct Problem {
-  const int32_t *starts_q, *starts_k;
-  int64_t documents, rows_q, rows_k, heads, kv_heads, dim;
-  float scale, softcap;
-  int64_t window;
-};
-
-// The document of row r: the last that starts at or before it; `documents` behind the last.
-__device__ int64_t DocumentOf(const int32_t* starts, int64_t documents, int64_t r) {
-  int64_t low = 0, high = documents;
-  while (low < high) {
-    const int64_t middle = (low + high) / 2;
-    if (starts[middle + 1] > r) {
-      high = middle;
-    } else {
-      low = middle + 1;
-    }
-  }
-  return r < starts[0] ? documents : low;
-}
 
 // In ascending d, whichever way they are loaded.
 template <typename T>
@@ -244,30 +217,29 @@ __global__ void KeyGradientKernel(Problem p, Heads q, Heads k, Heads v, Heads do
   }
 }
 
-Problem MakeProblem(const View& q, const View& k, const PackedDocuments& documents,
-                    const AttentionOptions& options) {
-  if (q.shape[2] > kMaxHead) Unsupported("attention with heads of more than 256 elements", q);
-  return {documents.cu_seqlens_q.as<int32_t>(),
-          documents.cu_seqlens_k.as<int32_t>(),
-          documents.size,
-          q.shape[0],
-          k.shape[0],
-          q.shape[1],
-          k.shape[1],
-          q.shape[2],
-          static_cast<float>(options.scale),
-          static_cast<float>(options.softcap),
-          options.window};
-}
-
 dim3 Grid(int64_t rows, int64_t heads) {
   return dim3(static_cast<unsigned>(rows), Blocks(heads, kWarps));
 }
 
-bool IsForCudnn(const View& q, const View& k, const PackedDocuments& documents,
-                const AttentionOptions& options) {
+// Who computes a problem.
+enum class Engine { kCudnn, kFlash, kPlain };
+
+Engine EngineOf(const View& q, const View& k, const View& lse, const PackedDocuments& documents,
+                const AttentionOptions& options, std::initializer_list<const View*> others) {
   const AttentionShape shape = ShapeOf(q, k);
-  return cudnn::Takes(shape, documents, options) && cudnn::IsForThisGpu();
+  if (lse.data != nullptr && cudnn::Takes(shape, documents, options) && cudnn::IsForThisGpu()) {
+    return Engine::kCudnn;
+  }
+  const bool flash = options.kernels != AttentionKernels::kPlain &&
+                     flash::Refusal(shape, options).empty() && flash::Aligned({&q, &k}) &&
+                     flash::Aligned(others);
+  return flash ? Engine::kFlash : Engine::kPlain;
+}
+
+Problem PlainProblem(const View& q, const View& k, const PackedDocuments& documents,
+                     const AttentionOptions& options) {
+  if (q.shape[2] > kMaxHead) Unsupported("attention with heads of more than 256 elements", q);
+  return MakeProblem(q, k, documents, options);
 }
 
 }  // namespace
@@ -276,10 +248,14 @@ void Attention(const Stream& stream, const View& q, const View& k, const View& v
                const PackedDocuments& documents, const AttentionOptions& options, const View& out,
                const View& lse, const View& workspace) {
   if (q.numel() == 0) return;
-  if (lse.data != nullptr && IsForCudnn(q, k, documents, options)) {
+  const Engine engine = EngineOf(q, k, lse, documents, options, {&v, &out});
+  if (engine == Engine::kCudnn) {
     return cudnn::Attention(stream, q, k, v, documents, options, out, lse, workspace);
   }
-  const Problem problem = MakeProblem(q, k, documents, options);
+  if (engine == Engine::kFlash) {
+    return flash::Attention(stream, q, k, v, documents, options, out, lse);
+  }
+  const Problem problem = PlainProblem(q, k, documents, options);
   DispatchType("attention", q, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
     const auto kernel =
@@ -295,12 +271,17 @@ void AttentionBackward(const Stream& stream, const View& dout, const View& q, co
                        const PackedDocuments& documents, const AttentionOptions& options,
                        const View& dq, const View& dk, const View& dv, const View& workspace) {
   if (q.numel() == 0) return;
-  if (IsForCudnn(q, k, documents, options)) {
+  const Engine engine = EngineOf(q, k, lse, documents, options, {&v, &dout, &out, &dq, &dk, &dv});
+  if (engine == Engine::kCudnn) {
     return cudnn::AttentionBackward(stream, dout, q, k, v, out, lse, documents, options, dq, dk, dv,
                                     workspace);
   }
-  const Problem problem = MakeProblem(q, k, documents, options);
   float* delta = workspace.as<float>();
+  if (engine == Engine::kFlash) {
+    return flash::AttentionBackward(stream, dout, q, k, v, out, lse, documents, options, dq, dk, dv,
+                                    delta);
+  }
+  const Problem problem = PlainProblem(q, k, documents, options);
   DispatchType("attention", q, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
     const dim3 queries = Grid(problem.rows_q, problem.heads);
@@ -319,9 +300,7 @@ void AttentionBackward(const Stream& stream, const View& dout, const View& q, co
 }
 
 absl::string_view WhyAttentionIsSlow(const AttentionShape& shape, const AttentionOptions& options) {
-  const absl::string_view refusal = cudnn::Refusal(shape, options);
-  if (!refusal.empty() || cudnn::IsForThisGpu()) return refusal;
-  return "cuDNN's deterministic backward is for compute capability 9 and 10";
+  return flash::Refusal(shape, options);  // which refuses nothing that cuDNN takes
 }
 
 std::vector<bool> PrepareAttention(Device device, absl::Span<const AttentionProblem> problems,

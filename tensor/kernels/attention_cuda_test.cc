@@ -74,35 +74,64 @@ std::vector<Case> Cases() {
           {"large heads", {0, 30, 90}, 90, 2, 1, 256, {0.0625, 0, 0}}};
 }
 
+// What our own kernels on tensor cores may stumble over: lengths about those of tiles, windows that
+// begin and end within one, widths of heads that are no compiled one's.
+std::vector<Case> OwnCases() {
+  const std::vector<int32_t> starts = {0, 1, 64, 128, 128, 193, 493, 620, 749};
+  std::vector<Case> cases = Cases();
+  for (const int64_t dim : {8, 40, 64, 80, 96, 128, 192, 256}) {
+    const double scale = 1 / std::sqrt(static_cast<double>(dim));
+    cases.push_back({"lengths", starts, 760, 4, 2, dim, {scale, 0, 0}});
+    cases.push_back({"lengths, capped", starts, 749, 3, 1, dim, {scale, 2.0, 0}});
+    for (const int64_t window : {1, 17, 64, 100}) {
+      cases.push_back({"lengths and window", starts, 760, 2, 2, dim, {scale, 0, window}});
+    }
+    cases.push_back({"capped and window", starts, 760, 4, 1, dim, {scale, 2.0, 70}});
+  }
+  for (const int64_t dim : {64, 128, 256}) {
+    cases.push_back({"long", {0, 4096, 4200}, 4224, 2, 1, dim, {0.125, 0, 0}});
+    cases.push_back({"long, window", {0, 4096, 4200}, 4224, 2, 1, dim, {0.125, 0, 1000}});
+  }
+  for (Case& c : cases) c.options.kernels = AttentionKernels::kOwn;
+  return cases;
+}
+
+void ExpectTheCpus(const Case& c, DType dtype, double tolerance) {
+  SCOPED_TRACE(std::string(c.name) + ", heads of " + std::to_string(c.dim) + ", window " +
+               std::to_string(c.options.window) + ", " + NameOf(dtype));
+  const Tensor qkv = Random(dtype, {c.tokens, (c.heads + 2 * c.kv_heads) * c.dim}, 1);
+  const Tensor dout = Random(dtype, {c.tokens, c.heads * c.dim}, 2);
+  std::vector<double> starts(c.starts.begin(), c.starts.end());
+  const Tensor cu_seqlens = FromVector(DType::kI32, {static_cast<int64_t>(starts.size())}, starts);
+  const Result want =
+      Compute(CpuContext(), c, As(DType::kF32, qkv), As(DType::kF32, dout), cu_seqlens);
+  const Tensor gpu_qkv = ToGpu(qkv), gpu_dout = ToGpu(dout), gpu_starts = ToGpu(cu_seqlens);
+  const Result got = Compute(*GpuContext(), c, gpu_qkv, gpu_dout, gpu_starts);
+  ExpectMatches(got.out, want.out, 4 * tolerance);
+  const int64_t rows = c.starts.back();
+  ExpectMatches(got.lse.Slice(0, 0, rows), want.lse.view().Slice(0, 0, rows), 4 * tolerance);
+  ExpectMatches(got.dqkv, want.dqkv, 8 * tolerance);
+  for (int i = 0; i < 3; ++i) {  // the same bits again
+    const Result again = Compute(*GpuContext(), c, gpu_qkv, gpu_dout, gpu_starts);
+    EXPECT_EQ(ToVector(ToCpu(again.out)), ToVector(ToCpu(got.out)));
+    EXPECT_EQ(ToVector(ToCpu(again.dqkv)), ToVector(ToCpu(got.dqkv)));
+  }
+  Case compact = c;
+  compact.options.compact = true;
+  const Result small = Compute(*GpuContext(), compact, gpu_qkv, gpu_dout, gpu_starts);
+  EXPECT_EQ(ToVector(ToCpu(small.dqkv)), ToVector(ToCpu(got.dqkv)));
+}
+
 TEST(AttentionCudaTest, MatchesTheCpu) {
   SKIP_WITHOUT_GPU();
   for (const auto& [dtype, tolerance] : kCudaTypes) {
-    for (const Case& c : Cases()) {
-      SCOPED_TRACE(std::string(c.name) + " " + NameOf(dtype));
-      const Tensor qkv = Random(dtype, {c.tokens, (c.heads + 2 * c.kv_heads) * c.dim}, 1);
-      const Tensor dout = Random(dtype, {c.tokens, c.heads * c.dim}, 2);
-      std::vector<double> starts(c.starts.begin(), c.starts.end());
-      const Tensor cu_seqlens =
-          FromVector(DType::kI32, {static_cast<int64_t>(starts.size())}, starts);
-      const Result want =
-          Compute(CpuContext(), c, As(DType::kF32, qkv), As(DType::kF32, dout), cu_seqlens);
-      const Tensor gpu_qkv = ToGpu(qkv), gpu_dout = ToGpu(dout), gpu_starts = ToGpu(cu_seqlens);
-      const Result got = Compute(*GpuContext(), c, gpu_qkv, gpu_dout, gpu_starts);
-      ExpectMatches(got.out, want.out, 4 * tolerance);
-      const int64_t rows = c.starts.back();
-      ExpectMatches(got.lse.Slice(0, 0, rows), want.lse.view().Slice(0, 0, rows), 4 * tolerance);
-      ExpectMatches(got.dqkv, want.dqkv, 8 * tolerance);
-      for (int i = 0; i < 3; ++i) {  // the same bits again
-        const Result again = Compute(*GpuContext(), c, gpu_qkv, gpu_dout, gpu_starts);
-        EXPECT_EQ(ToVector(ToCpu(again.out)), ToVector(ToCpu(got.out)));
-        EXPECT_EQ(ToVector(ToCpu(again.dqkv)), ToVector(ToCpu(got.dqkv)));
-      }
-      Case compact = c;
-      compact.options.compact = true;
-      const Result small = Compute(*GpuContext(), compact, gpu_qkv, gpu_dout, gpu_starts);
-      EXPECT_EQ(ToVector(ToCpu(small.dqkv)), ToVector(ToCpu(got.dqkv)));
-    }
+    for (const Case& c : Cases()) ExpectTheCpus(c, dtype, tolerance);
   }
+}
+
+TEST(AttentionCudaTest, OurOwnMatchTheCpu) {
+  SKIP_WITHOUT_GPU();
+  for (const Case& c : OwnCases()) ExpectTheCpus(c, DType::kBF16, 1.0 / 128);
 }
 
 // Documents that fill their call take another graph than those of different lengths.
@@ -127,6 +156,36 @@ TEST(AttentionCudaTest, BitsDoNotDependOnTheNeighborsLength) {
       EXPECT_EQ(rows(equal.lse), rows(uneven.lse));
       EXPECT_EQ(rows(equal.dqkv), rows(uneven.dqkv));
     }
+  }
+}
+
+// A document alone, and the same one between others that begin within tiles.
+TEST(AttentionCudaTest, BitsOfOurOwnDependOnTheDocumentAlone) {
+  SKIP_WITHOUT_GPU();
+  constexpr int64_t kRows = 512, kFirst = 37, kLength = 300, kHeads = 4, kKvHeads = 2;
+  for (const auto& [dim, window, softcap] :
+       {std::tuple{64, 0, 0.0}, {128, 0, 0.0}, {96, 90, 3.0}, {256, 100, 2.0}}) {
+    SCOPED_TRACE("heads of " + std::to_string(dim));
+    const auto compute = [&](const std::vector<int32_t>& starts, const Tensor& qkv,
+                             const Tensor& dout) {
+      const AttentionOptions options = {0.125, softcap, window, false, AttentionKernels::kOwn};
+      const Case c = {"", starts, dout.dim(0), kHeads, kKvHeads, dim, options};
+      const std::vector<double> values(starts.begin(), starts.end());
+      const Tensor cu_seqlens = ToGpu(FromVector(DType::kI32, {std::ssize(values)}, values));
+      return Compute(*GpuContext(), c, ToGpu(qkv), ToGpu(dout), cu_seqlens);
+    };
+    const Tensor qkv = Random(DType::kBF16, {kRows, (kHeads + 2 * kKvHeads) * dim}, 1),
+                 dout = Random(DType::kBF16, {kRows, kHeads * dim}, 2);
+    const auto own = [&](const Tensor& x) { return x.Slice(0, kFirst, kFirst + kLength); };
+    const auto copy = [&](const Tensor& x) {
+      return FromVector(x.dtype(), {kLength, x.dim(1)}, ToVector(own(x)));
+    };
+    const Result alone = compute({0, kLength}, copy(qkv), copy(dout));
+    const Result packed =
+        compute({0, 10, kFirst, kFirst + kLength, kFirst + kLength + 70}, qkv, dout);
+    EXPECT_EQ(ToVector(ToCpu(alone.out)), ToVector(own(ToCpu(packed.out))));
+    EXPECT_EQ(ToVector(ToCpu(alone.lse)), ToVector(own(ToCpu(packed.lse))));
+    EXPECT_EQ(ToVector(ToCpu(alone.dqkv)), ToVector(own(ToCpu(packed.dqkv))));
   }
 }
 
@@ -206,11 +265,9 @@ TEST(AttentionCudaTest, SaysWhyItIsSlow) {
     return std::string(WhyAttentionIsSlow(GpuContext()->device(), shape, options));
   };
   EXPECT_NE(why({1, 4, 2, 64, DType::kF32}, {}), "");
-  EXPECT_NE(why({1, 4, 2, 256, DType::kBF16}, {}), "");
-  EXPECT_NE(why({1, 4, 2, 64, DType::kBF16}, {.softcap = 50}), "");
-  EXPECT_NE(why({int64_t{1} << 22, 4, 2, 64, DType::kBF16}, {}), "");  // 2^31 elements of q, k, v
-  const std::string fast = why({1, 4, 2, 64, DType::kBF16}, {.window = 9});
-  EXPECT_TRUE(fast.empty() || fast.find("compute capability") != std::string::npos) << fast;
+  EXPECT_NE(why({1, 4, 2, 60, DType::kBF16}, {}), "");
+  EXPECT_EQ(why({1, 4, 2, 256, DType::kBF16}, {.softcap = 50, .window = 9}), "");
+  EXPECT_EQ(why({int64_t{1} << 22, 4, 2, 64, DType::kBF16}, {}), "");  // 2^31 elements of q, k, v
 }
 
 TEST(AttentionCudaTest, CachedKeysGoBeforeTheQueries) {
@@ -241,21 +298,26 @@ TEST(AttentionCudaTest, CachedKeysGoBeforeTheQueries) {
 TEST(AttentionCudaTest, WhatIsPreparedIsWhatPassesUse) {
   SKIP_WITHOUT_GPU();
   const Context& context = *GpuContext();
+  // Our own kernels make no plans, and want nothing for the forward pass. Asking the library makes
+  // a plan, here of other lengths.
+  const std::vector<int32_t> other = {0, 64};
+  const PackedDocuments documents = {1, other.data(), other.data(), View(), View()};
+  const bool library =
+      AttentionWorkspace(context.device(), {64, 8, 2, 64, DType::kBF16}, documents, {}).forward > 0;
   for (const bool compact : {false, true}) {
     // Lengths of no other test; the first document is a class of its own.
     const Case c = {"", {0, 1300, 1600, 1700}, 1728, 8, 2, 64, {0.125, 0, 0, compact}};
     const AttentionShape shape = {c.tokens, c.heads, c.kv_heads, c.dim, DType::kBF16};
-    const bool fast = WhyAttentionIsSlow(context.device(), shape, c.options).empty();
     const std::atomic<bool> stop = false;
     const auto prepare = [&] {
       const AttentionProblem problem = {shape, c.starts, c.options};
       const std::vector<bool> first =
           PrepareAttention(context.device(), {problem, problem}, 3, stop);
-      EXPECT_EQ(first, std::vector<bool>({fast, false}));
+      EXPECT_EQ(first, std::vector<bool>({library, false}));
       return NumAttentionPlans();
     };
     const int64_t before = NumAttentionPlans(), prepared = prepare();
-    if (fast && !compact) {
+    if (library && !compact) {
       EXPECT_EQ(prepared - before, 4);  // of two classes, both directions
     }
     const std::vector<double> values(c.starts.begin(), c.starts.end());

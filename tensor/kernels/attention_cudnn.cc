@@ -273,7 +273,7 @@ absl::string_view Refusal(const AttentionShape& shape, const AttentionOptions& o
 
 bool Takes(const AttentionShape& shape, const PackedDocuments& documents,
            const AttentionOptions& options) {
-  return !options.plain && Refusal(shape, options).empty() &&
+  return options.kernels == AttentionKernels::kFastest && Refusal(shape, options).empty() &&
          std::equal(documents.starts_q, documents.starts_q + documents.size + 1,
                     documents.starts_k);
 }

@@ -83,13 +83,6 @@ __device__ __forceinline__ uint32_t TilePlace(unsigned row, unsigned piece) {
   return row * Shape::kRowBytes + (piece ^ (row % 8)) * 16;
 }
 
-// 4 bytes on their way to shared memory; zero where not `valid`.
-__device__ __forceinline__ void CopyWordAsync(uint32_t to, const void* from, bool valid) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from),
-               "r"(valid ? 4 : 0)
-               : "memory");
-}
-
 // What a block works on.
 template <typename Shape>
 struct Place {

@@ -93,6 +93,10 @@ __device__ __forceinline__ void StoreShared(uint32_t address, const uint4& x) {
                : "memory");
 }
 
+__device__ __forceinline__ void StoreWordShared(uint32_t address, uint32_t x) {
+  asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(x) : "memory");
+}
+
 __device__ __forceinline__ void StoreGlobal(void* to, const uint4& x) {
   asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(x.x), "r"(x.y), "r"(x.z),
                "r"(x.w)
@@ -103,6 +107,12 @@ __device__ __forceinline__ void StoreGlobal(void* to, const uint4& x) {
 __device__ __forceinline__ void CopyAsync(uint32_t to, const void* from, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
                "r"(valid ? 16 : 0)
+               : "memory");
+}
+// 4 bytes, likewise.
+__device__ __forceinline__ void CopyWordAsync(uint32_t to, const void* from, bool valid) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from),
+               "r"(valid ? 4 : 0)
                : "memory");
 }
 __device__ __forceinline__ void CommitCopies() {
@@ -122,8 +132,9 @@ __device__ __forceinline__ uint32_t SharedAddress(const void* pointer) {
 // such that 8 neighboring rows at one piece lie in different banks.
 template <int kPieces>
 __device__ __forceinline__ unsigned Swizzled(unsigned row, unsigned piece) {
-  static_assert(kPieces == 2 || kPieces == 4);
-  return (row * kPieces + (piece ^ (row * kPieces / 8 % kPieces))) * 16;
+  static_assert(kPieces == 2 || kPieces == 4 || kPieces % 8 == 0);
+  const unsigned turn = kPieces < 8 ? row * kPieces / 8 % kPieces : row % 8;
+  return (row * kPieces + (piece ^ turn)) * 16;
 }
 
 }  // namespace lockstep::kernels::device
