@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -121,6 +122,15 @@ absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint) {
     json.at(kTensorFile).get_to(hash);
   } catch (const Json::exception& wrong) {
     return Damaged(path, wrong.what());
+  }
+  constexpr int64_t kMost = int64_t{1} << 60;  // there is room to count on
+  const std::pair<int64_t, int64_t> counts[] = {{state.step, 0},
+                                                {state.tokens_per_pack, 0},
+                                                {state.best_step, -1},
+                                                {state.evals_since_best, 0}};
+  for (const auto& [count, least] : counts) {
+    if (count >= least && count <= kMost) continue;
+    return Damaged(path, absl::StrCat("want a count of steps or tokens, got ", count));
   }
   const std::string tensors = JoinPath(checkpoint, kTensorFile);
   if (!FileExists(tensors)) return Damaged(tensors, "the file is missing");

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 
+#include "absl/strings/str_replace.h"
 #include "base/file.h"
 #include "tensor/allocator.h"
 
@@ -109,6 +110,21 @@ TEST_F(CheckpointTest, DamageIsNoticed) {
   ASSERT_TRUE(WriteFileAtomically(path, bytes).ok());
   EXPECT_THAT(ReadCheckpoint(ListCheckpoints(Folder())[0]).status().message(),
               HasSubstr("not a whole checkpoint"));
+}
+
+TEST_F(CheckpointTest, AStepThatIsNoneIsDamage) {
+  CheckpointState state;
+  state.step = 4321;
+  ASSERT_TRUE(Write(state, Parameters(Specs())).ok());
+  const std::string checkpoint = ListCheckpoints(Folder())[0];
+  const std::string path = checkpoint + "/state.json";
+  const std::string text = *ReadFile(path);
+  for (const char* step : {"-1", "9223372036854775807"}) {
+    ASSERT_TRUE(WriteFileAtomically(path, absl::StrReplaceAll(text, {{"4321", step}})).ok());
+    EXPECT_THAT(ReadCheckpoint(checkpoint).status().message(), HasSubstr(step));
+  }
+  ASSERT_TRUE(WriteFileAtomically(path, text).ok());
+  EXPECT_TRUE(ReadCheckpoint(checkpoint).ok());
 }
 
 TEST_F(CheckpointTest, ADamagedOneIsWrittenAnewAWholeOneIsLeftAlone) {
