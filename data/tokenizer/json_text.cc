@@ -8,6 +8,17 @@
 namespace lockstep::data {
 namespace {
 
+// The library quotes all of the string that breaks, a whole chat template perhaps: its end will do.
+std::string WithShortQuote(const std::string& problem) {
+  constexpr absl::string_view kQuote = "; last read: '";
+  constexpr size_t kMost = 40;
+  const size_t found = problem.find(kQuote.data(), 0, kQuote.size());
+  if (found == std::string::npos || problem.size() - found <= kQuote.size() + kMost) return problem;
+  size_t end = problem.size() - kMost;
+  while (end < problem.size() && (problem[end] & 0xC0) == 0x80) ++end;  // inside of a character
+  return absl::StrCat(problem.substr(0, found), kQuote, "…", problem.substr(end));
+}
+
 // Accepts everything and keeps the place of the first error.
 struct ProblemFinder : nlohmann::json_sax<nlohmann::json> {
   bool null() override { return true; }
@@ -25,7 +36,7 @@ struct ProblemFinder : nlohmann::json_sax<nlohmann::json> {
   bool parse_error(size_t position, const std::string&,
                    const nlohmann::json::exception& e) override {
     byte = position;
-    problem = e.what();
+    problem = WithShortQuote(e.what());
     return false;
   }
   size_t byte = 0;

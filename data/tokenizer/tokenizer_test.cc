@@ -148,6 +148,11 @@ TEST(TokenizerTest, NamesWhatItDoesNotSupport) {
 TEST(TokenizerTest, NamesWhatIsWrong) {
   EXPECT_THAT(Tokenizer::Parse("{\"a\": 1,\n \"b\": }", "t.json").status().message(),
               HasSubstr("[t.json] this is not JSON: line 2, byte "));
+  std::string longest = "{\"a\": \"";
+  for (int i = 0; i < 5000; ++i) longest += "é";
+  const std::string message(Tokenizer::Parse(longest, "t.json").status().message());
+  EXPECT_THAT(message, HasSubstr("last read: '…éé"));
+  EXPECT_LT(message.size(), 300) << message;
   json settings = SmallTokenizer();
   settings["model"]["merges"].push_back({"x", "nowhere"});
   EXPECT_THAT(LoadError(settings), HasSubstr("model.merges[6]] \"nowhere\" is not in the vocab"));
