@@ -26,7 +26,7 @@ check() {  # check TOOL TEST
 }
 export -f check
 
-for test in $("$tests" --gtest_list_tests --gtest_filter="${1:-*Cuda*}" |
+for test in $("$tests" --gtest_list_tests --gtest_filter="${1:-*Cuda*:CublasLt*}" |
   awk '/^[^ ].*\.$/ { suite = $1 } /^  / { print suite $1 }'); do
   printf '%s\n' "memcheck $test" "racecheck $test" "initcheck $test"
 done | xargs -L 1 -P $((($(nproc) + 1) / 2)) bash -c 'check "$0" "$1"'
