@@ -18,12 +18,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string Absolute(const std::string& path) { return fs::absolute(path).lexically_normal(); }
+absl::StatusOr<std::string> Absolute(const std::string& path) {
+  std::error_code error;
+  const fs::path absolute = fs::absolute(path, error);
+  if (!error) return absolute.lexically_normal().string();
+  return UserError(path, absl::StrCat("there is no current folder: ", error.message()),
+                   "start in a folder that is there, or give --output_dir as an absolute path");
+}
 
 // "here" of ".", "a/here/" and "org/here".
-std::string LastName(const std::string& path) {
-  const fs::path whole = Absolute(path);
-  return (whole.has_filename() ? whole : whole.parent_path()).filename();
+absl::StatusOr<std::string> LastName(const std::string& path) {
+  ASSIGN_OR_RETURN(const fs::path whole, Absolute(path));
+  return (whole.has_filename() ? whole : whole.parent_path()).filename().string();
 }
 
 std::string Stem(const std::string& path) {
@@ -46,21 +52,21 @@ absl::StatusOr<std::string> MakeFree(const std::string& name) {
 absl::StatusOr<OutputFolder> OutputFolder::Choose(const TrainOptions& options, absl::Time now) {
   OutputFolder folder;
   if (!options.output_dir.empty()) {
-    folder.path_ = Absolute(options.output_dir);
+    ASSIGN_OR_RETURN(folder.path_, Absolute(options.output_dir));
     return folder;
   }
   const auto in_runs = [](const std::string& name) {
     return Absolute(UserPath(JoinPath("runs", name)));
   };
   if (!options.run_name.empty()) {
-    folder.path_ = in_runs(options.run_name);
+    ASSIGN_OR_RETURN(folder.path_, in_runs(options.run_name));
     return folder;
   }
   const std::string time = absl::FormatTime("%Y%m%d-%H%M%S", now, absl::LocalTimeZone());
-  const std::string model = LastName(options.data.model_name);
-  ASSIGN_OR_RETURN(
-      folder.path_,
-      MakeFree(in_runs(absl::StrCat(time, "-", model, "-", Stem(options.data.train_files[0])))));
+  ASSIGN_OR_RETURN(const std::string model, LastName(options.data.model_name));
+  const std::string data = Stem(options.data.train_files[0]);
+  ASSIGN_OR_RETURN(const std::string name, in_runs(absl::StrCat(time, "-", model, "-", data)));
+  ASSIGN_OR_RETURN(folder.path_, MakeFree(name));
   folder.made_ = folder.path_;
   return folder;
 }

@@ -24,7 +24,8 @@ class OutputFolder {
 
   // That of --output_dir, or --run_name's in runs/. Without either a new one in runs/, named after
   // the time, the model and the data; it is made at once, so that of runs that start in the same
-  // second each has its own (the second one's name ends in -2). Errors: it cannot be made.
+  // second each has its own (the second one's name ends in -2). Errors: it cannot be made;
+  // a relative path, and the current folder is gone.
   static absl::StatusOr<OutputFolder> Choose(const TrainOptions& options,
                                              absl::Time now = absl::Now());
 

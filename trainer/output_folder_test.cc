@@ -93,6 +93,22 @@ TEST_F(OutputFolderTest, OneRunAtATime) {
   EXPECT_TRUE(second.Lock(0).ok());
 }
 
+TEST_F(OutputFolderTest, WithoutACurrentFolderOnlyAbsolutePathsWork) {
+  unsetenv("BUILD_WORKING_DIRECTORY");
+  const fs::path before = fs::current_path();
+  const std::string gone = root_ + "/gone";
+  ASSERT_TRUE(MakeDirectories(gone).ok());
+  fs::current_path(gone);
+  ASSERT_TRUE(fs::remove(gone));
+  const auto nameless = OutputFolder::Choose(options_);
+  options_.output_dir = root_ + "/there";
+  const auto absolute = OutputFolder::Choose(options_);
+  fs::current_path(before);
+  EXPECT_THAT(std::string(nameless.status().message()),
+              ::testing::HasSubstr("there is no current folder"));
+  EXPECT_TRUE(absolute.ok()) << absolute.status();
+}
+
 TEST_F(OutputFolderTest, WhatCannotBeMadeIsNamed) {
   ASSERT_TRUE(WriteFileAtomically(root_ + "/runs", "a file").ok());
   const auto folder = OutputFolder::Choose(options_);
