@@ -23,7 +23,6 @@ class Settings {
 
   absl::Status Error(absl::string_view problem, absl::string_view hint = "") const;
 
-  bool IsNull() const { return value_.is_null(); }
   bool IsString() const { return value_.is_string(); }
   bool IsObject() const { return value_.is_object(); }
   simdjson::dom::element value() const { return value_; }

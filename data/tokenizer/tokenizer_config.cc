@@ -18,45 +18,16 @@ namespace {
 
 using Template = std::pair<std::string, std::string>;  // name, source
 
-// A token: its text, or an object that has it as "content"; none for null and false.
-absl::StatusOr<std::optional<std::string>> Token(const Settings& setting) {
-  if (setting.IsNull()) return std::optional<std::string>();
-  if (setting.IsObject()) {
-    ASSIGN_OR_RETURN(std::string content, setting.String("content"));
-    return std::optional<std::string>(std::move(content));
-  }
-  ASSIGN_OR_RETURN(std::string text, setting.String());
-  return std::optional<std::string>(std::move(text));
+// A token: its text, or an object that has it as "content".
+absl::StatusOr<std::string> TokenText(const Settings& setting) {
+  return setting.IsObject() ? setting.String("content") : setting.String();
 }
 
 absl::Status ReadToken(const Settings& root, absl::string_view key,
                        std::optional<std::string>* token) {
   ASSIGN_OR_RETURN(const std::optional<Settings> setting, root.Find(key));
   if (!setting) return absl::OkStatus();
-  ASSIGN_OR_RETURN(*token, Token(*setting));
-  return absl::OkStatus();
-}
-
-absl::Status ReadTokenList(const Settings& setting, std::vector<std::string>* tokens) {
-  std::vector<Settings> elements;
-  if (setting.IsObject()) {
-    ASSIGN_OR_RETURN(const auto members, setting.Members());
-    for (const auto& [name, element] : members) elements.push_back(element);
-  } else {
-    ASSIGN_OR_RETURN(elements, setting.Elements());
-  }
-  for (const Settings& element : elements) {
-    ASSIGN_OR_RETURN(const std::optional<std::string> token, Token(element));
-    if (token) tokens->push_back(*token);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status ReadOptionalBool(const Settings& root, absl::string_view key,
-                              std::optional<bool>* value) {
-  ASSIGN_OR_RETURN(const std::optional<Settings> setting, root.Find(key));
-  if (!setting) return absl::OkStatus();
-  ASSIGN_OR_RETURN(*value, setting->Bool());
+  ASSIGN_OR_RETURN(*token, TokenText(*setting));
   return absl::OkStatus();
 }
 
@@ -81,6 +52,9 @@ absl::Status ReadTemplates(const Settings& root, std::vector<Template>* template
 absl::Status ReadStrings(const Settings& root, TokenizerConfig* config) {
   ASSIGN_OR_RETURN(const auto members, root.Members());
   for (const auto& [key, setting] : members) {
+    if (key == "extra_special_tokens" && setting.IsObject()) {
+      RETURN_IF_ERROR(ReadStrings(setting, config));
+    }
     std::string_view text;
     if (setting.IsString()) {
       ASSIGN_OR_RETURN(std::string value, setting.String());
@@ -98,23 +72,6 @@ absl::Status ReadConfig(const Settings& root, TokenizerConfig* config) {
   RETURN_IF_ERROR(ReadToken(root, "eos_token", &config->eos_token));
   RETURN_IF_ERROR(ReadToken(root, "pad_token", &config->pad_token));
   RETURN_IF_ERROR(ReadToken(root, "unk_token", &config->unk_token));
-  RETURN_IF_ERROR(ReadOptionalBool(root, "add_bos_token", &config->add_bos_token));
-  RETURN_IF_ERROR(ReadOptionalBool(root, "add_eos_token", &config->add_eos_token));
-  ASSIGN_OR_RETURN(config->clean_up_tokenization_spaces,
-                   root.Bool("clean_up_tokenization_spaces", false));
-  for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
-    ASSIGN_OR_RETURN(const std::optional<Settings> list, root.Find(key));
-    if (list) RETURN_IF_ERROR(ReadTokenList(*list, &config->additional_special_tokens));
-  }
-  ASSIGN_OR_RETURN(const std::optional<Settings> name, root.Find("tokenizer_class"));
-  if (name) {
-    ASSIGN_OR_RETURN(config->tokenizer_class, name->String());
-  }
-  ASSIGN_OR_RETURN(const std::optional<Settings> length, root.Find("model_max_length"));
-  int64_t value;
-  if (length && length->value().get(value) == simdjson::SUCCESS && value > 0 && value < 1 << 30) {
-    config->model_max_length = value;
-  }
   RETURN_IF_ERROR(ReadStrings(root, config));
   return ReadTemplates(root, &config->chat_templates);
 }

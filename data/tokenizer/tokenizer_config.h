@@ -18,23 +18,14 @@ struct TokenizerConfig {
   std::optional<std::string> eos_token;
   std::optional<std::string> pad_token;
   std::optional<std::string> unk_token;
-  // In the order of the file; older files call it additional_special_tokens, newer ones
-  // extra_special_tokens (a list, or an object whose values count).
-  std::vector<std::string> additional_special_tokens;
-
-  std::optional<bool> add_bos_token;
-  std::optional<bool> add_eos_token;
-  bool clean_up_tokenization_spaces = false;
-  std::string tokenizer_class;
-  std::optional<int64_t> model_max_length;  // none where it is missing or absurd (1e30)
 
   // Chat templates by name. A single one is named "default". From chat_template.jinja (and
   // additional_chat_templates/NAME.jinja) beside the file, which win; from the older
   // chat_template.json; or from the key chat_template, a string or a list of {"name", "template"}.
   std::vector<std::pair<std::string, std::string>> chat_templates;
 
-  // Every key whose value is a string (or an object with "content"), as a template's variables need
-  // them: bos_token, image_token, …
+  // Every key whose value is a string (or an object with "content"), those of extra_special_tokens
+  // too, as a template's variables need them: bos_token, image_token, …
   std::vector<std::pair<std::string, std::string>> strings;
 
   // The template of this name, or null.
