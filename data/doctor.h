@@ -93,8 +93,6 @@ struct Diagnosis {
     int64_t begin = 0, end = 0, count = 0;
   };
   std::vector<Bin> histogram;
-
-  bool has_errors() const { return !findings.empty() && findings[0].severity == Severity::kError; }
 };
 
 Diagnosis Examine(const DoctorInput& input);

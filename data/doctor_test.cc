@@ -81,7 +81,6 @@ TEST_F(DoctorTest, HealthyDataHasNoFindings) {
   EXPECT_EQ(diagnosis_.formats[0].name, "messages");
   EXPECT_DOUBLE_EQ(diagnosis_.formats[0].supervised_share(), 4 / 9.0);
   EXPECT_EQ(diagnosis_.lengths.longest, 5);
-  EXPECT_FALSE(diagnosis_.has_errors());
   EXPECT_TRUE(ErrorsOf(diagnosis_).ok());
 }
 
@@ -91,7 +90,6 @@ TEST_F(DoctorTest, NothingLearnedIsAnErrorOnlyForMost) {
   EXPECT_THAT(Lines(findings.at("no_supervised_tokens")), ElementsAre(2));
   findings = Examine({Document({5, 6}, 9), Document({5, 7}, 9)});
   EXPECT_EQ(findings.at("no_supervised_tokens").severity, Severity::kError);
-  EXPECT_TRUE(diagnosis_.has_errors());
   EXPECT_THAT(ErrorsOf(diagnosis_).message(), HasSubstr("data.jsonl:1"));
 }
 
@@ -131,7 +129,7 @@ TEST_F(DoctorTest, TurnsNotesIntoFindings) {
   EXPECT_EQ(findings.at("empty_answer").severity, Severity::kWarning);
   EXPECT_THAT(Lines(findings.at("tool_call_lost")), ElementsAre(3));
   EXPECT_THAT(Lines(findings.at("message_lost")), ElementsAre(3));
-  EXPECT_FALSE(diagnosis_.has_errors());
+  EXPECT_TRUE(ErrorsOf(diagnosis_).ok());
 }
 
 TEST_F(DoctorTest, FindsDuplicatesAndOverlap) {
@@ -158,7 +156,7 @@ TEST_F(DoctorTest, SaysWhatTheLengthLimitDoes) {
   findings = Examine(documents);
   EXPECT_THAT(findings.at("too_long").message, HasSubstr("are split"));
   EXPECT_EQ(findings.count("answer_cut_off"), 0);
-  EXPECT_FALSE(diagnosis_.has_errors());
+  EXPECT_TRUE(ErrorsOf(diagnosis_).ok());
   input_.length.long_documents = LongDocuments::kRefuse;
   EXPECT_EQ(Examine(documents).at("too_long").severity, Severity::kError);
   input_.length.long_documents = LongDocuments::kDrop;

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <numeric>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 
@@ -56,14 +55,12 @@ absl::StatusOr<Selection> SelectPieces(const Dataset& dataset, const LengthPolic
                                        const std::vector<int64_t>* documents) {
   const uint32_t limit = static_cast<uint32_t>(policy.max_seq_length);
   Selection selection;
-  absl::flat_hash_set<uint64_t> seen;
   selection.max_seq_length = limit;
   selection.pieces.reserve(documents != nullptr ? documents->size() : dataset.num_documents());
   int64_t refused = -1;  // the first document that is
   dataset.ForEach(documents, [&](int64_t document) {
     const DocumentInfo& info = dataset.document(document);
     ++selection.num_documents;
-    selection.num_duplicates += !seen.insert(info.content_hash).second;
     if (selection.longest_document < 0 ||
         info.num_tokens > dataset.document(selection.longest_document).num_tokens) {
       selection.longest_document = document;

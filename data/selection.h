@@ -29,7 +29,6 @@ struct Selection {
   int64_t num_unsupervised = 0;   // pieces that left because nothing in them is supervised
   int64_t tokens_lost = 0;        // by truncating and dropping
   int64_t longest_document = -1;  // index; -1 if there is none
-  int64_t num_duplicates = 0;     // documents equal to an earlier one
 };
 
 // The pieces of `documents` (all of the data set if null) under `policy`. Error: a document over
