@@ -37,10 +37,7 @@ int64_t Permute(int64_t index, int64_t size, uint64_t key) {
 // Fewer packs than 8 where 8 would be too small to keep a device busy.
 int64_t NumPacks(int64_t tokens, int64_t tokens_per_pack) {
   int64_t packs = 8 * CeilDiv(tokens, 8 * tokens_per_pack);
-  while (packs > 1 && packs <= 8 && tokens / packs < kMinTokensPerPack &&
-         tokens <= packs / 2 * tokens_per_pack) {
-    packs /= 2;
-  }
+  while (packs > 1 && packs <= 8 && tokens / packs < kMinTokensPerPack) packs /= 2;
   return packs;
 }
 

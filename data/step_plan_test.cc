@@ -92,6 +92,13 @@ TEST(StepPlanTest, PacksOfAStepCostTheSame) {
   }
 }
 
+TEST(StepPlanTest, PacksAreDealtFromTheMostExpensiveOn) {
+  std::vector<PackPlan> packs(5);
+  for (size_t p = 0; p < packs.size(); ++p) packs[p].cost = p == 4 ? 4 : 1;
+  const std::vector<std::vector<int64_t>> want = {{4}, {0, 1, 2, 3}};
+  EXPECT_EQ(DealPacks(packs, 2), want);
+}
+
 // A step's packs: whole, within the limit, the same for whoever asks, all of them dealt to ranks.
 void CheckStep(const StepPacks& step, const StepPacks& same, absl::Span<const Piece> pieces,
                int64_t tokens_per_pack, std::vector<int64_t>* seen) {

@@ -148,7 +148,7 @@ absl::Status TokenCache::Add(const EncodedDocument& document, uint32_t file, int
   for (size_t i = 0; i < tokens.size(); ++i) {
     tokens[i].bits = static_cast<uint32_t>(document.input_ids[i]) |
                      (static_cast<uint32_t>(document.supervised[i] != 0) << 31);
-    info.num_supervised += i > 0 && document.supervised[i] != 0;
+    info.num_supervised += document.supervised[i] != 0;
   }
   info.content_hash = Hash64(Bytes(tokens.data(), tokens.size()));
   num_tokens_ += tokens.size();
