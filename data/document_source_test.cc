@@ -68,6 +68,8 @@ TEST(DocumentSourceTest, ReadsAnArray) {
   const std::string text = " [\n {\"a\": \"],}\\\"\"},\n{\"b\": [1, {}]} , 7\n]\n";
   const Documents want = {{2, "{\"a\": \"],}\\\"\"}"}, {3, "{\"b\": [1, {}]}"}, {3, "7\n"}};
   EXPECT_EQ(*ReadAll(Write("a.json", text)), want);
+  const Documents escaped = {{1, R"({"a": "\\"})"}, {1, "{}"}};
+  EXPECT_EQ(*ReadAll(Write("escaped.json", R"([{"a": "\\"}, {}])")), escaped);
   EXPECT_EQ(*ReadAll(Write("empty.json", "[]")), Documents());
 }
 

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "absl/strings/str_replace.h"
 #include "data/jinja/repr.h"
 
 namespace lockstep::data {
@@ -39,6 +40,13 @@ TEST(Examples, Messages) {
   EXPECT_EQ(jinja::ToJson(Chat(example).messages.items()[1], {}),
             R"({"role": "assistant", "content": "b"})");
   EXPECT_TRUE(Chat(example).tools.is_none());
+}
+
+TEST(Examples, AWeightIsNoneOrAll) {
+  const std::string chat = R"({"messages": [{"role": "assistant", "content": "b", "weight": W}]})";
+  const auto with = [&](const char* weight) { return absl::StrReplaceAll(chat, {{"W", weight}}); };
+  EXPECT_THAT(Chat(Parse(with("1.0"))).trained, ElementsAre(true));
+  EXPECT_THAT(ErrorOf(with("0.5")), HasSubstr("weight: want 0 or 1, got 0.5"));
 }
 
 TEST(Examples, ToolArgumentsInAStringBecomeAnObject) {

@@ -200,6 +200,31 @@ TEST(StreamDecoderTest, NeverSplitsACharacter) {
   EXPECT_EQ(stream.Finish(), "\uFFFD");
 }
 
+// A run of byte tokens is text, or none of it is: that shows when another token follows.
+TEST(StreamDecoderTest, HoldsBackBytesThatAnotherMaySpoil) {
+  json settings = SmallTokenizer();
+  settings["model"]["vocab"] = {{"x", 0}, {"<0x41>", 1}, {"<0xFF>", 2}};
+  settings["model"]["merges"] = json::array();
+  settings["decoder"] = {{"type", "ByteFallback"}};
+  const auto tokenizer = MakeTokenizer(settings);
+  StreamDecoder stream(*tokenizer, false);
+  EXPECT_EQ(stream.Push(1), "");
+  EXPECT_EQ(stream.Push(0), "Ax");
+  EXPECT_EQ(stream.Push(1), "");
+  EXPECT_EQ(stream.Push(2), "");
+  EXPECT_EQ(stream.Push(0), "\uFFFD\uFFFDx");
+}
+
+// Long words are cut where no tokens join; what joins is known by ids, not by characters.
+TEST(TokenizerTest, LongWordsWithTwoTokensOfOneId) {
+  json settings = SmallTokenizer();
+  settings["pre_tokenizer"] = nullptr;
+  settings["model"]["vocab"] = {{"a", 0}, {"b", 0}, {"aa", 1}};
+  settings["model"]["merges"] = json::array({json::array({"a", "a"})});
+  const auto ids = MakeTokenizer(settings)->EncodeIds(std::string(100, 'b'), false);
+  EXPECT_EQ(*ids, std::vector<int32_t>(50, 1));
+}
+
 class CacheTest : public ::testing::Test {
  protected:
   // Large enough to be worth caching.
