@@ -112,6 +112,19 @@ TEST(EncodeBoundariesTest, GenerationBlocksOfUntrainedMessagesAndThoseThatCloseT
       "a[[</s>]]<s>q[[a</s>]]");
 }
 
+// Which message a block belongs to is not known here: the generation prompt tells.
+TEST(EncodeBoundariesTest, BlocksOfSomeMessagesAndUntrainedOnes) {
+  const std::string chat = std::string(kUser) +
+                           R"({"role": "assistant", "content": "b", "weight": 0}, )" + kUser +
+                           kAnswer;
+  EXPECT_EQ(MarkedChat(chat,
+                       "{% for m in messages %}{{ m.role }}:{% if loop.index0 == 1 %}"
+                       "{% generation %}{{ m.content }};{% endgeneration %}{% else %}"
+                       "{{ m.content }};{% endif %}{% endfor %}"
+                       "{% if add_generation_prompt %}assistant:{% endif %}"),
+            "user:q;assistant:b;user:q;assistant:[[a;]]");
+}
+
 TEST(EncodeBoundariesTest, TheLongestSpecialTokenBehindABlockEndsItsTurn) {
   EXPECT_EQ(MarkedChat(std::string(kUser) + kAnswer,
                        "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% else %}"

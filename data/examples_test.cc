@@ -120,6 +120,7 @@ TEST(Examples, PaddingIsLeftOut) {
   };
   EXPECT_THAT(refused("[1, 0, 1]"), HasSubstr("zeros before and behind them alone"));
   EXPECT_THAT(refused("[1, 2, 1]"), HasSubstr("attention_mask: want ones"));
+  EXPECT_THAT(refused("[2, 1, 1]"), HasSubstr("attention_mask: want ones"));
   EXPECT_THAT(refused("[1, 1]"), HasSubstr("want a list of 3"));
 }
 

@@ -77,7 +77,8 @@ absl::Status Bpe::EncodeCached(absl::string_view word, BpeWorkspace* workspace,
 }
 
 // Models without pre-tokenizer have whole documents as words. These are cut where no token can
-// reach over, mostly in front of a space; what lies between comes again and again.
+// reach over, mostly in front of a space; what lies between comes again and again. A character that
+// the vocabulary lacks may vanish, and then its neighbors join.
 absl::Status Bpe::EncodeLong(absl::string_view word, BpeWorkspace* workspace,
                              std::vector<WordToken>* tokens) const {
   size_t begin = 0;

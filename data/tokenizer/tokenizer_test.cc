@@ -225,6 +225,18 @@ TEST(TokenizerTest, LongWordsWithTwoTokensOfOneId) {
   EXPECT_EQ(*ids, std::vector<int32_t>(50, 1));
 }
 
+// Without an unk_token, characters that the vocabulary lacks are nothing, and what stood around
+// them joins.
+TEST(TokenizerTest, LongWordsJoinOverUnknownCharacters) {
+  json settings = SmallTokenizer();
+  settings["pre_tokenizer"] = nullptr;
+  settings["model"]["vocab"] = {{"a", 0}, {"b", 1}, {"ab", 2}};
+  settings["model"]["merges"] = json::array({json::array({"a", "b"})});
+  std::string text;
+  for (int i = 0; i < 50; ++i) text += "a?b";
+  EXPECT_EQ(*MakeTokenizer(settings)->EncodeIds(text, false), std::vector<int32_t>(50, 2));
+}
+
 class CacheTest : public ::testing::Test {
  protected:
   // Large enough to be worth caching.
