@@ -18,6 +18,7 @@
 #include "trainer/flags/command_line.h"
 #include "trainer/flags/flag_table.h"
 #include "trainer/flags/options.h"
+#include "trainer/output_folder.h"
 #include "trainer/preflight.h"
 #include "trainer/report/startup_times.h"
 #include "trainer/run.h"
