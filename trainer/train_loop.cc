@@ -97,7 +97,7 @@ class Loop {
 
   absl::StatusOr<Ending> Train() {
     ASSIGN_OR_RETURN(const Ending ending, Steps());
-    run_.saver.CopyState();  // no step follows
+    CopyState();  // no step follows
     RETURN_IF_ERROR(run_.log.AddTimes(times_.Flush()));
     run_.log.Say(times_.Summary());
     return ending;
@@ -163,7 +163,7 @@ class Loop {
     Report("optimizer");
     // One AdamW step along the clipped gradient, the same on every rank.
     step.learning_rate = schedule_.At(step.work.step + 1);
-    run_.saver.CopyState();
+    CopyState();
     parallel_.Update(&optimizer_, step.work.step + 1, step.learning_rate);
     step.slots->Begin(run_.context.stream, parallel_.slots());
     step.norms->Begin(run_.context.stream, optimizer_.norm_and_factor());
@@ -256,10 +256,17 @@ class Loop {
   }
 
   absl::Status Save() {
-    RETURN_IF_ERROR(run_.saver.Finish());  // or what it copies would change
-    return run_.saver.Save(run_.state,
-                           run_.options.early_stopping_patience ? run_.state.best_step : -1,
-                           [&] { return parallel_.GatherState(); });
+    CopyState();  // of a Save that no step has followed
+    RETURN_IF_ERROR(run_.saver.Save(
+        run_.state, run_.options.early_stopping_patience ? run_.state.best_step : -1));
+    parallel_.RequestState();
+    return absl::OkStatus();
+  }
+
+  // Before what was saved last changes.
+  void CopyState() {
+    parallel_.AwaitState();
+    run_.saver.CopyState();
   }
 
   bool OutOfPatience() const {

@@ -24,19 +24,17 @@ CheckpointSaver::CheckpointSaver(dist::World& world, const Context& context,
   reserving_ = std::async(std::launch::async, [this] { copy_.Reserve(); });
 }
 
-absl::Status CheckpointSaver::Save(const CheckpointState& state, int64_t best_step,
-                                   absl::FunctionRef<dist::Communicator::Work()> gather) {
+absl::Status CheckpointSaver::Save(const CheckpointState& state, int64_t best_step) {
   RETURN_IF_ERROR(Finish());  // the copy is free again
   world_.heartbeat().Report({"save", state.step});
   RETURN_IF_ERROR(CompareRanks(state.step));
-  wanted_ = {state, best_step, gather()};
+  wanted_ = {state, best_step};
   return absl::OkStatus();
 }
 
 void CheckpointSaver::CopyState() {
   if (!wanted_) return;
   const Wanted wanted = *std::exchange(wanted_, std::nullopt);
-  world_.communicator().Wait(wanted.gathered, context_.stream);
   if (world_.rank() != 0) return;
   if (reserving_.valid()) reserving_.get();
   copy_.Begin();
@@ -75,7 +73,6 @@ absl::Status CheckpointSaver::Poll() {
 }
 
 absl::Status CheckpointSaver::Finish() {
-  CopyState();
   if (!writing_.valid()) return absl::OkStatus();
   world_.heartbeat().Report({"save"});
   return writing_.get();

@@ -3,8 +3,9 @@
 //   CheckpointSaver saver(world, context, parameters, {folder, save_total_limit});
 //   each step:           saver.CopyState();  // before the update of the parameters
 //                        RETURN_IF_ERROR(saver.Poll());
-//   every --save_steps:  RETURN_IF_ERROR(saver.Save(state, best_step, gather));
-//   before the end:      RETURN_IF_ERROR(saver.Finish());
+//   every --save_steps:  RETURN_IF_ERROR(saver.Save(state, best_step));
+//   before the end:      saver.CopyState();
+//                        RETURN_IF_ERROR(saver.Finish());
 //
 // All ranks call the same. Save compares what ranks have alike by checksums that the device
 // computes, and returns; the next step's gradient is computed, and behind it the state is copied,
@@ -18,9 +19,7 @@
 #include <optional>
 #include <string>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
-#include "dist/communicator.h"
 #include "dist/world.h"
 #include "nn/flat_parameters.h"
 #include "tensor/context.h"
@@ -42,14 +41,12 @@ class CheckpointSaver {
   CheckpointSaver(dist::World& world, const Context& context, const nn::FlatParameters& parameters,
                   Options options);
 
-  // `best_step`: of a checkpoint that stays, whatever its age; -1: none. `gather` begins to bring
-  // values and moments together; it is called when the ranks have been compared, which its traffic
-  // would hold up. Errors: the ranks' parameters differ (which ranks; the same on all); on rank 0
-  // also those of Finish.
-  absl::Status Save(const CheckpointState& state, int64_t best_step,
-                    absl::FunctionRef<dist::Communicator::Work()> gather);
+  // `best_step`: of a checkpoint that stays, whatever its age; -1: none. Errors: the ranks'
+  // parameters differ (which ranks; the same on all); on rank 0 also those of Finish.
+  absl::Status Save(const CheckpointState& state, int64_t best_step);
 
-  // Queues the copy that the last Save wants. What is queued from now on may change the parameters.
+  // Queues the copy that the last Save wants; on rank 0 values and moments are whole. What is
+  // queued from now on may change the parameters.
   void CopyState();
 
   // What went wrong in writing, as soon as it is known. Does not wait.
@@ -62,7 +59,6 @@ class CheckpointSaver {
   struct Wanted {
     CheckpointState state;
     int64_t best_step;
-    dist::Communicator::Work gathered;
   };
   absl::Status CompareRanks(int64_t step);
   absl::Status Write(const Wanted& wanted);

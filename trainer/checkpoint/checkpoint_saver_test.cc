@@ -54,9 +54,6 @@ class FakeWorld final : public dist::World {
   dist::Heartbeat heartbeat_{[](const dist::Beat&) {}, 0.1};
 };
 
-// Everything is here.
-dist::Communicator::Work Nothing() { return {}; }
-
 class CheckpointSaverTest : public ::testing::Test {
  protected:
   // Bringing `metrics` to disk blocks the writing thread until Release(): a pipe without a writer.
@@ -81,7 +78,7 @@ class CheckpointSaverTest : public ::testing::Test {
   absl::Status Save(int64_t step) {
     CheckpointState state;
     state.step = step;
-    RETURN_IF_ERROR(saver_.Save(state, -1, Nothing));
+    RETURN_IF_ERROR(saver_.Save(state, -1));
     saver_.CopyState();  // as the next step does
     return absl::OkStatus();
   }
@@ -117,14 +114,14 @@ TEST_F(CheckpointSaverTest, WhatProductsReadIsComparedToo) {
   options.image_dtype = DType::kBF16;
   const nn::FlatParameters parameters(context_, {{"a", {3, 5}}}, options);
   CheckpointSaver saver(world_, context_, parameters, {folder_, 1, "", Tensor(), false});
-  ASSERT_TRUE(saver.Save({}, -1, Nothing).ok());
+  ASSERT_TRUE(saver.Save({}, -1).ok());
   const std::map<std::string, std::string> before = world_.compared;
   parameters.image().Mutable("test").as<uint16_t>()[7] = 1;
-  ASSERT_TRUE(saver.Save({}, -1, Nothing).ok());
+  ASSERT_TRUE(saver.Save({}, -1).ok());
   EXPECT_EQ(world_.compared["parameters"], before.at("parameters"));
   EXPECT_NE(world_.compared["what products read"], before.at("what products read"));
   CheckpointSaver sharing(world_, context_, parameters, {folder_, 1, "", Tensor(), true});
-  ASSERT_TRUE(sharing.Save({}, -1, Nothing).ok());
+  ASSERT_TRUE(sharing.Save({}, -1).ok());
   EXPECT_EQ(world_.compared.count("parameters"), 0u) << "a rank has its own part of them alone";
 }
 

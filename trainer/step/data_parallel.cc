@@ -1,6 +1,7 @@
 #include "trainer/step/data_parallel.h"
 
 #include <cmath>
+#include <utility>
 
 #include "base/check.h"
 #include "dist/bucket_plan.h"
@@ -91,6 +92,7 @@ void DataParallel::BeginStep(int64_t packs_in_step) {
 }
 
 void DataParallel::Backward(autograd::Tape& tape, const autograd::HeadNllResult& nll, bool last) {
+  QueueState();
   AddToSlot(dist::kLossSlot, nll.nll_sum);
   nn::GradientRuns runs(*parameters_, [&](int first, int end) {
     parameters_->AddToSums(context_, first, end, packs_in_step_, dist::kOverflowSlot);
@@ -102,6 +104,7 @@ void DataParallel::Backward(autograd::Tape& tape, const autograd::HeadNllResult&
 }
 
 void DataParallel::FinishStep(bool stop_requested) {
+  QueueState();
   // What no pack of this rank has used goes in as zeros.
   for (int i = 0; i < parameters_->num_parameters(); ++i) {
     if (!ready_[i]) MarkReady(i);
@@ -144,14 +147,19 @@ void DataParallel::Gather(const Tensor& buffer) {
   communicator_->Wait(QueueGather(buffer), context_.stream);
 }
 
-// Collectives go in their order: the next step's sums, and its Update, come behind these.
-dist::Communicator::Work DataParallel::GatherState() {
-  dist::Communicator::Work gathered;
+void DataParallel::AwaitState() {
+  QueueState();
+  communicator_->Wait(state_, context_.stream);
+}
+
+// Dozens of collectives: they are queued while the device is at a forward pass, and go before the
+// step's sums on every rank.
+void DataParallel::QueueState() {
+  if (!std::exchange(state_requested_, false)) return;
   for (const Tensor& buffer : parameters_->state()) {
     const bool is_whole = buffer.SharesMemoryWith(parameters_->image());  // Update has seen to it
-    if (!is_whole) gathered = QueueGather(buffer);
+    if (!is_whole) state_ = QueueGather(buffer);
   }
-  return gathered;
 }
 
 dist::Communicator::Work DataParallel::QueueGather(const Tensor& buffer) {

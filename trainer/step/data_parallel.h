@@ -17,7 +17,7 @@
 // With `shares_update` (ZeRO-1: Rajbhandari et al., 2020) each rank gets the sums of a part of
 // every bucket, updates the parameters of that part, and the ranks give each other what products
 // read: half the bytes, and an n-th of AdamW's work. Between steps values and moments are then
-// current only in a rank's own parts; Gather and GatherState make them whole.
+// current only in a rank's own parts; Gather and RequestState make them whole.
 #pragma once
 
 #include <cstdint>
@@ -77,8 +77,10 @@ class DataParallel {
 
   // Brings together what each rank has in its parts of one of the parameters' buffers.
   void Gather(const Tensor& buffer);
-  // The same of values and moments, beside what follows on the stream; before the next Update.
-  dist::Communicator::Work GatherState();
+  // The same of values and moments, for a checkpoint: beside the next step's forward pass, or in
+  // AwaitState. What follows AwaitState on the stream finds them as they are now.
+  void RequestState() { state_requested_ = true; }
+  void AwaitState();
 
   // The sums of the step that was finished last; waits for the device. A loop that does not want to
   // wait reads slots() back by itself and decodes them.
@@ -106,6 +108,7 @@ class DataParallel {
   bool is_rounded() const { return traveling_.dtype != parameters_->sums().dtype(); }
   void MarkReady(int parameter);
   dist::Communicator::Work QueueGather(const Tensor& buffer);
+  void QueueState();
   dist::Communicator::Work Gather(const OwnRange& own, const Tensor& buffer);
   void ShareNorm(const Tensor& partials);
   void ReduceSlots();
@@ -122,6 +125,8 @@ class DataParallel {
   int64_t packs_in_step_ = 0;
   std::vector<bool> ready_;
   bool sums_are_zero_ = false;  // slots excepted
+  bool state_requested_ = false;
+  dist::Communicator::Work state_;  // the last of its gathers
 };
 
 }  // namespace lockstep
