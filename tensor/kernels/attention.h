@@ -48,6 +48,9 @@ struct AttentionOptions {
   double softcap = 0.0;  // 0: none
   int64_t window = 0;    // 0: none
   bool compact = false;  // backward in a smaller workspace: a little slower, the same bits
+  // Backward: scores' gradients that may exist at once where that is more than usual, so that a
+  // long document's query heads go through in fewer launches: faster, the same bits.
+  int64_t score_bytes = 0;
   AttentionKernels kernels = AttentionKernels::kFastest;
 };
 

@@ -26,8 +26,8 @@ int64_t RoundUpLength(int64_t rows) {
 
 // What the documents of a call have in common.
 struct Class {
-  int64_t length = 0;   // 0: not known yet
-  bool singly = false;  // query heads are launched one at a time
+  int64_t length = 0;  // 0: not known yet
+  bool ungrouped = false;
   friend bool operator==(const Class&, const Class&) = default;
 };
 
@@ -40,21 +40,21 @@ Class ClassOf(int64_t rows, const AttentionHeads& heads) {
 // Documents of a class that may share a call; a value of RoundUpCount.
 int64_t MostDocuments(const Class& common, const AttentionHeads& heads) {
   const int64_t per_head = common.length * common.length * 2;
-  const int64_t fit = heads.limit_bytes / (per_head * (common.singly ? 1 : heads.group()));
+  const int64_t fit = heads.limit_bytes / (per_head * (common.ungrouped ? 1 : heads.group()));
   int64_t most = 1;
   while (RoundUpCount(most + 1) <= fit) most = RoundUpCount(most + 1);
   return most;
 }
 
-int64_t HeadsPerLaunch(const AttentionCall& call, const Class& common,
-                       const AttentionHeads& heads) {
-  if (common.singly) return 1;
-  const int64_t per_head = call.count * call.longest * call.longest * 2;
-  for (int64_t kv = heads.kv_heads; kv > 1; --kv) {
-    const int64_t count = kv * heads.group();
-    if (heads.kv_heads % kv == 0 && count * per_head <= heads.limit_bytes) return count;
+int64_t HeadsPerLaunch(const AttentionCall& call, const AttentionHeads& heads) {
+  const int64_t per_head = call.count * call.longest * call.longest * 2, group = heads.group();
+  const int64_t limit = std::max(heads.limit_bytes, heads.more_bytes);
+  const int64_t least = call.ungrouped ? 1 : group;
+  for (int64_t count = heads.heads; count > least; --count) {
+    const bool even = heads.heads % count == 0 && (count % group == 0 || group % count == 0);
+    if (even && count * per_head <= limit) return count;
   }
-  return heads.group();
+  return least;
 }
 
 }  // namespace
@@ -69,7 +69,7 @@ std::vector<AttentionCall> PlanAttentionCalls(const int32_t* starts, int64_t doc
     const bool known = current.length != 0;
     if (calls.empty() || (known && own != current) ||
         (known && d - calls.back().first == MostDocuments(current, heads))) {
-      calls.push_back({d, d, 0, 0, 0});
+      calls.push_back({d, d, 0, 0, 0, false});
       current = rows == 0 ? Class{} : own;
     }
     if (current.length == 0) current = own;
@@ -78,10 +78,10 @@ std::vector<AttentionCall> PlanAttentionCalls(const int32_t* starts, int64_t doc
   }
   std::erase_if(calls, [](const AttentionCall& call) { return call.longest == 0; });
   for (AttentionCall& call : calls) {
-    const Class common = ClassOf(call.longest, heads);
+    call.ungrouped = ClassOf(call.longest, heads).ungrouped;
     call.count = RoundUpCount(call.last - call.first);
     call.longest = RoundUpLength(call.longest);
-    call.heads = HeadsPerLaunch(call, common, heads);
+    call.heads = HeadsPerLaunch(call, heads);
   }
   return calls;
 }

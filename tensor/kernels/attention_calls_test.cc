@@ -67,7 +67,9 @@ TEST(AttentionCallsTest, HeadsAreCutIntoGroupsThatFit) {
   EXPECT_EQ(heads(32, 8, int64_t{2} << 30), 16);
   EXPECT_EQ(heads(32, 8, int64_t{512} << 20), 4);
   EXPECT_EQ(heads(9, 3, int64_t{512} << 20), 3);
-  EXPECT_EQ(heads(32, 8, int64_t{511} << 20), 1);  // not even those of one key head
+  EXPECT_EQ(heads(32, 8, int64_t{511} << 20), 2);  // not even those of one key head
+  EXPECT_EQ(heads(32, 8, int64_t{255} << 20), 1);
+  EXPECT_EQ(heads(24, 8, int64_t{383} << 20), 1);  // groups of 3
   EXPECT_EQ(heads(32, 32, 1), 1);
 }
 
@@ -83,28 +85,53 @@ TEST(AttentionCallsTest, LaunchesStayUnderTheLimit) {
   }
 }
 
-TEST(AttentionCallsTest, ALaunchsLimitDoesNotDecideWhetherHeadsGoSingly) {
+TEST(AttentionCallsTest, LimitsDoNotDecideWhetherHeadsAreUngrouped) {
   for (const int64_t limit : {int64_t{1}, int64_t{512} << 20, int64_t{1} << 40}) {
-    const AttentionHeads heads = {32, 8, limit, k8B.group_limit_bytes};
-    for (const int64_t length : {100, 8192, 16384, 19000, 32768}) {
-      EXPECT_EQ(Plan({length, length}, heads)[0].heads == 1, Plan({length})[0].heads == 1)
-          << length << " rows, " << limit << " bytes";
+    for (const int64_t more : {int64_t{0}, int64_t{8} << 30}) {
+      const AttentionHeads heads = {32, 8, limit, k8B.group_limit_bytes, more};
+      for (const int64_t length : {100, 8192, 16384, 19000, 32768}) {
+        EXPECT_EQ(Plan({length, length}, heads)[0].ungrouped, length > 18318)
+            << length << " rows, " << limit << " bytes";
+      }
     }
   }
   EXPECT_EQ(Plan({4096, 4096}, {32, 8, int64_t{1} << 30, k8B.group_limit_bytes})[0].heads, 16);
 }
 
-TEST(AttentionCallsTest, NeighborsDoNotDecideWhetherHeadsGoSingly) {
+TEST(AttentionCallsTest, NeighborsDoNotDecideWhetherHeadsAreUngrouped) {
   std::mt19937 bits(7);
   for (int round = 0; round < 200; ++round) {
     std::vector<int64_t> lengths;
     for (int d = bits() % 12; d >= 0; --d) lengths.push_back(1 + bits() % 40000);
     for (const AttentionCall& call : Plan(lengths)) {
       for (int64_t d = call.first; d < call.last; ++d) {
-        EXPECT_EQ(call.heads == 1, Plan({lengths[d]})[0].heads == 1) << lengths[d];
+        EXPECT_EQ(call.ungrouped, Plan({lengths[d]})[0].ungrouped) << lengths[d];
       }
     }
   }
+}
+
+TEST(AttentionCallsTest, MoreBytesAreForMoreHeadsOfTheSameCalls) {
+  const auto heads = [](int64_t length, int64_t gib) {
+    AttentionHeads all = k8B;
+    all.more_bytes = gib << 30;
+    return Plan({length}, all)[0].heads;
+  };
+  EXPECT_EQ(heads(32768, 0), 1);  // 2 GiB a head
+  EXPECT_EQ(heads(32768, 4), 2);
+  EXPECT_EQ(heads(32768, 8), 4);
+  EXPECT_EQ(heads(32768, 31), 8);
+  EXPECT_EQ(heads(32768, 64), 32);
+  EXPECT_EQ(heads(65536, 7), 1);
+  EXPECT_EQ(heads(8192, 0), 16);
+  EXPECT_EQ(heads(8192, 4), 32);
+  AttentionHeads all = k8B;
+  all.more_bytes = int64_t{1} << 40;
+  const std::vector<int64_t> lengths(40, 8000);
+  const auto usual = Plan(lengths), more = Plan(lengths, all);
+  ASSERT_EQ(more.size(), usual.size());
+  EXPECT_EQ(more[0].count, usual[0].count);
+  EXPECT_GT(more[0].heads, usual[0].heads);
 }
 
 }  // namespace

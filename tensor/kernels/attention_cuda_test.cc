@@ -211,9 +211,32 @@ TEST(AttentionCudaTest, BitsDoNotDependOnHowManyHeadsALaunchHas) {
   EXPECT_EQ(ToVector(ToCpu(compact.dqkv)), ToVector(ToCpu(wide.dqkv)));
 }
 
-// Of a document so long that the scores of all query heads of a key head would not fit, heads are
-// launched singly: the same bits as if every query head had a copy of the key head, and dk and dv
-// of the copies were added up in f32 and rounded once.
+// 800 MiB a query head.
+TEST(AttentionCudaTest, BitsOfAVeryLongDocumentDoNotDependOnHowManyHeadsALaunchHas) {
+  SKIP_WITHOUT_GPU();
+  constexpr int64_t kRows = 20480, kHeads = 8, kKvHeads = 2, kDim = 16;
+  const Tensor qkv = ToGpu(Random(DType::kBF16, {kRows, (kHeads + 2 * kKvHeads) * kDim}, 1));
+  const Tensor dout = ToGpu(Random(DType::kBF16, {kRows, kHeads * kDim}, 2));
+  for (const int32_t length : {18900, 20480}) {
+    SCOPED_TRACE(length);
+    const Tensor cu_seqlens =
+        ToGpu(FromVector(DType::kI32, {2}, {0.0, static_cast<double>(length)}));
+    Case c = {"", {0, length}, kRows, kHeads, kKvHeads, kDim, {0.25, 0, 0}};
+    c.options.compact = true;  // one head at a time
+    const std::vector<double> want =
+        ToVector(ToCpu(Compute(*GpuContext(), c, qkv, dout, cu_seqlens).dqkv));
+    c.options.compact = false;
+    for (const int64_t heads : {2, 4, 8}) {
+      c.options.score_bytes = heads * kRows * kRows * 2;
+      EXPECT_EQ(ToVector(ToCpu(Compute(*GpuContext(), c, qkv, dout, cu_seqlens).dqkv)), want)
+          << heads << " heads at a time";
+    }
+  }
+}
+
+// Of a document so long that the scores of all query heads of a key head would not fit: the same
+// bits as if every query head had a copy of the key head, and dk and dv of the copies were added up
+// in f32 and rounded once.
 TEST(AttentionCudaTest, AVeryLongDocumentAddsUpItsHeads) {
   SKIP_WITHOUT_GPU();
   constexpr int64_t kRows = 19000, kGroup = 4, kDim = 16;

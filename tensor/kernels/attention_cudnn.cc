@@ -35,12 +35,13 @@ struct Launch {
   AttentionCall call;
   int64_t head, heads, kv_head, kv_heads;
   bool backward;
-  bool ragged;  // documents shorter than call.longest, or none, among call.count
-  // One query head of several that share a key head: its dk and dv are added to theirs.
-  bool singly;
+  bool ragged;     // documents shorter than call.longest, or none, among call.count
+  bool ungrouped;  // every query head has a copy of its key head; their dk and dv are added up
   // k and v are copied to rows of their own, and dk and dv from there: cuDNN's backward takes the
   // row stride of k as the width of the fp32 sums that it wants for every query head.
   bool dense;
+
+  int64_t graph_kv_heads() const { return ungrouped ? heads : kv_heads; }
 };
 
 bool IsRagged(const AttentionCall& call, const int32_t* starts) {
@@ -57,14 +58,16 @@ std::vector<Launch> PlanLaunches(bool backward, const AttentionShape& shape,
                                  const AttentionOptions& options) {
   const int64_t group = shape.heads / shape.kv_heads;
   const AttentionHeads all = {shape.heads, shape.kv_heads,
-                              options.compact ? kCompactScoreBytes : kScoreBytes, kScoreBytes};
+                              options.compact ? kCompactScoreBytes : kScoreBytes, kScoreBytes,
+                              options.score_bytes};
   std::vector<Launch> launches;
   for (const AttentionCall& call : PlanAttentionCalls(documents.starts_q, documents.size, all)) {
     const int64_t heads = backward ? call.heads : shape.heads;
-    const bool singly = heads < group, ragged = IsRagged(call, documents.starts_q);
+    const bool ungrouped = backward && call.ungrouped;
+    const bool ragged = IsRagged(call, documents.starts_q);
     for (int64_t head = 0; head < shape.heads; head += heads) {
       launches.push_back({call, head, heads, head / group, std::max<int64_t>(1, heads / group),
-                          backward, ragged, singly, backward && (singly || options.compact)});
+                          backward, ragged, ungrouped, backward && (ungrouped || options.compact)});
     }
   }
   return launches;
@@ -73,15 +76,18 @@ std::vector<Launch> PlanLaunches(bool backward, const AttentionShape& shape,
 // Elements between the rows of each tensor.
 StartStrides StridesOf(const Launch& launch, const AttentionShape& shape, int64_t q_row,
                        int64_t kv_row, int64_t out_row) {
-  return {{q_row, launch.dense ? launch.kv_heads * shape.head_dim : kv_row, out_row, shape.heads}};
+  return {{q_row, launch.dense ? launch.graph_kv_heads() * shape.head_dim : kv_row, out_row,
+           shape.heads}};
 }
 
 GraphKey KeyOf(const Launch& launch, const AttentionShape& shape, const StartStrides& strides,
                const AttentionOptions& options) {
   const int64_t rows = launch.ragged ? RoundRows(shape.tokens_q) : 0;
-  return {launch.backward, launch.ragged,   launch.call.count, launch.call.longest, rows,
-          launch.heads,    launch.kv_heads, shape.head_dim,    strides.row[0],      strides.row[1],
-          strides.row[2],  strides.row[3],  options.window,    options.scale};
+  return {launch.backward,         launch.ragged,  launch.call.count,
+          launch.call.longest,     rows,           launch.heads,
+          launch.graph_kv_heads(), shape.head_dim, strides.row[0],
+          strides.row[1],          strides.row[2], strides.row[3],
+          options.window,          options.scale};
 }
 
 // Where q, k and v are slices of one merged tensor.
@@ -106,36 +112,30 @@ int64_t KnownGraphWorkspace(const GraphKey& key) {
 }
 
 // A launch's workspace: lengths and starts; dense k, v, dk and dv [T, key heads, dim]; the sums of
-// a group whose heads go singly, [T, 2·dim] in fp32; then cuDNN's own.
+// ungrouped heads, [T, 2·dim] in fp32; then cuDNN's own.
 struct Layout {
   Layout(const Launch& launch, const AttentionShape& shape)
-      : dense_bytes(launch.dense ? AlignUp(shape.tokens_q * launch.kv_heads * shape.head_dim * 2)
-                                 : 0),
+      : dense_bytes(launch.dense
+                        ? AlignUp(shape.tokens_q * launch.graph_kv_heads() * shape.head_dim * 2)
+                        : 0),
         dense(StartsBytes(launch.call.count)),
         sums(dense + 4 * dense_bytes),
-        own(sums + (launch.singly ? AlignUp(shape.tokens_q * 2 * shape.head_dim *
-                                            static_cast<int64_t>(sizeof(float)))
-                                  : 0)) {}
+        own(sums + (launch.ungrouped ? AlignUp(shape.tokens_q * 2 * shape.head_dim *
+                                               static_cast<int64_t>(sizeof(float)))
+                                     : 0)) {}
   const int64_t dense_bytes, dense, sums, own;  // bytes from the start, but for the first
 };
 
 // Heads [head, head + count) of x.
 View HeadsOf(const View& x, int64_t head, int64_t count) { return x.Slice(1, head, head + count); }
 
-View Dense(void* data, const View& like) {
-  View view = like;
+// As x, but contiguous, with `heads` heads.
+View Dense(void* data, const View& x, int64_t heads) {
+  View view = x;
   view.data = data;
-  view.stride[0] = like.shape[1] * like.shape[2];
+  view.shape[1] = heads;
+  view.stride[0] = heads * x.shape[2];
   return view;
-}
-
-void CopyRows(const Stream& stream, const View& from, const View& to, int64_t begin, int64_t end) {
-  const size_t size = SizeOf(from.dtype);
-  CHECK_EQ(cudaMemcpy2DAsync(to.Slice(0, begin, end).data, to.stride[0] * size,
-                             from.Slice(0, begin, end).data, from.stride[0] * size,
-                             from.shape[1] * from.shape[2] * size, end - begin,
-                             cudaMemcpyDeviceToDevice, static_cast<cudaStream_t>(stream.handle)),
-           cudaSuccess);
 }
 
 // Rows behind the last document belong to none: zero.
@@ -160,17 +160,16 @@ constexpr int64_t kMostKeysOfTile = 256;
 
 // Dense k and v, with zeros behind the last row. What that overwrites, up to `limit`, is not yet in
 // use.
-void FillDense(const Stream& stream, const Tensors& in, const Tensors& dense, int64_t begin,
-               int64_t end, const char* limit) {
+void FillDense(const Stream& stream, const Tensors& in, const Tensors& dense, const RowRange& rows,
+               const char* limit) {
   for (const View* x : {&dense.k, &dense.v}) {
     const int64_t row = x->stride[0] * static_cast<int64_t>(SizeOf(x->dtype));
-    char* const tail = static_cast<char*>(x->data) + end * row;
+    char* const tail = static_cast<char*>(x->data) + rows.end * row;
     const int64_t bytes = std::min<int64_t>(kMostKeysOfTile * row, limit - tail);
     CHECK_EQ(cudaMemsetAsync(tail, 0, bytes, static_cast<cudaStream_t>(stream.handle)),
              cudaSuccess);
   }
-  CopyRows(stream, in.k, dense.k, begin, end);
-  CopyRows(stream, in.v, dense.v, begin, end);
+  CopyHeads(stream, rows, {in.k, in.v}, {dense.k, dense.v});
 }
 
 // Those of a launch's heads.
@@ -226,19 +225,17 @@ void Run(const Stream& stream, const Launch& launch, const AttentionShape& shape
   Tensors t = in;
   View* const dense[] = {&t.k, &t.v, &t.dk, &t.dv};
   for (int i = 0; i < 4; ++i) {
-    *dense[i] = Dense(memory + layout.dense + i * layout.dense_bytes, *dense[i]);
+    *dense[i] =
+        Dense(memory + layout.dense + i * layout.dense_bytes, *dense[i], launch.graph_kv_heads());
   }
-  FillDense(stream, in, t, begin, end, memory + layout.sums);
+  const RowRange rows = {begin, end};
+  FillDense(stream, in, t, rows, memory + layout.sums);
   RunGraph(stream, key, t, lengths, begin, memory + layout.own);
-  if (launch.singly) {
-    const int64_t group = shape.heads / shape.kv_heads, place = launch.head % group;
-    AddHead(stream, {begin, end}, {t.dk.data, t.dv.data, shape.head_dim},
-            {place == 0, place == group - 1}, reinterpret_cast<float*>(memory + layout.sums),
-            {in.dk.data, in.dv.data, in.dk.stride[0]});
-  } else {
-    CopyRows(stream, t.dk, in.dk, begin, end);
-    CopyRows(stream, t.dv, in.dv, begin, end);
-  }
+  const int64_t group = shape.heads / shape.kv_heads;
+  const GroupPart part = {.first = launch.head % group == 0,
+                          .last = (launch.head + launch.heads) % group == 0};
+  AddHeads(stream, rows, {t.dk, t.dv}, part, reinterpret_cast<float*>(memory + layout.sums),
+           {in.dk, in.dv});
 }
 
 // One direction over all launches of a pack.

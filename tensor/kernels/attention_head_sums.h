@@ -1,5 +1,5 @@
-// Gradients of a key head, summed over the query heads that share it, where attention's backward is
-// launched for one query head at a time. For attention_cudnn.cc alone.
+// Key heads copied to each of several query heads that share them, and those copies' gradients
+// summed, for attention's backward. For attention_cudnn.cc alone.
 #pragma once
 
 #include <cstdint>
@@ -12,25 +12,25 @@ struct RowRange {
   int64_t begin, end;
 };
 
-// dk and dv of one query head: [T, dim], contiguous bf16.
-struct HeadGradients {
-  const void *dk, *dv;
-  int64_t dim;
+// k and v, or dk and dv: [T, heads, dim] in bf16, of one stride; rows and heads start at multiples
+// of 16 bytes.
+struct KeyPair {
+  View k, v;
 };
 
-// Those of the key head, in rows `row` elements apart.
-struct KeyGradients {
-  void *dk, *dv;
-  int64_t row;
+// For rows of the range: to[r, h] = from[r, h / copies], where `to` has `copies` heads for each.
+void CopyHeads(const Stream& stream, const RowRange& rows, const KeyPair& from, const KeyPair& to);
+
+// Whether these are among a key head's copies. All are, where there are several key heads.
+struct GroupPart {
+  bool first, last;
 };
 
-struct GroupPosition {
-  bool first, last;  // of the query heads of the group
-};
-
-// For rows of the range: sums (+)= dk | dv, in f32; the group's last head writes the rounded sums
-// to `out`. sums: [T, 2·dim].
-void AddHead(const Stream& stream, const RowRange& rows, const HeadGradients& head,
-             const GroupPosition& position, float* sums, const KeyGradients& out);
+// For rows of the range: sums[r] (+)= Σ of gradients[r, h] over the copies h of a key head, in f32
+// and in their order; where the last copy is there, the rounded sum is written to `out`. So it does
+// not matter how many copies come at a time.
+// sums: [T, 2·dim], unused where first and last are there.
+void AddHeads(const Stream& stream, const RowRange& rows, const KeyPair& gradients,
+              const GroupPart& part, float* sums, const KeyPair& out);
 
 }  // namespace lockstep::kernels::cuda
