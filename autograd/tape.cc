@@ -31,6 +31,17 @@ struct Tape::Entry {
   BackwardFn backward;
 };
 
+// What a segment's first run keeps for its second, in the order of ComputeOnce.
+struct Tape::Kept {
+  struct Item {
+    std::shared_ptr<Parking::Place> place;  // of computed.large; null: it stays where it is
+    Computed computed;
+  };
+  Parking* parking = nullptr;
+  std::vector<Item> items = {};
+  size_t taken = 0;
+};
+
 struct Tape::LeafUses {
   struct Use {
     int open = 0;          // ops that have not yet handed in their part of the gradient
@@ -134,7 +145,19 @@ Tensor Tape::GradientOf(const Variable& variable) { return variable.node_->slot-
 
 std::vector<Variable> Tape::Checkpoint(const char* name, absl::Span<const Variable> inputs,
                                        Segment segment, Parking* parking) {
-  if (mode_ == Mode::kForward) return segment(*this, inputs);
+  if (mode_ == Mode::kForward) {  // inside another segment, which will run this one as one
+    const std::shared_ptr<Kept> kept = std::exchange(kept_, nullptr);
+    std::vector<Variable> results = segment(*this, inputs);
+    kept_ = kept;
+    return results;
+  }
+  Tape forward(context_, Mode::kForward);
+  forward.uses_ = uses_;
+  forward.counts_uses_ = counts_uses_;
+  forward.kept_ = std::make_shared<Kept>(Kept{parking});
+  const std::vector<Variable> results = segment(forward, inputs);
+  leaves_used_.insert(leaves_used_.end(), forward.leaves_used_.begin(), forward.leaves_used_.end());
+  // Behind what the segment has parked: the second run takes them first.
   std::vector<Tensor> saved;
   ParkedInputs parked(inputs.size());
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -143,11 +166,6 @@ std::vector<Variable> Tape::Checkpoint(const char* name, absl::Span<const Variab
       parked[i] = parking->Park(std::exchange(saved[i], Tensor()));
     }
   }
-  Tape forward(context_, Mode::kForward);
-  forward.uses_ = uses_;
-  forward.counts_uses_ = counts_uses_;
-  const std::vector<Variable> results = segment(forward, inputs);
-  leaves_used_.insert(leaves_used_.end(), forward.leaves_used_.begin(), forward.leaves_used_.end());
 
   std::vector<Tensor> outputs;
   for (const Variable& result : results) outputs.push_back(result.value());
@@ -156,9 +174,8 @@ std::vector<Variable> Tape::Checkpoint(const char* name, absl::Span<const Variab
   all_inputs.insert(all_inputs.end(), forward.leaves_used_.begin(), forward.leaves_used_.end());
   std::vector<Variable> variables =
       Append(name, all_inputs, outputs, saved,
-             [this, parked = std::move(parked), segment = std::move(segment)](Gradients& g) {
-               Rerun(segment, parked, g);
-             });
+             [this, parked = std::move(parked), kept = forward.kept_,
+              segment = std::move(segment)](Gradients& g) { Rerun(segment, parked, kept, g); });
   if (WouldRecord(all_inputs)) {
     entries_.back()->is_segment = true;
     entries_.back()->segment_uses = std::move(forward.leaves_used_);
@@ -166,11 +183,29 @@ std::vector<Variable> Tape::Checkpoint(const char* name, absl::Span<const Variab
   return variables;
 }
 
-void Tape::Rerun(const Segment& segment, const ParkedInputs& parked, Gradients& g) {
+Tape::Computed Tape::ComputeOnce(absl::FunctionRef<Computed()> compute) {
+  if (kept_ == nullptr) return compute();
+  if (rerunning_) {
+    CHECK_LT(kept_->taken, kept_->items.size()) << "[checkpoint] the second run is another one";
+    Kept::Item item = std::move(kept_->items[kept_->taken++]);
+    if (item.place != nullptr) item.computed.large = item.place->Take();
+    return item.computed;
+  }
+  Computed computed = compute();
+  Kept::Item& item = kept_->items.emplace_back(Kept::Item{nullptr, computed});
+  if (kept_->parking != nullptr) {
+    item.place = kept_->parking->Park(std::exchange(item.computed.large, Tensor()));
+  }
+  return computed;
+}
+
+void Tape::Rerun(const Segment& segment, const ParkedInputs& parked,
+                 const std::shared_ptr<Kept>& kept, Gradients& g) {
   Tape again(context_, Mode::kRecord);
   again.uses_ = uses_;
   again.counts_uses_ = false;
   again.rerunning_ = true;
+  again.kept_ = kept;
   std::vector<Variable> inputs(parked.size());
   for (size_t i = inputs.size(); i-- > 0;) {  // what was parked last comes first
     const Entry::Input& input = g.entry_.inputs[i];

@@ -27,6 +27,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "autograd/variable.h"
 #include "tensor/context.h"
@@ -86,6 +87,14 @@ class Tape {
   std::vector<Variable> Checkpoint(const char* name, absl::Span<const Variable> inputs,
                                    Segment segment, Parking* parking = nullptr);
 
+  // What an op of a segment computes, where that takes longer than to keep it: the segment's first
+  // run keeps what `compute` returns, its second takes it back. `large` waits in the segment's
+  // parking. Elsewhere: what `compute` returns.
+  struct Computed {
+    Tensor large, small;
+  };
+  Computed ComputeOnce(absl::FunctionRef<Computed()> compute);
+
   // Whether this tape runs a segment again. The values of the segment's outputs are then known to
   // everybody who reads them: an op that computes one may leave its memory as it is.
   bool rerunning() const { return rerunning_; }
@@ -108,6 +117,7 @@ class Tape {
  private:
   friend class Gradients;
   struct Entry;
+  struct Kept;
   struct LeafUses;
 
   std::vector<Variable> Append(const char* op, absl::Span<const Variable> inputs,
@@ -116,7 +126,8 @@ class Tape {
   // Backward of a checkpoint: runs the segment again, on a tape of its own, and differentiates it.
   // `parked`: by input, where it waits; null for those that the entry has saved.
   using ParkedInputs = std::vector<std::shared_ptr<Parking::Place>>;
-  void Rerun(const Segment& segment, const ParkedInputs& parked, Gradients& g);
+  void Rerun(const Segment& segment, const ParkedInputs& parked, const std::shared_ptr<Kept>& kept,
+             Gradients& g);
   void CountUses(absl::Span<const Variable> inputs);
   void FinishUse(const Variable& leaf);
   void Seed(absl::Span<const Variable> outputs, absl::Span<const Tensor> seeds);
@@ -131,6 +142,7 @@ class Tape {
   // False while a segment is rerun: its uses were counted in forward.
   bool counts_uses_ = true;
   bool rerunning_ = false;
+  std::shared_ptr<Kept> kept_;  // of the segment that this tape runs; null: there is none
   // One element for each use of a leaf on this tape, segments included.
   std::vector<Variable> leaves_used_;
 };

@@ -79,6 +79,52 @@ TEST(TapeTest, ACheckpointedSegmentGivesTheSameGradients) {
   GradCheck("frozen", inputs, f, {.as_leaves = {}, .frozen = {true, false}});
 }
 
+// Also where segments lie in each other.
+TEST(TapeTest, WhatASegmentKeepsIsComputedOnce) {
+  int computed = 0;
+  const Tape::Segment segment = [&](Tape& tape, absl::Span<const Variable> in) {
+    const Variable square = Multiply(tape, in[0], in[0]);
+    const auto [value, none] = tape.ComputeOnce([&] {
+      ++computed;
+      return Tape::Computed{.large = Multiply(tape, square, in[1]).value(), .small = {}};
+    });
+    return std::vector<Variable>{Multiply(tape, square, Variable::Frozen(value))};
+  };
+  const Tensor x = Random(DType::kF64, {4}, 1), w = Random(DType::kF64, {4}, 2);
+  const Tensor seed = Random(DType::kF64, {4}, 3);
+  CpuAllocator host;
+  Parking parking(CpuContext(), CpuContext().stream, &host);
+  const auto gradient = [&](const std::function<Variable(Tape&, const Variable&)>& f) {
+    computed = 0;
+    Tape tape(CpuContext());
+    const Variable in = Tape::Input(x);
+    tape.Backward({f(tape, in)}, {seed}, nullptr);
+    return ToVector(Tape::GradientOf(in));
+  };
+  const Variable weight = Variable::Frozen(w);
+  const auto want = gradient([&](Tape& tape, const Variable& in) {
+    return segment(tape, {segment(tape, {in, weight})[0], weight})[0];
+  });
+  EXPECT_EQ(computed, 2);
+  for (Parking* const place : {static_cast<Parking*>(nullptr), &parking}) {
+    const auto again = gradient([&](Tape& tape, const Variable& in) {
+      const Variable once = tape.Checkpoint("one", {in, weight}, segment, place)[0];
+      return tape.Checkpoint("two", {once, weight}, segment, place)[0];
+    });
+    EXPECT_EQ(again, want);
+    EXPECT_EQ(computed, 2);
+  }
+  const auto nested = gradient([&](Tape& tape, const Variable& in) {
+    return tape.Checkpoint("outer", {in, weight}, [&](Tape& t, absl::Span<const Variable> outer) {
+      const Variable once = segment(t, outer)[0];
+      return t.Checkpoint("inner", {once, outer[1]}, segment, &parking);
+    })[0];
+  });
+  EXPECT_EQ(nested, want);
+  EXPECT_EQ(computed, 3);  // the inner one's value, in both runs of the outer one
+  EXPECT_EQ(host.bytes_in_use(), 0);
+}
+
 // Four segments behind each other, whose inputs wait in other memory: the same bits, and at most
 // two of them on the device at once.
 TEST(TapeTest, InputsOfSegmentsMayBeParked) {

@@ -27,21 +27,26 @@ Tensor Bytes(const Context& context, int64_t bytes) {
 }  // namespace
 
 Variable Attention(Tape& tape, const Variable& qkv, const QkvLayout& layout,
-                   const Documents& documents, const AttentionOptions& options) {
+                   const Documents& documents, const AttentionOptions& options, bool once) {
   const Context& context = tape.context();
   const Tensor& in = qkv.value();
   CHECK(in.rank() == 2 && in.dim(1) == layout.width())
       << "[attention] qkv: want [T, " << layout.width() << "], got " << Describe(in);
-  const Tensor out =
-      Tensor::Empty(*context.allocator, in.dtype(), {in.dim(0), layout.heads * layout.head_dim});
-  // Also where nothing is recorded: a kernel that computes it may differ from one that does not,
-  // and recomputing must give the same bits.
-  const Tensor lse =
-      Tensor::Empty(*context.allocator, AccumulateType(in.dtype()), {in.dim(0), layout.heads});
-  const kernels::PackedDocuments packed = Packed(documents, documents);
-  const Tensor workspace = Bytes(context, Workspace(context, in, layout, packed, options).forward);
-  kernels::Attention(context.stream, layout.Q(in), layout.K(in), layout.V(in), packed, options,
-                     layout.Heads(out, 0, layout.heads), lse, workspace);
+  const auto compute = [&] {
+    const Tensor out =
+        Tensor::Empty(*context.allocator, in.dtype(), {in.dim(0), layout.heads * layout.head_dim});
+    // Also where nothing is recorded: a kernel that computes it may differ from one that does not,
+    // and recomputing must give the same bits.
+    const Tensor lse =
+        Tensor::Empty(*context.allocator, AccumulateType(in.dtype()), {in.dim(0), layout.heads});
+    const kernels::PackedDocuments packed = Packed(documents, documents);
+    const Tensor workspace =
+        Bytes(context, Workspace(context, in, layout, packed, options).forward);
+    kernels::Attention(context.stream, layout.Q(in), layout.K(in), layout.V(in), packed, options,
+                       layout.Heads(out, 0, layout.heads), lse, workspace);
+    return Tape::Computed{.large = out, .small = lse};
+  };
+  const auto [out, lse] = once ? tape.ComputeOnce(compute) : compute();
   return tape.Record(
       "attention", {qkv}, out, {in, out, lse}, [layout, documents, options](Gradients& g) {
         const Context& context = g.context();

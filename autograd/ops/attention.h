@@ -18,9 +18,10 @@ struct Documents {
 };
 
 // out[T, H·D] of qkv[T, (H + 2K)·D]; each document attends to itself, causally. Rows behind the
-// last document belong to none: zero. Saves qkv, out and the log-sum-exp.
+// last document belong to none: zero. Saves qkv, out and the log-sum-exp. `once`: a segment keeps
+// the latter two for its second run (Tape::ComputeOnce).
 Variable Attention(Tape& tape, const Variable& qkv, const QkvLayout& layout,
-                   const Documents& documents, const AttentionOptions& options);
+                   const Documents& documents, const AttentionOptions& options, bool once = false);
 
 // The same for generation, not differentiable: q[Tq, H·D] are the newest tokens of sequences whose
 // keys and values k, v[Tk, K·D] are cached. queries and keys say where each sequence lies in each.
