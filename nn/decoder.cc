@@ -123,11 +123,12 @@ class Pass : public std::enable_shared_from_this<Pass> {
     }
     const Variable qkv =
         autograd::Rope(tape, normed.y, layout_, rope_tables_[config_.layers[index].rope]);
-    const autograd::AttentionOptions attention =
-        AttentionOf(config_, index, options_.checkpointing);
-    const Variable mixed = options_.caches.empty()
-                               ? autograd::Attention(tape, qkv, layout_, queries_, attention)
-                               : Cached(tape, index, qkv, attention);
+    const autograd::AttentionOptions attention = AttentionOf(config_, index, options_);
+    const bool keeps_attention = options_.keep_attention && options_.parking != nullptr;
+    const Variable mixed =
+        options_.caches.empty()
+            ? autograd::Attention(tape, qkv, layout_, queries_, attention, keeps_attention)
+            : Cached(tape, index, qkv, attention);
     return {normed.sum, Linear(tape, layer.o, mixed), layer.post_attention_norm};
   }
 
@@ -238,12 +239,13 @@ autograd::HeadWeights HeadOf(const DecoderWeights& weights) {
 }  // namespace
 
 autograd::AttentionOptions AttentionOf(const ModelConfig& config, int index,
-                                       Checkpointing checkpointing) {
+                                       const ForwardOptions& forward) {
   autograd::AttentionOptions options;
   options.scale = config.attention_scale;
   options.softcap = config.attention_softcap;
   options.window = config.layers[index].window;
-  options.compact = checkpointing == Checkpointing::kLayer;
+  options.compact = forward.checkpointing == Checkpointing::kLayer;
+  options.score_bytes = forward.score_bytes;
   return options;
 }
 

@@ -32,9 +32,15 @@ enum class Checkpointing {
   kLayer,  // whole layers: only the residual stream is kept
 };
 
+// Rows that documents have at least, on average over their rows, where computing attention's
+// outputs again takes longer than fetching them from a GPU's host memory does.
+inline constexpr int64_t kKeepAttentionFrom = 8192;
+
 struct ForwardOptions {
   Checkpointing checkpointing = Checkpointing::kNone;
-  Parking* parking = nullptr;  // with kLayer: what is kept waits there
+  Parking* parking = nullptr;   // with kLayer: what is kept waits there
+  int64_t score_bytes = 0;      // kernels/attention.h: of attention's backward
+  bool keep_attention = false;  // with kLayer and parking: its outputs wait there as well
   // Apply LoRA's dropout (training); evaluation leaves it out. What is dropped depends on the run's
   // seed, the module, the pack's token_keys and the channel alone.
   bool dropout = false;
@@ -44,7 +50,7 @@ struct ForwardOptions {
 
 // Of layer `index`'s attention.
 autograd::AttentionOptions AttentionOf(const ModelConfig& config, int index,
-                                       Checkpointing checkpointing);
+                                       const ForwardOptions& forward);
 
 class Decoder {
  public:

@@ -149,7 +149,14 @@ TEST(LoraTraining, CheckpointingChangesNoBit) {
     EXPECT_EQ(gradient({.checkpointing = Checkpointing::kCheap}), none);
     EXPECT_EQ(gradient({.checkpointing = Checkpointing::kLayer}), none);
     EXPECT_EQ(gradient({.checkpointing = Checkpointing::kLayer, .parking = &parking}), none);
-    EXPECT_GT(host.peak_bytes(), 0);
+    const int64_t inputs = host.peak_bytes();
+    EXPECT_GT(inputs, 0);
+    EXPECT_EQ(
+        gradient(
+            {.checkpointing = Checkpointing::kLayer, .parking = &parking, .keep_attention = true}),
+        none);
+    EXPECT_GT(host.peak_bytes(), inputs);
+    EXPECT_EQ(host.bytes_in_use(), 0);
   }
 }
 

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_replace.h"
+#include "base/file.h"
 #include "tests/tiny_model.h"
 #include "tests/tiny_training_data.h"
 #include "tests/trainer_process.h"
@@ -36,27 +38,29 @@ class MemoryPlanTest : public ::testing::Test {
 };
 
 TEST_F(MemoryPlanTest, RecomputingMoreTakesLess) {
-  const MemoryPlan none = planner_->Plan(nn::Checkpointing::kNone);
-  const MemoryPlan cheap = planner_->Plan(nn::Checkpointing::kCheap);
-  const MemoryPlan layer = planner_->Plan(nn::Checkpointing::kLayer);
+  const MemoryPlan none = planner_->Plan({.checkpointing = nn::Checkpointing::kNone});
+  const MemoryPlan cheap = planner_->Plan({.checkpointing = nn::Checkpointing::kCheap});
+  const MemoryPlan layer = planner_->Plan({.checkpointing = nn::Checkpointing::kLayer});
   EXPECT_GT(none.activations, cheap.activations);
   EXPECT_GT(cheap.activations, layer.activations);
   EXPECT_EQ(none.model, layer.model);
   for (const MemoryPlan& plan : {none, cheap, layer}) EXPECT_GE(plan.arena, plan.allocated());
-  EXPECT_EQ(planner_->Plan(nn::Checkpointing::kNone).needed(), none.needed()) << "asked again";
+  EXPECT_EQ(planner_->Plan({.checkpointing = nn::Checkpointing::kNone}).needed(), none.needed())
+      << "asked again";
 }
 
 TEST_F(MemoryPlanTest, AutoTakesTheFastestModeThatFits) {
   using nn::Checkpointing;
-  const int64_t none = planner_->Plan(Checkpointing::kNone).needed();
-  const int64_t cheap = planner_->Plan(Checkpointing::kCheap).needed();
-  const int64_t layer = planner_->Plan(Checkpointing::kLayer).needed();
-  const int64_t copy = planner_->Plan(Checkpointing::kNone).host_copy;  // one, for all ranks
-  EXPECT_EQ(Chosen(none + copy).checkpointing, Checkpointing::kNone);
-  EXPECT_EQ(Chosen(none + copy - 1).checkpointing, Checkpointing::kCheap);
-  EXPECT_EQ(Chosen(cheap + copy - 1).checkpointing, Checkpointing::kLayer);
-  EXPECT_EQ(Chosen(3 * none + copy, /*ranks=*/3).checkpointing, Checkpointing::kNone);
-  EXPECT_EQ(Chosen(3 * none + copy - 1, /*ranks=*/3).checkpointing, Checkpointing::kCheap);
+  const int64_t none = planner_->Plan({.checkpointing = Checkpointing::kNone}).needed();
+  const int64_t cheap = planner_->Plan({.checkpointing = Checkpointing::kCheap}).needed();
+  const int64_t layer = planner_->Plan({.checkpointing = Checkpointing::kLayer}).needed();
+  const int64_t copy =
+      planner_->Plan({.checkpointing = Checkpointing::kNone}).host_copy;  // one, for all ranks
+  EXPECT_EQ(Chosen(none + copy).forward.checkpointing, Checkpointing::kNone);
+  EXPECT_EQ(Chosen(none + copy - 1).forward.checkpointing, Checkpointing::kCheap);
+  EXPECT_EQ(Chosen(cheap + copy - 1).forward.checkpointing, Checkpointing::kLayer);
+  EXPECT_EQ(Chosen(3 * none + copy, /*ranks=*/3).forward.checkpointing, Checkpointing::kNone);
+  EXPECT_EQ(Chosen(3 * none + copy - 1, /*ranks=*/3).forward.checkpointing, Checkpointing::kCheap);
   const auto refused = planner_->Choose(options_, 1, {.host = layer + copy - 1});
   ASSERT_FALSE(refused.ok());
   EXPECT_THAT(
@@ -68,7 +72,7 @@ TEST_F(MemoryPlanTest, WhereTheGpuHasRoomItHasTheCopyThatIsSaved) {
   options_.device = "cuda";
   options_.auto_checkpointing = true;
   planner_ = *MemoryPlanner::Create(options_, *data_, data_->plan->steps_per_epoch());
-  const MemoryPlan plan = planner_->Plan(nn::Checkpointing::kNone);
+  const MemoryPlan plan = planner_->Plan({.checkpointing = nn::Checkpointing::kNone});
   const int64_t copy = plan.host_copy;
   const auto chosen = [&](const FreeMemory& available) {
     const auto plan = planner_->Choose(options_, 1, available);
@@ -82,19 +86,19 @@ TEST_F(MemoryPlanTest, WhereTheGpuHasRoomItHasTheCopyThatIsSaved) {
   EXPECT_EQ(there.reserved(), plan.arena + copy);
   // Activations go first: they are of use in every step.
   const MemoryPlan here = chosen({.host = copy, .device = plan.needed() + copy - 1});
-  EXPECT_EQ(here.checkpointing, nn::Checkpointing::kNone);
+  EXPECT_EQ(here.forward.checkpointing, nn::Checkpointing::kNone);
   EXPECT_EQ(here.device_copy, 0);
   EXPECT_EQ(here.host_copy, copy);
 }
 
 TEST_F(MemoryPlanTest, BesideAGpuActivationsWaitInHostMemory) {
   using nn::Checkpointing;
-  const MemoryPlan on_cpu = planner_->Plan(Checkpointing::kLayer);
+  const MemoryPlan on_cpu = planner_->Plan({.checkpointing = Checkpointing::kLayer});
   EXPECT_EQ(on_cpu.host, 0);
   options_.device = "cuda";  // planned without one
   planner_ = *MemoryPlanner::Create(options_, *data_, data_->plan->steps_per_epoch());
-  EXPECT_EQ(planner_->Plan(Checkpointing::kNone).host, 0);
-  const MemoryPlan plan = planner_->Plan(Checkpointing::kLayer);
+  EXPECT_EQ(planner_->Plan({.checkpointing = Checkpointing::kNone}).host, 0);
+  const MemoryPlan plan = planner_->Plan({.checkpointing = Checkpointing::kLayer});
   EXPECT_GT(plan.host, 0);
   EXPECT_EQ(plan.host_copy, 3 * 4 * plan.num_elements) << "values and two moments, for checkpoints";
   options_.gradient_checkpointing = Checkpointing::kLayer;
@@ -112,13 +116,50 @@ TEST_F(MemoryPlanTest, BesideAGpuActivationsWaitInHostMemory) {
               testing::AllOf(HasSubstr("on each GPU"), HasSubstr("HINT")));
 }
 
+// Scores' gradients of a query head: for 28,672 rows.
+TEST_F(MemoryPlanTest, MemoryThatIsLeftTakesMoreHeadsOfLongDocuments) {
+  using nn::Checkpointing;
+  constexpr int64_t kGib = int64_t{1} << 30, kMib = int64_t{1} << 20, kHead = 28'672 * 28'672 * 2;
+  options_.device = "cuda";
+  options_.auto_checkpointing = false;
+  options_.model.compute_dtype = options_.model.base_dtype = DType::kBF16;
+  const std::string config = JoinPath(options_.data.model, "config.json");
+  ASSERT_TRUE(WriteFileAtomically(
+                  config, absl::StrReplaceAll(*ReadFile(config), {{"s\":512", "s\":32768"}}))
+                  .ok());
+  data_ = TinyTrainingData(options_.data.model, /*count=*/20, /*longest=*/90'000,
+                           /*max_seq_length=*/28'000);
+  planner_ = *MemoryPlanner::Create(options_, *data_, data_->plan->steps_per_epoch());
+  for (const Checkpointing mode : {Checkpointing::kNone, Checkpointing::kLayer}) {
+    SCOPED_TRACE(NameOf(mode));
+    const auto plan = [&](int64_t score_bytes) {
+      return planner_->Plan({.checkpointing = mode,
+                             .score_bytes = score_bytes,
+                             .keep_attention = mode == Checkpointing::kLayer});
+    };
+    const MemoryPlan one = plan(0), two = plan(4 * kGib), all = plan(8 * kGib);
+    if (all.activations == one.activations) GTEST_SKIP() << "built without CUDA";
+    EXPECT_GT(two.activations, one.activations);
+    EXPECT_NEAR(all.activations - two.activations, 2 * kHead, 64 * kMib);
+    options_.gradient_checkpointing = mode;
+    const auto chosen = [&](int64_t device) {
+      const auto plan = planner_->Choose(options_, 1, {.host = 64 * kGib, .device = device});
+      return plan.ok() ? plan->forward.score_bytes : -1;
+    };
+    EXPECT_EQ(chosen(all.needed()), 8 * kGib);
+    EXPECT_EQ(chosen(all.needed() - 1), 4 * kGib);
+    EXPECT_EQ(chosen(two.needed() - 1), 0);
+    EXPECT_EQ(chosen(one.needed() - 1), -1);
+  }
+}
+
 // What the sums are rounded to before they travel has memory of its own all the time.
 TEST_F(MemoryPlanTest, WhatTravelsIsThereBesideTheActivations) {
   const auto allocated = [&](GradientSum sum) {
     options_.reduction.sum = sum;
     options_.model.sum_dtype = SumDtype(sum);
     planner_ = *MemoryPlanner::Create(options_, *data_, data_->plan->steps_per_epoch());
-    const MemoryPlan plan = planner_->Plan(nn::Checkpointing::kNone);
+    const MemoryPlan plan = planner_->Plan({.checkpointing = nn::Checkpointing::kNone});
     EXPECT_GE(plan.arena, plan.allocated());
     return plan.allocated() - (sum == GradientSum::kBf16 ? 2 * plan.num_elements : 0);
   };
@@ -127,7 +168,7 @@ TEST_F(MemoryPlanTest, WhatTravelsIsThereBesideTheActivations) {
 
 TEST_F(MemoryPlanTest, KnowsHowManyTokensFit) {
   using nn::Checkpointing;
-  const int64_t available = planner_->Plan(Checkpointing::kNone).needed() * 4;
+  const int64_t available = planner_->Plan({.checkpointing = Checkpointing::kNone}).needed() * 4;
   const int64_t most = planner_->LargestTokensPerPack(Checkpointing::kNone, 1, {.host = available});
   EXPECT_GT(most, data_->plan->Summarize().max_pack_tokens);
   EXPECT_EQ(most % 64, 0);

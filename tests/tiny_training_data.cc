@@ -8,11 +8,13 @@
 
 namespace lockstep {
 
-std::unique_ptr<TrainingData> TinyTrainingData(const std::string& model, int count, int longest) {
+std::unique_ptr<TrainingData> TinyTrainingData(const std::string& model, int count, int longest,
+                                               int64_t max_seq_length) {
   DataOptions options;
   options.model = model;
   options.train_files = {FreshPath("documents") + ".jsonl"};
   options.cache_dir = FreshPath("cache");
+  options.length.max_seq_length = max_seq_length;
   WriteUnevenDocuments(options.train_files[0], count, longest);
   const auto config = nn::ReadModelConfig(model);
   CHECK(config.ok()) << config.status();

@@ -1,6 +1,7 @@
 // Uneven documents for the tiny model (tiny_model.h), planned as the trainer plans them.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -8,7 +9,9 @@
 
 namespace lockstep {
 
-// `model`: the tiny model's folder. Documents and their token cache lie in new folders.
-std::unique_ptr<TrainingData> TinyTrainingData(const std::string& model, int count, int longest);
+// `model`: the tiny model's folder. Documents and their token cache lie in new folders; those
+// longer than `max_seq_length` are cut.
+std::unique_ptr<TrainingData> TinyTrainingData(const std::string& model, int count, int longest,
+                                               int64_t max_seq_length = 2048);
 
 }  // namespace lockstep

@@ -41,6 +41,13 @@ DEFINE_int32(lora_r, 16, "Rank of the adapter, on all linear layers.");
 DEFINE_double(lora_dropout, 0, "Share of the adapter's inputs that is dropped.");
 DEFINE_string(gradient_checkpointing, "none",
               "What backward computes again: none, cheap or layer, as train's.");
+DEFINE_double(
+    score_gib, 0,
+    "Attention's backward of long documents: GiB of scores' gradients at once, where that "
+    "is more than usual; the trainer chooses by what is free.");
+DEFINE_bool(keep_attention, true,
+            "With layer and long documents attention's outputs wait in host memory and are not "
+            "computed again.");
 DEFINE_int32(top, 0, "Kernels to list, of three more steps on a GPU; 0: no table.");
 DEFINE_int32(ceiling, 0,
              "Rounds in which the step takes turns with its wide products and attention alone, "
@@ -95,6 +102,7 @@ absl::StatusOr<StepsOptions> ReadStepsFlags() {
   RETURN_IF_ERROR(CheckRange("warmup", FLAGS_warmup, 0, 1e6));
   RETURN_IF_ERROR(CheckRange("lora_r", FLAGS_lora_r, 1, 1 << 16));
   RETURN_IF_ERROR(CheckRange("lora_dropout", FLAGS_lora_dropout, 0, 0.99));
+  RETURN_IF_ERROR(CheckRange("score_gib", FLAGS_score_gib, 0, 1e6));
   RETURN_IF_ERROR(CheckRange("top", FLAGS_top, 0, 1e6));
   RETURN_IF_ERROR(CheckRange("ceiling", FLAGS_ceiling, 0, 1e6));
   options.steps = FLAGS_steps;
@@ -104,6 +112,8 @@ absl::StatusOr<StepsOptions> ReadStepsFlags() {
   options.top = FLAGS_top;
   options.ceiling = FLAGS_ceiling;
   options.repeat = FLAGS_repeat;
+  options.score_bytes = static_cast<int64_t>(FLAGS_score_gib * (1 << 30));
+  options.keep_attention = FLAGS_keep_attention;
   options.checkpointing_name = FLAGS_gradient_checkpointing;
   ASSIGN_OR_RETURN(options.checkpointing,
                    Choice<nn::Checkpointing>("gradient_checkpointing", FLAGS_gradient_checkpointing,

@@ -75,15 +75,16 @@ absl::Status PrintPlans(const TrainOptions& options, int ranks) {
   const FreeMemory available = {.host = AvailableMemory(),
                                 .device = !on_cpu && gpu.ok() ? (*gpu)->FreeBytes() : 0};
   const absl::StatusOr<MemoryPlan> chosen = planner->Choose(planned, ranks, available);
-  const MemoryPlan memory = chosen.ok() ? *chosen : planner->Plan(planned.gradient_checkpointing);
+  const MemoryPlan memory =
+      chosen.ok() ? *chosen : planner->Plan({.checkpointing = planned.gradient_checkpointing});
   std::printf("buckets\n%s", memory.buckets.c_str());
   PrintRows("memory", MemoryTable(memory));
   RETURN_IF_ERROR(gpu.status());
   PrintRows(
       "what fits",
       {{"memory", HumanBytes(static_cast<double>(on_cpu ? available.host : available.device))},
-       {"--tokens_per_pack at most",
-        absl::StrCat(planner->LargestTokensPerPack(memory.checkpointing, ranks, available))}});
+       {"--tokens_per_pack at most", absl::StrCat(planner->LargestTokensPerPack(
+                                         memory.forward.checkpointing, ranks, available))}});
   return chosen.status();
 }
 

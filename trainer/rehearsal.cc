@@ -74,7 +74,7 @@ kernels::AttentionProblem ProblemOf(Device device, const Rehearsal::Attention& a
   problem.shape = {nn::PaddedRows(pack.num_tokens, RowMultiple(device.type)), config.num_heads,
                    config.num_kv_heads, config.head_dim, attention.dtype};
   problem.starts = data::DocumentStarts(pieces, pack);
-  problem.options = nn::AttentionOf(config, layer, attention.checkpointing);
+  problem.options = nn::AttentionOf(config, layer, attention.forward);
   problem.backward = backward;
   return problem;
 }

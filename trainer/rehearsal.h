@@ -2,7 +2,7 @@
 // plans, kernels that the driver loads when they are first launched, the choice of products'
 // kernels by size, connections between ranks.
 //
-//   Rehearsal rehearsal(device, {config, dtype, checkpointing}, data, steps);  // in the background
+//   Rehearsal rehearsal(device, {config, dtype, forward}, data, steps);      // in the background
 //   ASSIGN_OR_RETURN(const auto model, nn::Model::Load(…));
 //   log.Say(rehearsal.Run(context, forward, reduction, &communicator, model.get()));
 //
@@ -54,7 +54,7 @@ class Rehearsal {
   struct Attention {
     const nn::ModelConfig& config;
     DType dtype;
-    nn::Checkpointing checkpointing;
+    nn::ForwardOptions forward;
   };
 
   // Begins, in threads of its own, to make the plans of these packs and of the evaluation's.

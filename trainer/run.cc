@@ -194,11 +194,10 @@ absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& p
   const RunStart& start = prepared.start;
   const Tensor copy = MemoryForCopy(context, memory, world);  // the first of the plan's memory
   const std::unique_ptr<Parking> parking = Parking::Create(runtime);
-  const nn::ForwardOptions forward = {
-      .checkpointing = memory.checkpointing, .parking = parking.get(), .dropout = true};
+  nn::ForwardOptions forward = memory.forward;
+  forward.parking = parking.get();
   const int64_t num_steps = NumSteps(options, *prepared.data->plan);
-  Rehearsal rehearsal(context.device(),
-                      {prepared.config, options.model.compute_dtype, memory.checkpointing},
+  Rehearsal rehearsal(context.device(), {prepared.config, options.model.compute_dtype, forward},
                       *prepared.data, {start.state.step, num_steps, world.rank(), world.size()});
   ASSIGN_OR_RETURN(const auto model, LoadModel(context, options, *prepared.data));
   startup.Done("weights");

@@ -47,7 +47,9 @@ struct RunFacts {
   int64_t num_steps = 0;
   int64_t tokens_per_pack = 0;
   int world_size = 1;
-  std::string checkpointing;  // what --gradient_checkpointing became
+  std::string checkpointing;    // what --gradient_checkpointing became
+  bool keep_attention = false;  // as in nn::ForwardOptions
+  int64_t score_bytes = 0;
   int64_t planned_bytes = 0;  // of rank 0's allocator
   int64_t peak_bytes = 0;     // until now
   bool bits_independent_of_ranks = true;

@@ -141,10 +141,10 @@ void RunOutput::SayWhatBegins(const std::vector<std::string>& changes) {
   for (const auto& [name, value] : PlanTable(data_, num_steps_)) {
     log_->Say(TableRow(name, value));
   }
-  log_->Say(
-      TableRow("memory of a rank",
-               absl::StrCat(HumanBytes(static_cast<double>(memory_.allocated())),
-                            " planned, --gradient_checkpointing=", NameOf(memory_.checkpointing))));
+  log_->Say(TableRow(
+      "memory of a rank",
+      absl::StrCat(HumanBytes(static_cast<double>(memory_.allocated())),
+                   " planned, --gradient_checkpointing=", NameOf(memory_.forward.checkpointing))));
   log_->Say(absl::StrFormat("%s on %d %s, output in %s",
                             start_.kind == RunStart::Kind::kResume
                                 ? absl::StrCat("goes on after step ", start_.state.step)
@@ -191,7 +191,9 @@ absl::Status RunOutput::Show(const std::string& state) {
 absl::Status RunOutput::WriteState(const std::string& state, int64_t steps_done) {
   RunFacts facts;
   facts.identity = identity_;
-  facts.checkpointing = NameOf(memory_.checkpointing);
+  facts.checkpointing = NameOf(memory_.forward.checkpointing);
+  facts.keep_attention = memory_.forward.keep_attention;
+  facts.score_bytes = memory_.forward.score_bytes;
   facts.planned_bytes = memory_.allocated();
   facts.peak_bytes = context_.allocator->peak_bytes();
   facts.state = state;

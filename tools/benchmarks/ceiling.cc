@@ -17,22 +17,19 @@ autograd::QkvLayout LayoutOf(const nn::ModelConfig& config) {
   return {config.num_heads, config.num_kv_heads, config.head_dim};
 }
 
-kernels::AttentionOptions OptionsOf(const nn::ModelConfig& config, int layer) {
-  return nn::AttentionOf(config, layer, nn::Checkpointing::kNone);
-}
-
 kernels::PackedDocuments DocumentsOf(const nn::PackedTokens& pack) {
   const int32_t* starts = pack.host_cu_seqlens.data();
   return {pack.num_documents(), starts, starts, pack.cu_seqlens, pack.cu_seqlens};
 }
 
 kernels::WorkspaceBytes WorkspaceOf(const Context& context, const nn::Decoder& decoder,
-                                    const nn::PackedTokens& pack, int layer) {
+                                    const nn::PackedTokens& pack,
+                                    const kernels::AttentionOptions& options) {
   const nn::ModelConfig& config = decoder.config();
   return kernels::AttentionWorkspace(context.device(),
                                      {pack.num_tokens(), config.num_heads, config.num_kv_heads,
                                       config.head_dim, decoder.compute_dtype()},
-                                     DocumentsOf(pack), OptionsOf(config, layer));
+                                     DocumentsOf(pack), options);
 }
 
 // Operations of a product over all that queries see, for all heads.
@@ -49,8 +46,9 @@ double AttentionFlops(const nn::ModelConfig& config, const nn::PackedTokens& pac
 
 }  // namespace
 
-Ceiling::Ceiling(const Context& context, const nn::Decoder& decoder, const nn::PackedTokens& pack)
-    : context_(context), decoder_(decoder), pack_(pack) {
+Ceiling::Ceiling(const Context& context, const nn::Decoder& decoder, const nn::PackedTokens& pack,
+                 int64_t score_bytes)
+    : context_(context), decoder_(decoder), pack_(pack), forward_{.score_bytes = score_bytes} {
   AllocateOperands();
   const int64_t tokens = pack.num_tokens();
   const std::vector<nn::LayerWeights>& layers = decoder.weights().layers;
@@ -103,7 +101,8 @@ void Ceiling::AllocateOperands() {
   lse_ = empty(AccumulateType(dtype), {tokens, layout.heads});
   kernels::WorkspaceBytes most;
   for (int i = 0; i < config.num_layers(); ++i) {
-    const kernels::WorkspaceBytes bytes = WorkspaceOf(context_, decoder_, pack_, i);
+    const kernels::WorkspaceBytes bytes =
+        WorkspaceOf(context_, decoder_, pack_, nn::AttentionOf(config, i, forward_));
     most = {std::max(most.forward, bytes.forward), std::max(most.backward, bytes.backward)};
   }
   forward_bytes_ = empty(DType::kU8, {most.forward});
@@ -153,7 +152,7 @@ void Ceiling::AddAttention(int layer) {
   Add("attention", 2 * AttentionFlops(decoder_.config(), pack_, layer), [this, layer] {
     const autograd::QkvLayout layout = LayoutOf(decoder_.config());
     kernels::Attention(context_.stream, layout.Q(qkv_), layout.K(qkv_), layout.V(qkv_),
-                       DocumentsOf(pack_), OptionsOf(decoder_.config(), layer),
+                       DocumentsOf(pack_), nn::AttentionOf(decoder_.config(), layer, forward_),
                        layout.Heads(mixed_.Mutable("ceiling"), 0, layout.heads),
                        lse_.Mutable("ceiling"), forward_bytes_);
   });
@@ -167,8 +166,8 @@ void Ceiling::AddAttentionGradient(int layer) {
     kernels::AttentionBackward(context_.stream, layout.Heads(dout, 0, layout.heads), layout.Q(qkv_),
                                layout.K(qkv_), layout.V(qkv_),
                                layout.Heads(mixed_, 0, layout.heads), lse_, DocumentsOf(pack_),
-                               OptionsOf(decoder_.config(), layer), layout.Q(dqkv), layout.K(dqkv),
-                               layout.V(dqkv), backward_bytes_);
+                               nn::AttentionOf(decoder_.config(), layer, forward_), layout.Q(dqkv),
+                               layout.K(dqkv), layout.V(dqkv), backward_bytes_);
   });
 }
 

@@ -6,6 +6,7 @@
 // under checkpointing) and what a LoRA step does not need: the input's gradient of the first layer.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -25,8 +26,9 @@ class Ceiling {
     std::vector<std::function<void()>> calls;  // queued, not awaited
   };
 
-  // Both outlive it.
-  Ceiling(const Context& context, const nn::Decoder& decoder, const nn::PackedTokens& pack);
+  // Decoder and pack outlive it. `score_bytes`: as in nn::ForwardOptions.
+  Ceiling(const Context& context, const nn::Decoder& decoder, const nn::PackedTokens& pack,
+          int64_t score_bytes);
   Ceiling(const Ceiling&) = delete;
 
   // All calls of a step; queued, not awaited.
@@ -50,6 +52,7 @@ class Ceiling {
   const Context context_;
   const nn::Decoder& decoder_;
   const nn::PackedTokens& pack_;
+  const nn::ForwardOptions forward_;
   Tensor random_, sink_;                   // flat, as large as the largest operand
   Tensor qkv_, mixed_, lse_;               // of the layer that ran last
   Tensor forward_bytes_, backward_bytes_;  // attention's workspaces

@@ -17,7 +17,7 @@ TEST(CeilingTest, HasTheStepsProductsAndAttention) {
   const nn::Model& tiny = **model;
   const BenchStep step(runtime->context(), model->get(), 3, 24, {});
   const nn::PackedTokens pack = step.Pack();
-  const Ceiling ceiling(runtime->context(), tiny.decoder(), pack);
+  const Ceiling ceiling(runtime->context(), tiny.decoder(), pack, /*score_bytes=*/0);
   double flops = 0;
   for (const Ceiling::Part& part : ceiling.parts()) flops += part.flops;
   const Tensor& qkv = tiny.decoder().weights().layers[0].qkv.weight.value();

@@ -78,7 +78,7 @@ Row Median(std::vector<Row> rows) {
 void CompareWithCeiling(const Context& context, const nn::Decoder& decoder,
                         const CompareOptions& options, BenchStep* step) {
   const nn::PackedTokens pack = step->Pack();
-  const Ceiling ceiling(context, decoder, pack);
+  const Ceiling ceiling(context, decoder, pack, options.score_bytes);
   const Rows rows(context);
   const auto run = [&] { ceiling.Run(); };
   rows.Time(1, run);  // plans

@@ -1,6 +1,8 @@
 // A step beside its ceiling (ceiling.h), in one run.
 #pragma once
 
+#include <cstdint>
+
 #include "nn/decoder.h"
 #include "tensor/context.h"
 #include "tools/benchmarks/step.h"
@@ -8,8 +10,9 @@
 namespace lockstep {
 
 struct CompareOptions {
-  int steps;   // of a row
-  int rounds;  // in which step and ceiling take turns
+  int steps;                // of a row
+  int rounds;               // in which step and ceiling take turns
+  int64_t score_bytes = 0;  // as the step's
 };
 
 // Prints the rates of both, in turns and in rows of equal time, since the clock of a GPU depends on

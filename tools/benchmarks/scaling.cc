@@ -83,6 +83,7 @@ class Bench {
                          static_cast<uint32_t>(model->config().vocab_size), world.rank())),
         optimizer_(context, model->parameters(), {}, dist::kOverflowSlot) {
     forward_.checkpointing = options.steps.checkpointing;
+    forward_.score_bytes = options.steps.score_bytes;
     forward_.dropout = true;
   }
 

@@ -90,7 +90,11 @@ absl::Status Measure(const Context& context, const StepsOptions& options, Parkin
                      nn::Model* model, const PackShape& pack) {
   context.allocator->ResetPeak();
   BenchStep step(context, model, pack.documents, pack.length,
-                 {.checkpointing = options.checkpointing, .parking = parking, .dropout = true});
+                 {.checkpointing = options.checkpointing,
+                  .parking = parking,
+                  .score_bytes = options.score_bytes,
+                  .keep_attention = options.keep_attention && pack.length >= nn::kKeepAttentionFrom,
+                  .dropout = true});
   const Times times = Time(context, options, &step);
   absl::PrintF(
       "%s %dx%d r=%d dropout=%g %s %s: %.0f tokens/s, %.1f ms a step (alone %.1f, %.1f to %.1f; "
@@ -110,7 +114,8 @@ absl::Status Measure(const Context& context, const StepsOptions& options, Parkin
                  step.HashOfGradient() == step.HashOfGradient() ? "equal bits" : "DIFFERENT BITS");
   }
   if (options.ceiling > 0) {
-    CompareWithCeiling(context, model->decoder(), {options.steps, options.ceiling}, &step);
+    CompareWithCeiling(context, model->decoder(),
+                       {options.steps, options.ceiling, options.score_bytes}, &step);
   }
   if (options.top > 0) {
     step.Run();

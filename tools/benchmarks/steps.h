@@ -25,9 +25,11 @@ struct StepsOptions {
   double lora_dropout = 0;
   nn::Checkpointing checkpointing = nn::Checkpointing::kNone;
   std::string checkpointing_name;
-  int top = 0;         // kernels to list, of three more steps on a GPU; 0: no table
-  int ceiling = 0;     // rounds in which the step and its ceiling take turns; 0: none
-  bool repeat = true;  // also compute the gradient of one pack twice and compare the bits
+  int64_t score_bytes = 0;     // as in nn::ForwardOptions
+  bool keep_attention = true;  // where documents are long enough
+  int top = 0;                 // kernels to list, of three more steps on a GPU; 0: no table
+  int ceiling = 0;             // rounds in which the step and its ceiling take turns; 0: none
+  bool repeat = true;          // also compute the gradient of one pack twice and compare the bits
 };
 
 struct PackShape {

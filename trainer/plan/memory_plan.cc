@@ -25,6 +25,8 @@ constexpr int64_t kLibraryBytes = int64_t{1} << 30;
 // Steps that are looked at one by one; of a longer run's packs only the limit is known.
 constexpr int64_t kMaxSteps = 20'000;
 constexpr int64_t kTokenUnit = 64;
+// Of scores' gradients, if memory is left over for long documents.
+constexpr int64_t kScoreBytes[] = {0, int64_t{4} << 30, int64_t{8} << 30, int64_t{16} << 30};
 constexpr int64_t kMostTokens = int64_t{1} << 19;  // of a pack, in the search for the largest
 
 std::vector<int32_t> StartsOf(absl::Span<const int64_t> lengths) {
@@ -50,8 +52,23 @@ std::vector<int32_t> Scaled(absl::Span<const int32_t> starts, int64_t tokens) {
 
 PackSize Scaled(const PackSize& size, int64_t tokens) {
   const int64_t supervised = size.supervised * tokens / std::max<int64_t>(size.tokens, 1);
-  return {tokens, std::min(supervised + 1, tokens), Scaled(size.starts, tokens),
-          Scaled(size.compact_starts, tokens)};
+  PackSize scaled = {.tokens = tokens, .supervised = std::min(supervised + 1, tokens)};
+  for (const auto& [choice, worst] : size.worst) {
+    scaled.worst[choice].starts = Scaled(worst.starts, tokens);
+  }
+  return scaled;
+}
+
+PackSize NoPack() {
+  PackSize size;
+  for (const bool layer : {false, true}) {
+    for (const int64_t score_bytes : kScoreBytes) size.worst[{layer, score_bytes}] = {};
+  }
+  return size;
+}
+
+AttentionChoice ChoiceOf(const nn::ForwardOptions& forward) {
+  return {forward.checkpointing == Checkpointing::kLayer, forward.score_bytes};
 }
 
 std::vector<int64_t> PromptLengths(const TrainingData& data) {
@@ -91,47 +108,47 @@ absl::StatusOr<std::unique_ptr<MemoryPlanner>> MemoryPlanner::Create(const Train
       3 * parameters.numel() * static_cast<int64_t>(SizeOf(parameters.values().dtype()));
   planner->most_tokens_ = data.plan_options.tokens_per_pack;
   planner->training_ = planner->WorstOfSteps(data, num_steps);
-  planner->evaluation_ = planner->WorstOf(data.validation.pieces, data.evaluation, PackSize());
+  planner->evaluation_ = planner->WorstOf(data.validation.pieces, data.evaluation, NoPack());
   return planner;
 }
 
-int64_t MemoryPlanner::AttentionBytes(absl::Span<const int32_t> starts, bool compact) const {
+int64_t MemoryPlanner::AttentionBytes(absl::Span<const int32_t> starts,
+                                      const AttentionChoice& choice) const {
   const nn::ModelConfig& config = model_->config();
   kernels::PackedDocuments documents;
   documents.size = static_cast<int64_t>(starts.size()) - 1;
   documents.starts_q = documents.starts_k = starts.data();
-  kernels::AttentionOptions options;
-  options.softcap = config.attention_softcap;
-  options.compact = compact;
+  nn::ForwardOptions forward;
+  if (choice.layer) forward.checkpointing = Checkpointing::kLayer;
+  forward.score_bytes = choice.score_bytes;
   return kernels::AttentionWorkspace(context_.device(),
                                      {most_tokens_, config.num_heads, config.num_kv_heads,
                                       config.head_dim, model_->decoder().compute_dtype()},
-                                     documents, options)
+                                     documents, nn::AttentionOf(config, /*index=*/0, forward))
       .backward;
 }
 
 PackSize MemoryPlanner::WorstOf(absl::Span<const data::Piece> pieces,
                                 absl::Span<const data::PackPlan> packs, PackSize worst) const {
-  int64_t most = AttentionBytes(worst.starts, false);
-  int64_t most_compact = AttentionBytes(worst.compact_starts, true);
   for (const data::PackPlan& pack : packs) {
     worst.tokens = std::max(worst.tokens, pack.num_tokens);
     worst.supervised = std::max(worst.supervised, pack.num_supervised);
-    std::vector<int32_t> starts = data::DocumentStarts(pieces, pack);
-    if (const int64_t bytes = AttentionBytes(starts, true); bytes > most_compact) {
-      most_compact = bytes;
-      worst.compact_starts = starts;
+    const std::vector<int32_t> starts = data::DocumentStarts(pieces, pack);
+    for (size_t d = 1; d < starts.size(); ++d) {
+      const int64_t length = starts[d] - starts[d - 1];
+      worst.all_tokens += length;
+      worst.squares += length * length;
     }
-    if (const int64_t bytes = AttentionBytes(starts, false); bytes > most) {
-      most = bytes;
-      worst.starts = std::move(starts);
+    for (auto& [choice, most] : worst.worst) {
+      const int64_t bytes = AttentionBytes(starts, choice);
+      if (bytes > most.bytes) most = {starts, bytes};
     }
   }
   return worst;
 }
 
 PackSize MemoryPlanner::WorstOfSteps(const TrainingData& data, int64_t num_steps) const {
-  PackSize worst;
+  PackSize worst = NoPack();
   for (int64_t step = 0; step < std::min(num_steps, kMaxSteps); ++step) {
     worst = WorstOf(data.train.pieces, data.plan->Step(step).packs, std::move(worst));
   }
@@ -155,13 +172,10 @@ nn::PackedTokens MemoryPlanner::Pack(const PackSize& size, absl::Span<const int3
   return pack;
 }
 
-void MemoryPlanner::Train(const PackSize& size, Checkpointing checkpointing) {
-  const bool layer = checkpointing == Checkpointing::kLayer;
-  const nn::PackedTokens pack = Pack(size, layer ? size.compact_starts : size.starts);
+void MemoryPlanner::Train(const PackSize& size, nn::ForwardOptions forward) {
+  const nn::PackedTokens pack = Pack(size, size.worst.at(ChoiceOf(forward)).starts);
   autograd::Tape tape(context_);
-  nn::ForwardOptions forward;
-  forward.checkpointing = checkpointing;
-  forward.parking = device_ == DeviceType::kCUDA ? &parking_ : nullptr;
+  forward.parking = on_gpu() ? &parking_ : nullptr;
   forward.dropout = true;
   const nn::Decoder& decoder = model_->decoder();
   const auto nll = decoder.NllSum(tape, decoder.Hidden(tape, pack, forward), pack, 1.0, forward);
@@ -171,7 +185,7 @@ void MemoryPlanner::Train(const PackSize& size, Checkpointing checkpointing) {
 
 void MemoryPlanner::Evaluate(const PackSize& size) {
   if (size.tokens == 0) return;
-  const nn::PackedTokens pack = Pack(size, size.starts);
+  const nn::PackedTokens pack = Pack(size, size.worst.at({}).starts);
   autograd::Tape tape(context_, autograd::Tape::Mode::kForward);
   model_->decoder().NllSum(tape, model_->decoder().Hidden(tape, pack), pack, 1.0);
 }
@@ -193,78 +207,104 @@ void MemoryPlanner::Generate() {
       tape, hidden, Tensor::Empty(*context_.allocator, DType::kI32, {prompts.num_documents()}));
 }
 
-MemoryPlan MemoryPlanner::PlanFor(const PackSize& size, Checkpointing checkpointing) {
+MemoryPlan MemoryPlanner::PlanFor(const PackSize& size, const nn::ForwardOptions& forward) {
   allocator_.ResetPeak();
   allocator_.ResetHighest();
   host_allocator_.ResetHighest();
-  Train(size, checkpointing);
+  Train(size, forward);
   Evaluate(evaluation_);
   Generate();
   MemoryPlan plan = model_plan_;
-  plan.checkpointing = checkpointing;
+  plan.forward = forward;
+  plan.forward.dropout = true;
   plan.activations = allocator_.peak_bytes() - plan.model;
   plan.arena = allocator_.highest();
   plan.host = host_allocator_.highest();
   return plan;
 }
 
-MemoryPlan MemoryPlanner::Plan(Checkpointing checkpointing) {
-  return PlanFor(training_, checkpointing);
+MemoryPlan MemoryPlanner::Plan(const nn::ForwardOptions& forward) {
+  return PlanFor(training_, forward);
+}
+
+bool MemoryPlanner::HasLongDocuments() const {
+  return training_.squares >= nn::kKeepAttentionFrom * std::max<int64_t>(1, training_.all_tokens);
 }
 
 absl::Status MemoryPlanner::CheckFits(const MemoryPlan& plan, int ranks,
                                       const FreeMemory& available) const {
   const auto bytes = [](int64_t n) { return HumanBytes(static_cast<double>(n)); };
-  const std::string mode = absl::StrCat("--gradient_checkpointing=", NameOf(plan.checkpointing));
+  const std::string mode =
+      absl::StrCat("--gradient_checkpointing=", NameOf(plan.forward.checkpointing));
   const std::string parts = absl::StrCat(bytes(plan.model), " for model and optimizer, ",
                                          bytes(plan.activations), " for activations with ", mode);
   constexpr char kTakeLess[] =
       "--gradient_checkpointing=layer, a smaller --max_seq_length, or --tokens_per_pack, take "
       "less; --dry_run says how many tokens fit";
-  const bool on_gpu = device_ == DeviceType::kCUDA;
-  if (on_gpu && plan.needed() > available.device) {
+  if (on_gpu() && plan.needed() > available.device) {
     return UserError("memory",
                      absl::StrCat("want ", bytes(plan.needed()), " on each GPU (", parts, "), got ",
                                   bytes(available.device)),
                      kTakeLess);
   }
-  const int64_t host = ranks * (on_gpu ? plan.host : plan.needed()) + plan.host_copy;
+  const int64_t host = ranks * (on_gpu() ? plan.host : plan.needed()) + plan.host_copy;
   if (host <= available.host) return absl::OkStatus();
   return UserError(
       "memory",
       absl::StrCat(
-          "want ", bytes(host), on_gpu ? " of host memory" : "", " for ", ranks,
+          "want ", bytes(host), on_gpu() ? " of host memory" : "", " for ", ranks,
           ranks == 1 ? " rank (" : " ranks (",
-          on_gpu ? absl::StrCat(bytes(plan.host), " for activations that wait there with ", mode)
-                 : parts,
+          on_gpu() ? absl::StrCat(bytes(plan.host), " for activations that wait there with ", mode)
+                   : parts,
           ", each; ", bytes(plan.host_copy),
           " for the copy that checkpoints are written from), got ", bytes(available.host)),
-      on_gpu ? "a smaller --tokens_per_pack, or --max_seq_length, takes less; cheap lets no "
-               "activations wait"
-             : kTakeLess);
+      on_gpu() ? "a smaller --tokens_per_pack, or --max_seq_length, takes less; cheap lets no "
+                 "activations wait"
+               : kTakeLess);
 }
 
-absl::StatusOr<MemoryPlan> MemoryPlanner::Fitted(Checkpointing checkpointing, int ranks,
+absl::StatusOr<MemoryPlan> MemoryPlanner::Fitted(const nn::ForwardOptions& forward, int ranks,
                                                  const FreeMemory& available) {
-  MemoryPlan plan = Plan(checkpointing);
+  MemoryPlan plan = Plan(forward);
   MemoryPlan with_copy = plan;
   std::swap(with_copy.device_copy, with_copy.host_copy);
-  const bool on_gpu = device_ == DeviceType::kCUDA;
-  if (on_gpu && CheckFits(with_copy, ranks, available).ok()) return with_copy;
+  if (on_gpu() && CheckFits(with_copy, ranks, available).ok()) return with_copy;
   RETURN_IF_ERROR(CheckFits(plan, ranks, available));
   return plan;
 }
 
 absl::StatusOr<MemoryPlan> MemoryPlanner::Choose(const TrainOptions& options, int ranks,
                                                  const FreeMemory& available) {
-  if (!options.auto_checkpointing) {
-    return Fitted(options.gradient_checkpointing, ranks, available);
+  std::vector<Checkpointing> modes = {options.gradient_checkpointing};
+  if (options.auto_checkpointing) {
+    modes = {Checkpointing::kNone, Checkpointing::kCheap, Checkpointing::kLayer};
   }
-  for (const Checkpointing mode : {Checkpointing::kNone, Checkpointing::kCheap}) {
-    const absl::StatusOr<MemoryPlan> plan = Fitted(mode, ranks, available);
-    if (plan.ok()) return plan;
+  absl::StatusOr<MemoryPlan> plan;
+  for (const Checkpointing mode : modes) {
+    const bool may_keep = mode == Checkpointing::kLayer && on_gpu() && HasLongDocuments();
+    for (const bool keep_attention : {true, false}) {
+      if (keep_attention && !may_keep) continue;
+      plan = Fitted({.checkpointing = mode, .keep_attention = keep_attention}, ranks, available);
+      if (plan.ok()) return WithMoreScores(*plan, ranks, available);
+    }
   }
-  return Fitted(Checkpointing::kLayer, ranks, available);
+  return plan;
+}
+
+MemoryPlan MemoryPlanner::WithMoreScores(const MemoryPlan& least, int ranks,
+                                         const FreeMemory& available) {
+  const bool layer = least.forward.checkpointing == Checkpointing::kLayer;
+  MemoryPlan most = least;
+  if (!on_gpu() || (layer && !HasLongDocuments())) return most;
+  nn::ForwardOptions more = least.forward;
+  for (const int64_t score_bytes : kScoreBytes) {
+    more.score_bytes = score_bytes;
+    const int64_t wanted = training_.worst.at(ChoiceOf(more)).bytes;
+    if (wanted == training_.worst.at(ChoiceOf(most.forward)).bytes) continue;
+    const absl::StatusOr<MemoryPlan> plan = Fitted(more, ranks, available);
+    if (plan.ok()) most = *plan;
+  }
+  return most;
 }
 
 int64_t MemoryPlanner::LargestTokensPerPack(Checkpointing checkpointing, int ranks,
@@ -273,7 +313,8 @@ int64_t MemoryPlanner::LargestTokensPerPack(Checkpointing checkpointing, int ran
   while (too_many - fits > 1) {
     const int64_t middle = (fits + too_many) / 2;
     const PackSize size = Scaled(training_, middle * kTokenUnit);
-    const bool fit = CheckFits(PlanFor(size, checkpointing), ranks, available).ok();
+    const bool fit =
+        CheckFits(PlanFor(size, {.checkpointing = checkpointing}), ranks, available).ok();
     (fit ? fits : too_many) = middle;
   }
   return fits * kTokenUnit;
@@ -295,7 +336,9 @@ std::vector<std::pair<std::string, std::string>> MemoryTable(const MemoryPlan& p
   const auto bytes = [](int64_t n) { return HumanBytes(static_cast<double>(n)); };
   std::vector<std::pair<std::string, std::string>> rows = {
       {"trainable parameters", HumanCount(static_cast<double>(plan.num_trainable))},
-      {"gradient checkpointing", NameOf(plan.checkpointing)},
+      {"gradient checkpointing",
+       absl::StrCat(NameOf(plan.forward.checkpointing),
+                    plan.forward.keep_attention ? ", attention kept" : "")},
       {"model, gradients, moments", bytes(plan.model)},
       {"activations at most", bytes(plan.activations)},
       {"libraries, gaps", bytes(plan.needed() - plan.allocated())},
@@ -303,6 +346,9 @@ std::vector<std::pair<std::string, std::string>> MemoryTable(const MemoryPlan& p
       {"a copy, once, for saving",
        absl::StrCat(bytes(plan.host_copy + plan.device_copy),
                     plan.device_copy > 0 ? ", on the GPU" : ", in host memory")}};
+  if (plan.forward.score_bytes > 0) {
+    rows.push_back({"attention's scores, up to", bytes(plan.forward.score_bytes)});
+  }
   if (plan.host > 0) rows.push_back({"activations in host memory", bytes(plan.host)});
   return rows;
 }

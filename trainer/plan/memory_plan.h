@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -27,12 +28,12 @@ namespace lockstep {
 
 // Bytes.
 struct MemoryPlan {
-  nn::Checkpointing checkpointing = nn::Checkpointing::kNone;
-  int64_t model = 0;        // weights, trainable parameters, gradients, moments
-  int64_t activations = 0;  // at the worst moment of training, evaluation and generation
-  int64_t arena = 0;        // of one piece that holds both, gaps between blocks included
-  int64_t host = 0;         // where a GPU's activations wait (--gradient_checkpointing=layer)
-  int64_t libraries = 0;    // workspaces and kernels of a GPU's libraries
+  nn::ForwardOptions forward = {};  // what it is for; without the parking
+  int64_t model = 0;                // weights, trainable parameters, gradients, moments
+  int64_t activations = 0;          // at the worst moment of training, evaluation and generation
+  int64_t arena = 0;                // of one piece that holds both, gaps between blocks included
+  int64_t host = 0;       // where a GPU's activations wait (--gradient_checkpointing=layer)
+  int64_t libraries = 0;  // workspaces and kernels of a GPU's libraries
   // Rank 0's copy of values and moments: checkpoints are written from it. It is on the GPU where
   // there is room, else in host memory.
   int64_t host_copy = 0, device_copy = 0;
@@ -54,11 +55,24 @@ struct FreeMemory {
   int64_t device = 0;  // on each rank's GPU, if it has one
 };
 
-// A pack as far as memory goes.
+// What attention's workspace depends on, of nn::ForwardOptions.
+struct AttentionChoice {
+  bool layer = false;  // Checkpointing::kLayer
+  int64_t score_bytes = 0;
+  friend auto operator<=>(const AttentionChoice&, const AttentionChoice&) = default;
+};
+
+// The documents whose attention wants most.
+struct WorstDocuments {
+  std::vector<int32_t> starts = {0};
+  int64_t bytes = 0;
+};
+
+// A pack as far as memory goes: the most of every kind.
 struct PackSize {
   int64_t tokens = 0, supervised = 0;
-  // Of its documents: those whose attention wants most; and where it is to want little.
-  std::vector<int32_t> starts = {0}, compact_starts = {0};
+  std::map<AttentionChoice, WorstDocuments> worst = {};  // of every choice
+  int64_t all_tokens = 0, squares = 0;                   // of all packs: Σ length, Σ length²
 };
 
 class MemoryPlanner {
@@ -68,10 +82,14 @@ class MemoryPlanner {
                                                                const TrainingData& data,
                                                                int64_t num_steps);
 
-  MemoryPlan Plan(nn::Checkpointing checkpointing);
+  // score_bytes: 0, 4, 8 or 16 GiB.
+  MemoryPlan Plan(const nn::ForwardOptions& forward);
 
   // What --gradient_checkpointing says; for auto the fastest of which a machine's `ranks`, rank 0
-  // among them, fit into what is free. Error: they do not fit, with the numbers.
+  // among them, fit into what is free. What is left then goes to long documents' attention, also in
+  // a mode that was given: to keep_attention, and to the largest score_bytes that still fit; with
+  // `layer` only where rows are of documents of kKeepAttentionFrom rows on average. Error: the mode
+  // does not fit, with the numbers.
   absl::StatusOr<MemoryPlan> Choose(const TrainOptions& options, int ranks,
                                     const FreeMemory& available);
 
@@ -84,15 +102,18 @@ class MemoryPlanner {
   PackSize WorstOf(absl::Span<const data::Piece> pieces, absl::Span<const data::PackPlan> packs,
                    PackSize worst) const;
   PackSize WorstOfSteps(const TrainingData& data, int64_t num_steps) const;
-  int64_t AttentionBytes(absl::Span<const int32_t> starts, bool compact) const;
+  int64_t AttentionBytes(absl::Span<const int32_t> starts, const AttentionChoice& choice) const;
   nn::PackedTokens Pack(const PackSize& size, absl::Span<const int32_t> starts) const;
-  void Train(const PackSize& size, nn::Checkpointing checkpointing);
+  void Train(const PackSize& size, nn::ForwardOptions forward);
   void Evaluate(const PackSize& size);
   void Generate();
+  bool on_gpu() const { return device_ == DeviceType::kCUDA; }
+  bool HasLongDocuments() const;
   absl::Status CheckFits(const MemoryPlan& plan, int ranks, const FreeMemory& available) const;
-  absl::StatusOr<MemoryPlan> Fitted(nn::Checkpointing checkpointing, int ranks,
+  absl::StatusOr<MemoryPlan> Fitted(const nn::ForwardOptions& forward, int ranks,
                                     const FreeMemory& available);
-  MemoryPlan PlanFor(const PackSize& size, nn::Checkpointing checkpointing);
+  MemoryPlan WithMoreScores(const MemoryPlan& least, int ranks, const FreeMemory& available);
+  MemoryPlan PlanFor(const PackSize& size, const nn::ForwardOptions& forward);
 
   const DeviceType device_;
   const std::vector<int64_t> prompts_;  // of the samples before and after training: tokens
