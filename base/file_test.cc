@@ -26,6 +26,16 @@ TEST(FileTest, AFailedWriteLeavesNothingBehind) {
   EXPECT_FALSE(FileExists(TempPath("missing")));
 }
 
+TEST(FileTest, WithoutCommitNothingRemains) {
+  const std::string folder = TempPath("uncommitted");
+  ASSERT_TRUE(MakeDirectories(folder).ok());
+  {
+    const auto file = AtomicFile::Create(folder + "/file");
+    ASSERT_TRUE((*file)->Append("half").ok());
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(folder));
+}
+
 TEST(FileTest, FilesHaveTheUsersUmask) {
   const std::string path = ::testing::TempDir() + "/umask";
   const mode_t before = umask(027);

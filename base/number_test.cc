@@ -27,8 +27,10 @@ TEST(HumanTest, TimesCountsAndBytes) {
   EXPECT_EQ(HumanCount(950), "950");
   EXPECT_EQ(HumanCount(12345), "12.3k");
   EXPECT_EQ(HumanCount(4.56e6), "4.56M");
+  EXPECT_EQ(HumanCount(999.7e3), "1M") << "what rounds to 1000k is the next unit";
   EXPECT_EQ(HumanBytes(812), "812 B");
   EXPECT_EQ(HumanBytes(3.5 * 1024 * 1024), "3.50 MiB");
+  EXPECT_EQ(HumanBytes(1 << 20), "1.00 MiB");
 }
 
 TEST(HumanTest, ARowKeepsNameAndValueApart) {

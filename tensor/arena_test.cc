@@ -58,6 +58,16 @@ TEST(ArenaTest, RandomUseNeverOverlapsAndEndsWhole) {
   EXPECT_EQ(arena.largest_hole(), kSize);
 }
 
+TEST(ArenaTest, ABlockDoesNotJoinTheSegmentBeforeItsOwn) {
+  Arena arena;
+  arena.AddSegment(0x1000, 64);
+  arena.AddSegment(0x1000 + 64, 128);
+  const auto block = arena.Take(128);
+  ASSERT_EQ(*block, uintptr_t{0x1000 + 64});
+  arena.GiveBack(*block, 128);
+  EXPECT_EQ(arena.largest_hole(), 128u) << "the hole before it is another segment's";
+}
+
 TEST(ArenaDeathTest, GivingBackTwiceIsFatal) {
   Arena arena;
   arena.AddSegment(0x1000, 64);

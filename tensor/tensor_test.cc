@@ -89,5 +89,18 @@ TEST(CpuAllocatorTest, KeepsNoMoreThanWasEverInUse) {
   EXPECT_EQ(allocator.bytes_in_use(), 0);
 }
 
+TEST(MetaAllocatorTest, KnowsHowFarAllBlocksReached) {
+  MetaAllocator allocator;
+  void* const low = allocator.Allocate(1024);
+  void* const high = allocator.Allocate(2048);
+  allocator.Deallocate(low, 1024);
+  EXPECT_EQ(allocator.Allocate(512), low) << "the smallest hole that is large enough";
+  EXPECT_EQ(allocator.highest(), 1024 + 2048);
+  allocator.Deallocate(high, 2048);
+  EXPECT_EQ(allocator.highest(), 1024 + 2048) << "what was";
+  allocator.ResetHighest();
+  EXPECT_EQ(allocator.highest(), 512) << "what is";
+}
+
 }  // namespace
 }  // namespace lockstep
