@@ -63,6 +63,36 @@ TEST(TapeTest, DifferentiatesSharedInputs) {  // (ab)·(ab)·a
   GradCheck("frozen", inputs, f, {.as_leaves = {true, false}, .frozen = {false, true}});
 }
 
+TEST(TapeTest, AGradientOfTwoInputsIsAddedToForEachAlone) {
+  Tape tape{CpuContext()};
+  const Tensor value = FromVector(DType::kF64, {1}, {3});
+  const Variable a = Tape::Input(value), b = Tape::Input(value);
+  const Variable square = Multiply(tape, a, a);
+  const Variable sum = tape.Record("sum", {a, b}, FromVector(DType::kF64, {1}, {6}), {},
+                                   [](Gradients& g) {  // runs first, and hands in one tensor twice
+                                     const Tensor grad = g.TakeOutput(0);
+                                     g.Add(0, grad);
+                                     g.Add(1, grad);
+                                   });
+  const Tensor one = FromVector(DType::kF64, {1}, {1});
+  tape.Backward({square, sum}, {one, FromVector(DType::kF64, {1}, {1})}, nullptr);
+  EXPECT_EQ(ToVector(Tape::GradientOf(a)), (std::vector<double>{1 + 3 + 3}));
+  EXPECT_EQ(ToVector(Tape::GradientOf(b)), (std::vector<double>{1}));
+}
+
+TEST(TapeTest, ASegmentThatNothingReachesIsDoneWithItsLeaves) {
+  Tape tape{CpuContext()};
+  const Variable leaf = Leaf("leaf", {2}), x = Tape::Input(FromVector(DType::kF64, {1}, {3}));
+  tape.Checkpoint("unused", {x}, [&](Tape& inner, absl::Span<const Variable> in) {
+    return std::vector<Variable>{Multiply(inner, in[0], leaf)};
+  });
+  const Variable y = Multiply(tape, x, leaf);
+  int final = 0;
+  tape.Backward({y}, {FromVector(DType::kF64, {1}, {1})}, [&](const Variable&) { ++final; });
+  EXPECT_EQ(final, 1);
+  EXPECT_EQ(ToVector(leaf.leaf_grad()), (std::vector<double>{3}));
+}
+
 TEST(TapeTest, ACheckpointedSegmentGivesTheSameGradients) {
   const Tape::Segment segment = [](Tape& tape, absl::Span<const Variable> in) {
     return std::vector<Variable>{DoubleInPlace(tape, Multiply(tape, in[0], in[1]))};

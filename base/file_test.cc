@@ -74,6 +74,10 @@ TEST(FileTest, MapsAFileAndAnEmptyOne) {
   const auto file = MappedFile::Open(TempPath("m"));
   ASSERT_TRUE(file.ok());
   EXPECT_EQ(std::string((*file)->view()), "mapped");
+  char bytes[4] = {};
+  EXPECT_TRUE((*file)->ReadAt(2, 3, bytes).ok());
+  EXPECT_STREQ(bytes, "ppe");
+  EXPECT_FALSE((*file)->ReadAt(3, 4, bytes).ok()) << "it ends after 6 bytes";
   ASSERT_TRUE(WriteFileAtomically(TempPath("e"), "").ok());
   EXPECT_EQ((*MappedFile::Open(TempPath("e")))->size(), 0u);
   EXPECT_FALSE(MappedFile::Open(getenv("TEST_TMPDIR")).ok());

@@ -29,6 +29,21 @@ CheckedFunction TwoBlocks(NormForm form, bool post) {
   };
 }
 
+// The stream's gradient is still another branch's where the first block takes it.
+TEST(AddRmsNormTest, LeavesAGradientThatOthersHoldAlone) {
+  GradCheck("held",
+            {Random(DType::kF64, {5, 6}, 1), Random(DType::kF64, {5, 6}, 2),
+             Random(DType::kF64, {5, 6}, 3), Random(DType::kF64, {6}, 4)},
+            [](Tape& tape, absl::Span<const Variable> in) -> std::vector<Variable> {
+              const AddRmsNormResult first =
+                  AddRmsNorm(tape, {in[0], {in[1]}, Variable(), in[3], {.eps = 1e-5}});
+              const AddRmsNormResult second =
+                  AddRmsNorm(tape, {first.sum, {in[2]}, Variable(), in[3], {.eps = 1e-5}});
+              return {second.normed, first.normed};
+            },
+            {.as_leaves = {}, .frozen = {false, false, false, true}});
+}
+
 TEST(AddRmsNormTest, Differentiates) {
   const GradCheckOptions leaves = {.as_leaves = {false, false, true, true}, .frozen = {}};
   const GradCheckOptions frozen = {.as_leaves = {}, .frozen = {false, false, true, true}};

@@ -32,6 +32,21 @@ TEST(EmbeddingTest, ATableUsedTwiceAddsItsGradients) {
             {.as_leaves = {true}, .frozen = {}});
 }
 
+TEST(EmbeddingTest, ThePaddingsRowGetsNothing) {
+  Tape tape(CpuContext());
+  const Variable table =
+      Variable::Leaf("table", Random(DType::kF64, {5, 3}, 1),
+                     FromVector(DType::kF64, {5, 3}, std::vector<double>(15, 9)));
+  const auto embed = [&] {
+    return Embedding(tape, Ids(), table, DType::kF64, 1, /*padding_idx=*/2);
+  };
+  const Variable y = embed(), again = embed();
+  const Tensor ones = FromVector(DType::kF64, {4, 3}, std::vector<double>(12, 1));
+  tape.Backward({y, again}, {ones, ones}, nullptr);
+  EXPECT_EQ(ToVector(table.leaf_grad()),
+            (std::vector<double>{2, 2, 2, 0, 0, 0, 0, 0, 0, 2, 2, 2, 0, 0, 0}));
+}
+
 TEST(EmbeddingTest, AFrozenTableIsNotRecorded) {
   Tape tape(CpuContext());
   const Variable table = Variable::Frozen(Random(DType::kBF16, {5, 3}, 1));

@@ -155,6 +155,12 @@ TEST(HeadNllTest, NoSupervisedRowsGiveZeros) {
   for (const double d : ToVector(w.leaf_grad())) EXPECT_EQ(d, 0);
 }
 
+TEST(HeadNllTest, ChunksAreWholeTilesOfRows) {
+  EXPECT_EQ(HeadChunkRows(1000, 1000 * 300), 256);
+  EXPECT_EQ(HeadChunkRows(1000, 1000 * 100), 100) << "less than a tile";
+  EXPECT_EQ(HeadChunkRows(1000, 1), 1);
+}
+
 TEST(HeadNllTest, LogitsOfAllRowsNeverExist) {
   const Tensor x = Random(DType::kF32, {64, 8}, 1);
   const Variable w = Variable::Frozen(Random(DType::kF32, {1000, 8}, 2));
