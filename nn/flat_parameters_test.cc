@@ -41,9 +41,26 @@ TEST(FlatParameters, LeavesAreViews) {
   EXPECT_EQ(sum, 3 * 130);
 }
 
+TEST(FlatParameters, SomeLeavesAreReadInFullPrecision) {
+  std::vector<ParameterSpec> specs = Specs();
+  specs[1].full_precision = true;
+  const FlatParameters parameters(CpuContext(), specs, {.image_dtype = DType::kBF16});
+  EXPECT_EQ(parameters.leaf(0).value().dtype(), DType::kBF16);
+  EXPECT_EQ(parameters.leaf(1).value().dtype(), DType::kF32);
+}
+
 void SetGradient(FlatParameters& parameters, int index, double value) {
   kernels::Fill(CpuContext().stream, parameters.Part(parameters.scratch(), index).Mutable("test"),
                 value);
+}
+
+TEST(FlatParameters, WhatSumsCannotHoldCountsInItsSlot) {
+  const Context context = CpuContext();
+  FlatParameters parameters(context, Specs(), {.num_slots = 2});
+  parameters.ZeroSums(context);
+  SetGradient(parameters, 0, NAN);
+  parameters.AddToSums(context, 0, 1, /*packs_in_step=*/1, /*overflow_slot=*/1);
+  EXPECT_EQ(ToVector(parameters.slots()), (std::vector<double>{0, 6}));
 }
 
 TEST(FlatParameters, SumsAreExactAndStepsFollowTheRates) {

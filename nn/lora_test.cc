@@ -48,6 +48,11 @@ TEST(Lora, SelectsAsPeftDoes) {
   EXPECT_EQ(Selected(With("all-linear")).size(), 14u);
   EXPECT_EQ(Selected(With("all-linear"), /*fused=*/true).size(), 8u);
   EXPECT_THAT(Selected(With("lm_head")), ElementsAre("lm_head"));
+  EXPECT_THAT(Selected(With("model\\.layers\\.0\\.self_attn\\.[qv]_proj")),
+              ElementsAre("model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj"));
+  const auto part = ResolveTargets(With("model\\.layers\\.0\\.self_attn\\.[qv]"),
+                                   AdapterPaths(ModulesOf(Config(false))));
+  EXPECT_FALSE(part.ok()) << "an expression matches a whole path, not its beginning";
   EXPECT_THAT(Selected(With("embed_tokens")), ElementsAre("model.embed_tokens"));
   // A suffix starts at a dot; an expression covers the whole path.
   EXPECT_THAT(Selected(With(".*layers\\.1.*(up|down)_proj")),

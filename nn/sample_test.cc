@@ -33,6 +33,12 @@ TEST(SampleTest, GreedyTakesTheFirstOfTheLikeliest) {
   EXPECT_EQ(*SampleToken({-infinity, -infinity, 2.0f}, {.temperature = 1.0}, 0), 2);
 }
 
+TEST(SampleTest, OfEqualsTheSmallerIdIsLikelier) {
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(*SampleToken({1.0f, 7.0f, 7.0f}, {.temperature = 1.0, .top_k = 1}, i), 1);
+  }
+}
+
 TEST(SampleTest, DrawsWithTheProbabilitiesOfSoftmax) {
   const auto shares = Shares({.temperature = 1.0});
   EXPECT_NEAR(shares.at(0), 0.1, 0.01);
