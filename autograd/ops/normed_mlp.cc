@@ -24,7 +24,7 @@ struct Mlp {
   int64_t width() const { return down.inputs(); }
   kernels::LoraShare Gate(const View& h) const { return gate_up.ShareOfOutputs(h, 0, width()); }
   kernels::LoraShare Up(const View& h) const { return gate_up.ShareOfOutputs(h, width(), width()); }
-  // Of down's input, which at most one adapter reads then.
+  // Of down's input.
   kernels::DropoutMask DownMask(const Tensor& bits) const {
     if (down.dropout() == 0 || down.num_adapters() == 0) return {};
     return {bits, down.dropout()};
@@ -58,19 +58,17 @@ LoraLinear::Targets BackwardOfUnit(Gradients& g, const Mlp& mlp, const Tensor& d
     gradients.up = *up;
     of_gate_up.dh = dh;
   }
-  gradients.keep_y = mlp.down.num_adapters() > 1;
   if (mlp.down.num_adapters() == 1 && of_down.weights[2].grad.defined()) {
     gradients.dy_db = kernels::Transposed(of_down.weights[2].grad);
     gradients.accumulate_dy_db = of_down.weights[2].accumulate;
   }
-  // Down's input's gradient without LoRA's share, then scratch or that input itself.
+  // Down's input's gradient without LoRA's share, then scratch.
   const Tensor product = g.New(dy.dtype(), {dy.dim(0), mlp.width()});
   kernels::Gemm(context.stream, dy, mlp.down.base(), product);
   kernels::GluLoraBackward(context.stream, product, mlp.down.ShareOfInputs(down_g),
                            g.saved(kGateUp).Mutable("normed_mlp"), mlp.Gate(g.saved(kH)),
                            mlp.Up(g.saved(kH)), mlp.activation, mlp.DownMask(g.saved(kDownMask)),
                            gradients, mlp.Scratch(context, dy.dim(0)));
-  if (gradients.keep_y) mlp.down.BackwardOfA(context, down_g, product, Tensor(), of_down);
   return of_gate_up;
 }
 
@@ -87,6 +85,7 @@ void Backward(Gradients& g, const ResidualHead::Gradient& head, const Mlp& mlp) 
 bool NormedMlpTakes(DType dtype, const LoraLayer& gate_up, const LoraLayer& down,
                     const LoraDropout& dropout) {
   if (dtype != DType::kBF16 || !IsFrozen(gate_up) || !IsFrozen(down)) return false;
+  if (down.adapters.size() > 1) return false;
   const LoraLinear wide(gate_up, {});
   const int64_t width = down.w.value().dim(1);
   for (const LoraAdapter& adapter : down.adapters) {

@@ -10,7 +10,7 @@
 //
 //   gate_up  [2F, C]   gate's rows, then up's; frozen, bias as well; for each half at most one
 //                      adapter, or one for both
-//   down     [C, F]    frozen, bias as well
+//   down     [C, F]    frozen, bias as well; at most one adapter
 // Saved: what ResidualHead saves; gate and up without LoRA; h of gate, up and down; with dropout
 // what LoraLinear::Drops says of gate and up, and down's mask.
 #pragma once

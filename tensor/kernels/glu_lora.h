@@ -17,16 +17,16 @@
 //   gate.dh [T, r] ← gate's scale · dz b;   gate.db [F, r] ← (or +=) gate's scale · dzᵀ h
 //   dy_db   [F, r] ← (or +=) dropout(y)ᵀ h, h of dy's share, whose scale is 1
 // dh has x's dtype, db and dy_db have it or f32, and any strides that have neighbors in one
-// dimension. dy holds y afterwards if keep_y is set, else nothing of use.
+// dimension. dy holds nothing of use afterwards.
 // Sums in f32 (f64 for f64). Results are rounded once; products read dz and y as rounded to x's
 // dtype.
 //
 // On CUDA: ranks that LoraShareFits (that of dy's share, with a mask, DroppedLoraTakes), F a
 // multiple of 32, rows and b aligned to 4 bytes. One kernel does it all where ranks are 8, 16, 24
-// or 32, b has neighbors along r (gate, up) or F (the others), rows are aligned to 16 bytes, keep_y
-// is not set and a block can have up to 200 KiB of shared memory (Hopper and newer data-center
-// GPUs); otherwise the products come one by one. Either is deterministic, and a function of the
-// shapes and the GPU's model.
+// or 32, b has neighbors along r (gate, up) or F (the others), rows are aligned to 16 bytes and a
+// block can have up to 200 KiB of shared memory (Hopper and newer data-center GPUs); otherwise the
+// products come one by one. Either is deterministic, and a function of the shapes and the GPU's
+// model.
 #pragma once
 
 #include "tensor/kernels/dropout_mask.h"
@@ -44,7 +44,6 @@ struct GluLoraGradients {
   LoraShareGradient gate, up;
   View dy_db = {};
   bool accumulate_dy_db = false;
-  bool keep_y = false;
 };
 
 // Elements of f32 scratch memory that either pass wants for [T, F] and ranks of at most `rank`.

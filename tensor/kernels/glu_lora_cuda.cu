@@ -177,7 +177,7 @@ void GluLoraBackward(const Stream& stream, const View& dy, const LoraShare& of_d
   general::CheckWide(x, dy.shape[1]);
   const int64_t rank = std::max({RankOf(gate.h), RankOf(up.h), RankOf(of_dy.h)});
   const View dy_db = gradients.dy_db.rank == 0 ? View{} : Transposed(gradients.dy_db);
-  const bool fits = rank > 0 && rank <= 32 && !gradients.keep_y && Fits(gate) && Fits(up) &&
+  const bool fits = rank > 0 && rank <= 32 && Fits(gate) && Fits(up) &&
                     FitsTransposed(of_dy.h, of_dy.b) && Fits(gradients.gate) &&
                     Fits(gradients.up) && Fits(dy_db, DType::kF32);
   if (fits && (rank <= 16 ? Backward<1> : Backward<2>)(stream, dy, of_dy, x, gate, up, activation,
