@@ -202,43 +202,42 @@ __device__ __forceinline__ void BeginBackward(const BackwardArguments& in, const
   CommitCopies();
   WaitForCopies<0>();
   __syncthreads();
-  const uint32_t at = shared + warp_row * Shape::kPitch + LeftPlace<Shape::kDim>(threadIdx.x);
+  const uint32_t at = shared + warp_row * Shape::kPitch + LeftPlace<Shape::kDim>();
   sums.Hold(at, at + Shape::kOwn1At);
   if constexpr (!Shape::kRowsAreKeys) {
     const int64_t first = (row + warp_row) * in.problem.heads + head;
     sums.HoldStatistics(in.lse + first, in.delta + first, in.problem.heads, tile.size - warp_row);
   }
   __syncthreads();
-  if (passing.turns > 0) passing.Fetch(shared, 0);
+  if (passing.Has(passing.First())) passing.Fetch(shared, passing.First());
 }
 
-// The products of a turn whose rows lie in `stage`. `thread`: threadIdx.x.
+// The products of a turn whose rows have arrived.
 template <typename Shape>
 __device__ __forceinline__ void TakeTurn(const BackwardArguments& in, const Tile& tile,
-                                         const Passing<Shape>& passing, int turn, unsigned thread,
+                                         const Passing<Shape>& passing, const Turn& turn,
                                          unsigned char* memory, BackwardSums<Shape>& sums) {
   constexpr int kDim = Shape::kDim;
   constexpr int kSign = Shape::kRowsAreKeys ? 1 : -1;  // of a column in a distance
   constexpr int kRowsLast = Shape::kWarpRows - 1, kColumnsLast = Shape::kGroup - 1;
-  const int lane = thread % 32, warp_row = thread / 32 * Shape::kWarpRows;
+  const int lane = threadIdx.x % 32, warp_row = threadIdx.x / 32 * Shape::kWarpRows;
   if (warp_row >= tile.size) return;
   const uint32_t shared = SharedAddress(memory);
-  const uint32_t own1 =
-      shared + Shape::kOwn1At + warp_row * Shape::kPitch + LeftPlace<kDim>(thread);
+  const uint32_t own1 = shared + Shape::kOwn1At + warp_row * Shape::kPitch + LeftPlace<kDim>();
   const float* const statistics = reinterpret_cast<const float*>(memory + Shape::kStatisticsAt) +
-                                  turn % 2 * 2 * Shape::kColumns + lane % 4 * 2;
+                                  turn.stage * 2 * Shape::kColumns + lane % 4 * 2;
   const Sight sight = passing.SightOf(tile);
 #pragma unroll 1
   for (int group = 0; group < Shape::kColumns; group += Shape::kGroup) {
-    const int column = passing.Column(turn) + group;
+    const int column = turn.column + group;
     // Of the warp's first row and the group's first column; then the range of all.
     const int distance = sight.offset + kSign * (column - (tile.begin + warp_row));
     const int least = distance - (Shape::kRowsAreKeys ? kRowsLast : kColumnsLast);
     const int most = distance + (Shape::kRowsAreKeys ? kColumnsLast : kRowsLast);
     const Seen seen = column < passing.end ? SeenOf(sight, least, most) : Seen::kNone;
     if (seen == Seen::kNone) continue;
-    const uint32_t at = shared + turn % 2 * Shape::kStage + group * Shape::kPitch;
-    const uint32_t right = at + RightPlace<kDim>(thread), left = at + LeftPlace<kDim>(thread);
+    const uint32_t at = shared + turn.stage * Shape::kStage + group * Shape::kPitch;
+    const uint32_t right = at + RightPlace<kDim>(), left = at + LeftPlace<kDim>();
     sums.Multiply(own1, right, right + Shape::kPassingBytes);
     sums.Weigh(Scores(in.problem), statistics + group, sight, seen,
                distance + kSign * (lane % 4 * 2 - lane / 4));
@@ -255,11 +254,13 @@ __device__ __forceinline__ void RunBackward(const BackwardArguments& in, const T
   const Passing<Shape> passing(in, tile, head);
   BackwardSums<Shape> sums;
   BeginBackward(in, tile, head, passing, shared, warp_row, sums);
-  for (int turn = 0; turn < passing.turns; ++turn) {
+  for (Turn turn = passing.First(); passing.Has(turn);) {
+    const Turn next = passing.Behind(turn);
     WaitForCopies<0>();
     __syncthreads();
-    if (turn + 1 < passing.turns) passing.Fetch(shared, turn + 1);
-    TakeTurn(in, tile, passing, turn, ThreadId(turn), memory, sums);
+    if (passing.Has(next)) passing.Fetch(shared, next);
+    TakeTurn(in, tile, passing, turn, memory, sums);
+    turn = next;
   }
   __syncthreads();
   const int64_t row = tile.start + tile.begin + warp_row;

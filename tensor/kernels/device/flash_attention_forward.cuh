@@ -221,8 +221,8 @@ __global__ void __launch_bounds__(Shape::kThreads) ForwardKernel(const ForwardAr
 
   const int warp_row = threadIdx.x / 32 * Shape::kWarpRows;  // in the tile
   const int lane = threadIdx.x % 32;
-  const uint32_t warp_at = shared + warp_row * Shape::kPitch, left = LeftPlace<kDim>(threadIdx.x);
-  const uint32_t right = shared + Shape::kKeysAt + RightPlace<kDim>(threadIdx.x);
+  const uint32_t warp_at = shared + warp_row * Shape::kPitch, left = LeftPlace<kDim>();
+  const uint32_t right = shared + Shape::kKeysAt + RightPlace<kDim>();
   ForwardSums<Shape> sums;
   for (int key = begin; key < end; key += kKeys) {
     const int distance = tile.begin + warp_row + sight.offset - key;  // of the first pair

@@ -37,14 +37,18 @@ struct BackwardArguments {
   const float *lse, *delta;
 };
 
-// The rows that pass by a tile: turn by turn kColumns of them, of one head after the other.
+// kColumns passing rows of a head, from the document's row `column` on, and where they lie.
+struct Turn {
+  int head, column, stage;
+};
+
+// The rows that pass by a tile: turn by turn, of one head after the other.
 template <typename Shape>
 struct Passing {
   const BackwardArguments& in;
-  int start, head;  // the document's first row, the first head
-  int rows;         // of the document
+  int start, rows;  // the document's first row, and how many it has
   int begin, end;   // of those, what can be in sight
-  int head_turns, turns;
+  int head, heads;  // the first, and behind the last
 
   __device__ Passing(const BackwardArguments& in, const Tile& tile, int own_head) : in(in) {
     const Problem& p = in.problem;
@@ -62,37 +66,38 @@ struct Passing {
       begin = max(0, tile.begin + sight.offset - (sight.window - 1));
       end = tile.begin + tile.size + sight.offset;
     }
-    head_turns = max(0, end - begin + Shape::kColumns - 1) / Shape::kColumns;
-    turns = head_turns * (Shape::kRowsAreKeys ? group : 1);
+    heads = begin < end ? head + (Shape::kRowsAreKeys ? group : 1) : head;
   }
 
   __device__ Sight SightOf(const Tile& tile) const {
     return Shape::kRowsAreKeys ? Sight(in.problem, rows, tile.rows)
                                : Sight(in.problem, tile.rows, rows);
   }
-  // The first row of a turn.
-  __device__ __forceinline__ int Column(int turn) const {
-    return begin + turn % head_turns * Shape::kColumns;
+  __device__ __forceinline__ Turn First() const { return {head, begin, 0}; }
+  __device__ __forceinline__ bool Has(const Turn& turn) const { return turn.head < heads; }
+  __device__ __forceinline__ Turn Behind(const Turn& turn) const {
+    const int column = turn.column + Shape::kColumns, stage = 1 - turn.stage;
+    return column < end ? Turn{turn.head, column, stage} : Turn{turn.head + 1, begin, stage};
   }
-  __device__ __forceinline__ void Fetch(uint32_t shared, int turn) const {
-    const int column = Column(turn), stage = turn % 2;
-    const int64_t row = start + column;
-    const int of = head + turn / head_turns;
+
+  __device__ __forceinline__ void Fetch(uint32_t shared, const Turn& turn) const {
+    const int64_t row = start + turn.column;
     const int pieces = static_cast<int>(in.problem.dim / 8);
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       FetchRows<Shape::kDim, Shape::kColumns, Shape::kThreads>(
-          shared + stage * Shape::kStage + i * Shape::kPassingBytes,
-          in.passing[i].template At<bf16>(row, of), in.passing[i].row, rows - column, pieces);
+          shared + turn.stage * Shape::kStage + i * Shape::kPassingBytes,
+          in.passing[i].template At<bf16>(row, turn.head), in.passing[i].row, rows - turn.column,
+          pieces);
     }
     if constexpr (Shape::kRowsAreKeys) {
       static_assert(2 * Shape::kColumns <= Shape::kThreads);
       const int i = static_cast<int>(threadIdx.x), place = i % Shape::kColumns;
       if (i < 2 * Shape::kColumns) {
-        CopyWordAsync(
-            shared + Shape::kStatisticsAt + stage * 8 * Shape::kColumns + i * 4,
-            (i < Shape::kColumns ? in.lse : in.delta) + (row + place) * in.problem.heads + of,
-            column + place < rows);
+        CopyWordAsync(shared + Shape::kStatisticsAt + turn.stage * 8 * Shape::kColumns + i * 4,
+                      (i < Shape::kColumns ? in.lse : in.delta) + (row + place) * in.problem.heads +
+                          turn.head,
+                      turn.column + place < rows);
       }
     }
     CommitCopies();

@@ -98,13 +98,13 @@ __device__ __forceinline__ void FetchRows(uint32_t to, const bf16* from, int64_t
 // LoadMatrices as the right one with the elements summed over. For elements 16·step on, at ^
 // (32·step): only the piece changes.
 template <int kDim>
-__device__ __forceinline__ uint32_t LeftPlace(unsigned thread) {
-  const unsigned lane = thread % 32;
+__device__ __forceinline__ uint32_t LeftPlace() {
+  const unsigned lane = threadIdx.x % 32;
   return Swizzled<RowShape<kDim>::kPieces>(lane % 16, lane / 16);
 }
 template <int kDim>
-__device__ __forceinline__ uint32_t RightPlace(unsigned thread) {
-  const unsigned lane = thread % 32;
+__device__ __forceinline__ uint32_t RightPlace() {
+  const unsigned lane = threadIdx.x % 32;
   return Swizzled<RowShape<kDim>::kPieces>(lane % 8 + lane / 16 * 8, lane / 8 % 2);
 }
 
