@@ -168,7 +168,8 @@ TEST(AttentionCudaTest, BitsOfOurOwnDependOnTheDocumentAlone) {
     SCOPED_TRACE("heads of " + std::to_string(dim));
     const auto compute = [&](const std::vector<int32_t>& starts, const Tensor& qkv,
                              const Tensor& dout) {
-      const AttentionOptions options = {0.125, softcap, window, false, AttentionKernels::kOwn};
+      AttentionOptions options = {0.125, softcap, window};
+      options.kernels = AttentionKernels::kOwn;
       const Case c = {"", starts, dout.dim(0), kHeads, kKvHeads, dim, options};
       const std::vector<double> values(starts.begin(), starts.end());
       const Tensor cu_seqlens = ToGpu(FromVector(DType::kI32, {std::ssize(values)}, values));
