@@ -38,6 +38,7 @@ void CheckpointSaver::CopyState() {
   if (world_.rank() != 0) return;
   if (reserving_.valid()) reserving_.get();
   copy_.Begin();
+  writing_step_ = wanted.state.step;
   writing_ = std::async(std::launch::async, [this, wanted] { return Write(wanted); });
 }
 
@@ -74,7 +75,7 @@ absl::Status CheckpointSaver::Poll() {
 
 absl::Status CheckpointSaver::Finish() {
   if (!writing_.valid()) return absl::OkStatus();
-  world_.heartbeat().Report({"save"});
+  world_.heartbeat().Report({"save", writing_step_});
   return writing_.get();
 }
 

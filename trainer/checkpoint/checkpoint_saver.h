@@ -70,6 +70,7 @@ class CheckpointSaver {
   const Tensor checksum_;  // i64 [1]
   ParameterCopy copy_;
   std::optional<Wanted> wanted_;       // not yet copied
+  int64_t writing_step_ = -1;          // of the last copy
   std::future<void> reserving_;        // the copy's memory; until it is first needed
   std::future<absl::Status> writing_;  // last: its destructor waits for the thread
 };
