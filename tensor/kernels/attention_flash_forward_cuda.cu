@@ -20,7 +20,7 @@ absl::string_view Refusal(const AttentionShape& shape, const AttentionOptions& o
   if (shape.dtype != DType::kBF16) return "its type is not bf16";
   if (shape.head_dim % 8 != 0) return "the width of its heads is no multiple of 8";
   if (shape.head_dim > 256) return "its heads are wider than 256";
-  if (options.scale <= 0) return "its scores are scaled by a negative number";
+  if (options.scale <= 0) return "its scores are not scaled by a positive number";
   return "";
 }
 

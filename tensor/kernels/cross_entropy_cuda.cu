@@ -11,8 +11,6 @@ using namespace device;  // NOLINT(build/namespaces)
 
 // Exponentials are powers of 2 of l·log₂e, which is rounded once, together with the subtraction of
 // the largest. That the constant has 24 bits scales logits by 1 + 10⁻⁸.
-constexpr float kLog2E = 1.4426950408889634f;
-constexpr double kLn2 = 0.6931471805599453;
 
 // How a soft cap is computed: for bf16 by the special function unit, to 2⁻²² of the cap; for fp32
 // as exactly as fp32 can.

@@ -173,7 +173,7 @@ struct ForwardSums {
         }
         const int row = t * 16 + half * 8 + lane / 4;
         if (lse != nullptr && lane % 4 == 0 && row < rows) {
-          lse[row * stride] = (largest[t][half] * factor + __log2f(all)) * kLn2;
+          lse[row * stride] = (largest[t][half] * factor + __log2f(all)) * static_cast<float>(kLn2);
         }
       }
     }

@@ -17,8 +17,6 @@ namespace lockstep::kernels::device::flash {
 using attention::Heads;
 using attention::Problem;
 
-constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
-
 // Rows in shared memory: 16-byte pieces, swizzled in a pitch of whole 128 bytes.
 template <int kDim>
 struct RowShape {

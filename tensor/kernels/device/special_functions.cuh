@@ -3,6 +3,9 @@
 
 namespace lockstep::kernels::device {
 
+constexpr float kLog2E = 1.4426950408889634f;
+constexpr double kLn2 = 0.6931471805599453;
+
 // 2ˣ to 2⁻²², and 1 / x to 1 ulp; subnormal numbers count as 0.
 __device__ __forceinline__ float Exp2(float x) {
   float y;
@@ -16,9 +19,7 @@ __device__ __forceinline__ float Reciprocal(float x) {
 }
 
 // 1 / (1 + e⁻ᶻ) to about 2⁻²²; 0 where e⁻ᶻ overflows.
-__device__ __forceinline__ float Sigmoid(float z) {
-  return Reciprocal(1.0f + Exp2(z * -1.4426950408889634f));  // log₂ e
-}
+__device__ __forceinline__ float Sigmoid(float z) { return Reciprocal(1.0f + Exp2(z * -kLog2E)); }
 
 // To about 2⁻²² of 1.
 __device__ __forceinline__ float Tanh(float z) { return 1.0f - 2.0f * Sigmoid(-2.0f * z); }
