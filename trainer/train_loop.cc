@@ -255,8 +255,8 @@ class Loop {
     return run_.on_evaluation();
   }
 
+  // The next step copies it, or the end of all steps.
   absl::Status Save() {
-    CopyState();  // of a Save that no step has followed
     RETURN_IF_ERROR(run_.saver.Save(
         run_.state, run_.options.early_stopping_patience ? run_.state.best_step : -1));
     parallel_.RequestState();

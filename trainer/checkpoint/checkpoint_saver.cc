@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "tensor/kernels/checksum.h"
@@ -25,6 +26,7 @@ CheckpointSaver::CheckpointSaver(dist::World& world, const Context& context,
 }
 
 absl::Status CheckpointSaver::Save(const CheckpointState& state, int64_t best_step) {
+  CHECK(!wanted_) << "[checkpoint] step " << wanted_->state.step << " was never copied";
   RETURN_IF_ERROR(Finish());  // the copy is free again
   world_.heartbeat().Report({"save", state.step});
   RETURN_IF_ERROR(CompareRanks(state.step));

@@ -42,7 +42,8 @@ class CheckpointSaver {
                   Options options);
 
   // `best_step`: of a checkpoint that stays, whatever its age; -1: none. Errors: the ranks'
-  // parameters differ (which ranks; the same on all); on rank 0 also those of Finish.
+  // parameters differ (which ranks; the same on all); on rank 0 also those of Finish. CopyState
+  // comes between two of these.
   absl::Status Save(const CheckpointState& state, int64_t best_step);
 
   // Queues the copy that the last Save wants; on rank 0 values and moments are whole. What is

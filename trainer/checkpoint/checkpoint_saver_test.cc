@@ -47,11 +47,18 @@ class FakeWorld final : public dist::World {
   absl::Status agreed;
   std::map<std::string, std::string> compared;
 
+  // What was reported last; nothing more is, afterwards.
+  dist::Progress LastProgress() {
+    heartbeat_.Stop();
+    return last_;
+  }
+
  private:
   dist::LaunchEnv env_;
   std::vector<dist::Member> members_;
   std::unique_ptr<dist::Communicator> communicator_ = dist::MakeSoloCommunicator();
-  dist::Heartbeat heartbeat_{[](const dist::Beat&) {}, 0.1};
+  dist::Progress last_;
+  dist::Heartbeat heartbeat_{[this](const dist::Beat& beat) { last_ = beat.progress; }, 0.1};
 };
 
 class CheckpointSaverTest : public ::testing::Test {
@@ -93,6 +100,15 @@ class CheckpointSaverTest : public ::testing::Test {
   CheckpointSaver saver_{world_, context_, parameters_, {folder_, 1, gate_, Tensor(), false}};
 };
 
+TEST_F(CheckpointSaverTest, WhoWaitsSaysForWhichStep) {
+  ASSERT_TRUE(Save(3).ok());
+  Release();
+  ASSERT_TRUE(saver_.Finish().ok());
+  const dist::Progress progress = world_.LastProgress();
+  EXPECT_EQ(progress.phase, "save");
+  EXPECT_EQ(progress.step, 3);
+}
+
 TEST_F(CheckpointSaverTest, TrainingGoesOnWhileTheStateOfThenIsWritten) {
   ASSERT_TRUE(Save(3).ok());
   EXPECT_TRUE(ListCheckpoints(folder_).empty()) << "nobody waits";
@@ -115,6 +131,7 @@ TEST_F(CheckpointSaverTest, WhatProductsReadIsComparedToo) {
   const nn::FlatParameters parameters(context_, {{"a", {3, 5}}}, options);
   CheckpointSaver saver(world_, context_, parameters, {folder_, 1, "", Tensor(), false});
   ASSERT_TRUE(saver.Save({}, -1).ok());
+  saver.CopyState();
   const std::map<std::string, std::string> before = world_.compared;
   parameters.image().Mutable("test").as<uint16_t>()[7] = 1;
   ASSERT_TRUE(saver.Save({}, -1).ok());
