@@ -193,7 +193,7 @@ Tape::Computed Tape::ComputeOnce(absl::FunctionRef<Computed()> compute) {
   }
   Computed computed = compute();
   Kept::Item& item = kept_->items.emplace_back(Kept::Item{nullptr, computed});
-  if (kept_->parking != nullptr) {
+  if (kept_->parking != nullptr && computed.large.defined()) {
     item.place = kept_->parking->Park(std::exchange(item.computed.large, Tensor()));
   }
   return computed;

@@ -89,7 +89,7 @@ class Tape {
 
   // What an op of a segment computes, where that takes longer than to keep it: the segment's first
   // run keeps what `compute` returns, its second takes it back. `large` waits in the segment's
-  // parking. Elsewhere: what `compute` returns.
+  // parking. Either may be undefined. Elsewhere: what `compute` returns.
   struct Computed {
     Tensor large, small;
   };

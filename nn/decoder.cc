@@ -23,12 +23,9 @@
 namespace lockstep::nn {
 namespace {
 
-using autograd::LinearOutput;
 using autograd::LoraLayer;
 using autograd::NormedResult;
-using autograd::PendingShares;
 using autograd::ResidualInput;
-using autograd::SegmentEnd;
 using autograd::Tape;
 using autograd::Variable;
 
@@ -36,7 +33,7 @@ using autograd::Variable;
 // a norm of its own.
 struct HalfLayer {
   Variable stream;
-  LinearOutput branch = {};
+  Variable branch = {};
   Variable post_norm = {};
 };
 
@@ -76,30 +73,24 @@ class Pass : public std::enable_shared_from_this<Pass> {
     if (options_.checkpointing != Checkpointing::kLayer) {
       return BothHalves(tape, index, layer, Joined(last, layer.input_norm));
     }
-    // A segment keeps the sum, not its two parts; before a post-norm, a branch that lacks nothing.
+    // A segment keeps the sum, not its two parts, but before a post-norm.
     Tensor rstd;
-    if (last.post_norm.defined()) {
-      last.branch = {last.branch.Whole(tape.context())};
-    } else if (last.branch.y.defined()) {
+    if (last.branch.defined() && !last.post_norm.defined()) {
       const autograd::ResidualSumResult sum =
           autograd::ResidualSum(tape, Joined(last, layer.input_norm));
       last = {sum.sum};
       rstd = sum.rstd;
     }
-    // A segment hands out variables; what is pending of its branch goes beside them. It must not
-    // hold its inputs' values: the tape does, or parks them.
-    const auto pending = std::make_shared<PendingShares>();
-    const auto run = [pass = shared_from_this(), index, &layer, post_norm = last.post_norm, rstd,
-                      pending](Tape& t, absl::Span<const Variable> in) {
+    // It must not hold its inputs' values: the tape does, or parks them.
+    const auto run = [pass = shared_from_this(), index, &layer, post_norm = last.post_norm, rstd](
+                         Tape& t, absl::Span<const Variable> in) {
       const HalfLayer x = pass->BothHalves(
-          t, index, layer, pass->Joined({in[0], {in[1]}, post_norm}, layer.input_norm, rstd),
-          {.rerunning = t.rerunning(), .h = pending->h()});
-      *pending = x.branch.pending;
-      return std::vector<Variable>{x.stream, x.branch.y};
+          t, index, layer, pass->Joined({in[0], in[1], post_norm}, layer.input_norm, rstd));
+      return std::vector<Variable>{x.stream, x.branch};
     };
     const std::vector<Variable> outputs =
-        tape.Checkpoint("layer", {last.stream, last.branch.y}, run, options_.parking);
-    return {outputs[0], {outputs[1], *pending}, layer.post_mlp_norm};
+        tape.Checkpoint("layer", {last.stream, last.branch}, run, options_.parking);
+    return {outputs[0], outputs[1], layer.post_mlp_norm};
   }
 
   // What an op reads that adds the branch to the stream and norms the sum by `norm`.
@@ -108,21 +99,23 @@ class Pass : public std::enable_shared_from_this<Pass> {
   }
 
  private:
-  HalfLayer BothHalves(Tape& tape, int index, const LayerWeights& layer, const ResidualInput& in,
-                       const SegmentEnd& end = {}) const {
+  HalfLayer BothHalves(Tape& tape, int index, const LayerWeights& layer,
+                       const ResidualInput& in) const {
     const HalfLayer middle = Attention(tape, index, layer, in);
-    return Mlp(tape, layer, Joined(middle, layer.pre_mlp_norm), end);
+    return Mlp(tape, layer, Joined(middle, layer.pre_mlp_norm));
   }
 
   HalfLayer Attention(Tape& tape, int index, const LayerWeights& layer,
                       const ResidualInput& in) const {
-    NormedResult normed = NormedLinear(tape, layer.qkv, in);
+    const Tensor& table = rope_tables_[config_.layers[index].rope];
+    const bool rope_adds_shares =
+        !config_.qk_norm && layer.qkv.magnitudes.empty() &&
+        autograd::RopeTakesShares(dtype_, layout_, table, LoraOf(layer.qkv));
+    NormedResult normed = NormedLinear(tape, layer.qkv, in, rope_adds_shares);
     if (config_.qk_norm) {
-      normed.y = {autograd::HeadNorm(tape, normed.y.Whole(tape.context()), layer.q_norm,
-                                     layer.k_norm, layout_, norm_)};
+      normed.y = autograd::HeadNorm(tape, normed.y, layer.q_norm, layer.k_norm, layout_, norm_);
     }
-    const Variable qkv =
-        autograd::Rope(tape, normed.y, layout_, rope_tables_[config_.layers[index].rope]);
+    const Variable qkv = autograd::Rope(tape, normed.y, layout_, table, normed.pending);
     const autograd::AttentionOptions attention = AttentionOf(config_, index, options_);
     const bool keeps_attention = options_.keep_attention && options_.parking != nullptr;
     const Variable mixed =
@@ -132,17 +125,16 @@ class Pass : public std::enable_shared_from_this<Pass> {
     return {normed.sum, Linear(tape, layer.o, mixed), layer.post_attention_norm};
   }
 
-  // `end`: of the layer, where that is a segment.
-  HalfLayer Mlp(Tape& tape, const LayerWeights& layer, const ResidualInput& in,
-                const SegmentEnd& end) const {
+  // The end of a segment, of the layer or of its own.
+  HalfLayer Mlp(Tape& tape, const LayerWeights& layer, const ResidualInput& in) const {
     const auto activation = config_.activation == Activation::kSilu
                                 ? autograd::GluActivation::kSilu
                                 : autograd::GluActivation::kGeluTanh;
     if (layer.gate_up.magnitudes.empty() && layer.down.magnitudes.empty()) {
       const LoraLayer wide = LoraOf(layer.gate_up), down = LoraOf(layer.down);
       if (autograd::NormedMlpTakes(dtype_, wide, down, dropout_)) {
-        const NormedResult result =
-            autograd::NormedMlp(tape, in, wide, down, activation, dropout_, end);
+        const NormedResult result = autograd::NormedMlp(tape, in, wide, down, activation, dropout_,
+                                                        /*ends_segment=*/true);
         return {result.sum, result.y, layer.post_mlp_norm};
       }
     }
@@ -150,15 +142,12 @@ class Pass : public std::enable_shared_from_this<Pass> {
     const auto activate = [pass = shared_from_this(), &layer, activation](
                               Tape& t, absl::Span<const Variable> gate_up) {
       const Variable product = autograd::Glu(t, gate_up[0], activation);
-      const LinearOutput y =
-          pass->Linear(t, layer.down, product, {.rerunning = t.rerunning(), .h = {}});
-      return std::vector<Variable>{y.Whole(t.context())};
+      return std::vector<Variable>{pass->Linear(t, layer.down, product, /*ends_segment=*/true)};
     };
-    const Variable gate_up = wide.y.Whole(tape.context());
     const std::vector<Variable> branch = options_.checkpointing == Checkpointing::kCheap
-                                             ? tape.Checkpoint("mlp", {gate_up}, activate)
-                                             : activate(tape, {gate_up});
-    return {wide.sum, {branch[0]}, layer.post_mlp_norm};
+                                             ? tape.Checkpoint("mlp", {wide.y}, activate)
+                                             : activate(tape, {wide.y});
+    return {wide.sum, branch[0], layer.post_mlp_norm};
   }
 
   // What the products alone compute: with DoRA the bias comes behind its scaling.
@@ -166,20 +155,20 @@ class Pass : public std::enable_shared_from_this<Pass> {
     return {linear.weight, linear.magnitudes.empty() ? linear.bias : Variable(), linear.adapters};
   }
 
-  LinearOutput Linear(Tape& tape, const LinearWeights& linear, const Variable& x,
-                      const SegmentEnd& end = {}) const {
+  Variable Linear(Tape& tape, const LinearWeights& linear, const Variable& x,
+                  bool ends_segment = false) const {
     if (linear.magnitudes.empty()) {
-      return autograd::LinearLora(tape, x, LoraOf(linear), dropout_, end);
+      return autograd::LinearLora(tape, x, LoraOf(linear), dropout_, ends_segment);
     }
-    const LinearOutput y = autograd::LinearLora(tape, x, LoraOf(linear), dropout_);
-    return {autograd::Dora(tape, y.Whole(tape.context()), linear.weight, linear.bias,
-                           linear.adapters, linear.magnitudes, x, dropout_)};
+    const Variable y = autograd::LinearLora(tape, x, LoraOf(linear), dropout_);
+    return autograd::Dora(tape, y, linear.weight, linear.bias, linear.adapters, linear.magnitudes,
+                          x, dropout_);
   }
 
-  NormedResult NormedLinear(Tape& tape, const LinearWeights& linear,
-                            const ResidualInput& in) const {
+  NormedResult NormedLinear(Tape& tape, const LinearWeights& linear, const ResidualInput& in,
+                            bool leaves_shares = false) const {
     if (linear.magnitudes.empty()) {
-      return autograd::NormedLinear(tape, in, LoraOf(linear), dropout_);
+      return autograd::NormedLinear(tape, in, LoraOf(linear), dropout_, leaves_shares);
     }
     const autograd::AddRmsNormResult x = autograd::AddRmsNorm(tape, in);  // DoRA reads it as well
     return {x.sum, Linear(tape, linear, x.normed)};

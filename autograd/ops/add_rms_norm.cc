@@ -8,8 +8,6 @@
 namespace lockstep::autograd {
 namespace {
 
-using kernels::LoraShare;
-
 View ViewOf(const Variable& variable) {
   return variable.defined() ? variable.value().view() : View{};
 }
@@ -17,8 +15,8 @@ View ViewOf(const Variable& variable) {
 }  // namespace
 
 ResidualHead::ResidualHead(Tape& tape, const ResidualInput& in, absl::Span<const Variable> more)
-    : gradient_{in.options, in.branch.y.defined(), in.post_weight.defined()},
-      inputs_{in.residual, in.branch.y, in.post_weight, in.weight},
+    : gradient_{in.options, in.branch.defined(), in.post_weight.defined()},
+      inputs_{in.residual, in.branch, in.post_weight, in.weight},
       saved_(kNumSaved) {
   inputs_.insert(inputs_.end(), more.begin(), more.end());
   const Context& context = tape.context();
@@ -31,7 +29,7 @@ ResidualHead::ResidualHead(Tape& tape, const ResidualInput& in, absl::Span<const
   };
   normed_ = empty();
   if (in.rstd.defined()) {
-    CHECK(!in.branch.y.defined()) << "[add_rms_norm] rstd: want it without a branch";
+    CHECK(!in.branch.defined()) << "[add_rms_norm] rstd: want it without a branch";
     saved_[kSum] = residual;
     saved_[kRstd] = in.rstd;
     kernels::RmsNormAgain(context.stream, residual, in.weight.value(), in.rstd, in.options,
@@ -41,22 +39,18 @@ ResidualHead::ResidualHead(Tape& tape, const ResidualInput& in, absl::Span<const
   saved_[kRstd] = NewRstd(*context.allocator, residual.dtype(), {tokens});
   if (gradient_.post) {
     saved_[kPostRstd] = NewRstd(*context.allocator, residual.dtype(), {tokens});
-    saved_[kSavedBranch] = in.branch.y.value();
+    saved_[kSavedBranch] = in.branch.value();
   }
-  if (!in.branch.y.defined()) {
+  if (!in.branch.defined()) {
     saved_[kSum] = residual;
     kernels::RmsNorm(context.stream, residual, in.weight.value(), in.options, normed_,
                      saved_[kRstd]);
     return;
   }
   saved_[kSum] = empty();
-  const bool takes_share = !gradient_.post && kernels::AddRmsNormTakes(residual.dtype(), width) &&
-                           in.branch.pending.IsOne(0, width);
-  const Variable branch = takes_share ? in.branch.y : in.branch.Whole(context);
-  kernels::AddRmsNorm(context.stream, residual, branch.value(),
-                      takes_share ? in.branch.pending.Of(0, width) : LoraShare{},
-                      ViewOf(in.post_weight), in.weight.value(), in.options, saved_[kSum], normed_,
-                      saved_[kRstd], saved_[kPostRstd]);
+  kernels::AddRmsNorm(context.stream, residual, in.branch.value(), ViewOf(in.post_weight),
+                      in.weight.value(), in.options, saved_[kSum], normed_, saved_[kRstd],
+                      saved_[kPostRstd]);
 }
 
 Tensor ResidualHead::Gradient::Normed(const Gradients& g) const {
@@ -107,11 +101,11 @@ AddRmsNormResult AddRmsNorm(Tape& tape, const ResidualInput& in) {
 }
 
 ResidualSumResult ResidualSum(Tape& tape, const ResidualInput& in) {
-  CHECK(in.branch.y.defined() && !in.post_weight.defined())
+  CHECK(in.branch.defined() && !in.post_weight.defined())
       << "[residual_sum] want a branch without a post-norm";
   const ResidualHead head(tape, in, {});
   const Variable sum =
-      tape.Record("residual_sum", {in.residual, in.branch.y}, head.sum(), {}, [](Gradients& g) {
+      tape.Record("residual_sum", {in.residual, in.branch}, head.sum(), {}, [](Gradients& g) {
         Tensor grad = g.TakeOutput(0);
         g.Add(0, grad);
         g.Add(1, std::move(grad));

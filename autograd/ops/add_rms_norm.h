@@ -10,8 +10,8 @@
 
 #include <vector>
 
-#include "autograd/ops/linear_output.h"
 #include "autograd/ops/rms_norm.h"
+#include "tensor/kernels/normed_product.h"
 
 namespace lockstep::autograd {
 
@@ -19,7 +19,7 @@ namespace lockstep::autograd {
 // leaves.
 struct ResidualInput {
   Variable residual;
-  LinearOutput branch;   // undefined: sum is residual itself
+  Variable branch;       // undefined: sum is residual itself
   Variable post_weight;  // undefined: no post-norm
   Variable weight;
   RmsNormOptions options;

@@ -46,7 +46,7 @@ TEST(AttentionTest, DifferentiatesBehindRopeInACheckpointedSegment) {
   const CheckedFunction f = [&](Tape& tape, absl::Span<const Variable> in) {
     return tape.Checkpoint("layer", in, [&](Tape& inner, absl::Span<const Variable> x) {
       // Rope overwrites what it is given: an activation of the segment's own.
-      const Variable qkv = Rope(inner, {Glu(inner, x[0], GluActivation::kSilu)}, kLayout, table);
+      const Variable qkv = Rope(inner, Glu(inner, x[0], GluActivation::kSilu), kLayout, table);
       return std::vector<Variable>{
           Attention(inner, qkv, kLayout, Starts({0, 1, 5, 8}), {.scale = 0.7})};
     });

@@ -31,8 +31,7 @@ TEST(DoraTest, RowsOfTheMergedWeightsGetTheirMagnitude) {
   const Tensor m = Random(DType::kF64, {3}, 2), bias = Random(DType::kF64, {kOutputs}, 3);
   const std::vector<LoraAdapter> adapters = Adapters(20);
   Tape tape(CpuContext(), Tape::Mode::kForward);
-  const Variable linear =
-      LinearLora(tape, Variable::Frozen(x), {Weights(), {}, adapters}).Whole(CpuContext());
+  const Variable linear = LinearLora(tape, Variable::Frozen(x), {Weights(), {}, adapters});
   const Variable y = Dora(tape, linear, Weights(), Variable::Frozen(bias), adapters,
                           {Variable::Frozen(m), Variable()});
   const auto w = ToVector(Weights().value()), xs = ToVector(x), ms = ToVector(m);
@@ -66,8 +65,7 @@ TEST(DoraTest, WithDropoutAsPeftHasIt) {
   adapters[0].dropout_key = 77;
   Tape tape(CpuContext(), Tape::Mode::kForward);
   const Variable in = Variable::Frozen(x);
-  const Variable linear =
-      LinearLora(tape, in, {Weights(), {}, adapters}, Dropout()).Whole(tape.context());
+  const Variable linear = LinearLora(tape, in, {Weights(), {}, adapters}, Dropout());
   const Variable y =
       Dora(tape, linear, Weights(), {}, adapters, {Variable::Frozen(m), Variable()}, in, Dropout());
   const Tensor d = Tensor::Empty(*CpuContext().allocator, DType::kF64, {kTokens, kWidth});

@@ -70,8 +70,7 @@ Chunk ComputeLogits(const Context& context, const LoraLinear& layer, const Tenso
   chunk.logits = Tensor::Empty(*context.allocator, x.dtype(), {count, layer.outputs()});
   chunk.h = Tensor::Empty(*context.allocator, x.dtype(), {count, layer.total_rank()});
   layer.ForwardOfH(context, chunk.x, chunk.drops, chunk.h);
-  layer.ForwardOfW(context, chunk.x, chunk.logits.Mutable("head_nll"));
-  layer.AddShares(context, chunk.h, chunk.logits.Mutable("head_nll"));
+  layer.ForwardOfY(context, chunk.x, chunk.h, chunk.logits.Mutable("head_nll"));
   return chunk;
 }
 

@@ -7,8 +7,8 @@
 
 namespace lockstep::autograd {
 
-LinearOutput LinearLora(Tape& tape, const Variable& x, const LoraLayer& weights,
-                        const LoraDropout& dropout, const SegmentEnd& end) {
+Variable LinearLora(Tape& tape, const Variable& x, const LoraLayer& weights,
+                    const LoraDropout& dropout, bool ends_segment) {
   const Context& context = tape.context();
   const LoraLinear layer(weights, dropout);
   const int64_t tokens = x.value().dim(0);
@@ -17,12 +17,12 @@ LinearOutput LinearLora(Tape& tape, const Variable& x, const LoraLayer& weights,
   const Tensor h = Tensor::Empty(*context.allocator, dtype, {tokens, layer.total_rank()});
   const Tensor drops = layer.Drops(context, dtype, dropout.token_keys);
   layer.ForwardOfH(context, x.value(), drops, h);
-  if (!end.rerunning) layer.ForwardOfW(context, x.value(), y);
+  if (!(ends_segment && tape.rerunning())) layer.ForwardOfY(context, x.value(), h, y);
 
   std::vector<Variable> inputs = {x};
   const std::vector<Variable> more = LoraLinear::Weights(weights);
   inputs.insert(inputs.end(), more.begin(), more.end());
-  const Variable output = tape.Record(
+  return tape.Record(
       "linear_lora", inputs, {y},
       {layer.BackwardReadsX() ? x.value() : Tensor(), layer.BackwardReadsH() ? h : Tensor(), drops},
       [layer](Gradients& g) {
@@ -31,7 +31,6 @@ LinearOutput LinearLora(Tape& tape, const Variable& x, const LoraLayer& weights,
         layer.Backward(g.context(), g.saved(0), g.saved(1), g.saved(2), g.output(0), targets);
         if (targets.dx.defined()) g.Add(0, std::move(targets.dx));
       })[0];
-  return {output, end.rerunning ? PendingShares() : PendingShares(layer, h)};
 }
 
 }  // namespace lockstep::autograd

@@ -18,14 +18,15 @@
 // frozen. Adapters whose A_i (and gradients) follow each other in memory share one product.
 #pragma once
 
-#include "autograd/ops/linear_output.h"
 #include "autograd/ops/lora_layer.h"
+#include "autograd/ops/lora_product.h"
 #include "autograd/tape.h"
 
 namespace lockstep::autograd {
 
-// LoRA's shares of y are pending, unless the layer is the `end` of a segment that runs again.
-LinearOutput LinearLora(Tape& tape, const Variable& x, const LoraLayer& layer,
-                        const LoraDropout& dropout = {}, const SegmentEnd& end = {});
+// `ends_segment`: nobody in a segment of the tape (Tape::Checkpoint) reads y. Where that runs
+// again, y's memory is left as it is.
+Variable LinearLora(Tape& tape, const Variable& x, const LoraLayer& layer,
+                    const LoraDropout& dropout = {}, bool ends_segment = false);
 
 }  // namespace lockstep::autograd

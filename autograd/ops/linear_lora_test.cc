@@ -28,16 +28,10 @@ std::vector<Tensor> Inputs(double scale) {
           Random(DType::kF64, {4, 3}, 7, scale)};
 }
 
-// The whole output.
-Variable Linear(Tape& tape, const Variable& x, const LoraLayer& layer,
-                const LoraDropout& dropout = {}, const SegmentEnd& end = {}) {
-  return LinearLora(tape, x, layer, dropout, end).Whole(tape.context());
-}
-
 Variable Apply(Tape& tape, absl::Span<const Variable> in, double p) {
-  return Linear(tape, in[0],
-                {in[1], in[2], {{in[3], in[4], 0.5, 0, 101}, {in[5], in[6], -2, 5, 102}}},
-                {.p = p, .token_keys = p > 0 ? TokenKeys() : Tensor()});
+  return LinearLora(tape, in[0],
+                    {in[1], in[2], {{in[3], in[4], 0.5, 0, 101}, {in[5], in[6], -2, 5, 102}}},
+                    {.p = p, .token_keys = p > 0 ? TokenKeys() : Tensor()});
 }
 
 CheckedFunction Function(double p) {
@@ -108,7 +102,7 @@ TEST(LinearLoraTest, FrozenPartsGetNoGradient) {
 TEST(LinearLoraTest, WithoutAdaptersAndBias) {
   GradCheck("linear", {Random(DType::kF64, {3, 4}, 1), Random(DType::kF64, {5, 4}, 2)},
             [](Tape& tape, absl::Span<const Variable> in) -> std::vector<Variable> {
-              return {Linear(tape, in[0], {in[1], Variable(), {}})};
+              return {LinearLora(tape, in[0], {in[1], Variable(), {}})};
             },
             {.as_leaves = {false, true}, .frozen = {}});
 }
@@ -121,7 +115,7 @@ TEST(LinearLoraTest, ALayerUsedTwiceAddsItsGradients) {
             [](Tape& tape, absl::Span<const Variable> in) -> std::vector<Variable> {
               const LoraLayer layer = {
                   in[1], in[2], {{in[3], in[4], 0.5, 0, 1}, {in[5], in[6], 1, 2, 2}}};
-              return {Linear(tape, Linear(tape, in[0], layer), layer)};
+              return {LinearLora(tape, LinearLora(tape, in[0], layer), layer)};
             },
             {.as_leaves = {false, true, true, true, true, true, true}, .frozen = {}});
 }
@@ -141,12 +135,12 @@ std::vector<std::vector<double>> GradientsOfTwo(bool adjacent, double p) {
   const Variable a1 = Variable::Leaf("a1", adjacent ? a.Slice(0, 2, 5) : in[5],
                                      memory.Slice(0, second, second + 3));
   Tape tape(CpuContext());
-  const Variable y =
-      Linear(tape, x,
-             {Variable::Frozen(in[1]),
-              Variable::Frozen(in[2]),
-              {{a0, Variable::Frozen(in[4]), 0.5, 0, 1}, {a1, Variable::Frozen(in[6]), -2, 5, 2}}},
-             {.p = p, .token_keys = TokenKeys()});
+  const Variable y = LinearLora(
+      tape, x,
+      {Variable::Frozen(in[1]),
+       Variable::Frozen(in[2]),
+       {{a0, Variable::Frozen(in[4]), 0.5, 0, 1}, {a1, Variable::Frozen(in[6]), -2, 5, 2}}},
+      {.p = p, .token_keys = TokenKeys()});
   const std::vector<double> output = ToVector(y.value());
   tape.Backward({y}, {Random(DType::kF64, {kTokens, kOutputs}, 10)}, nullptr);
   return {output, ToVector(Tape::GradientOf(x)), ToVector(a0.leaf_grad()),
@@ -169,7 +163,7 @@ TEST(LinearLoraTest, KeepsOnlyWhatBackwardReads) {
   const Variable w = Variable::Frozen(Random(DType::kBF16, {64, 64}, 2));
   Tape tape(CpuContext());
   const int64_t before = CpuContext().allocator->bytes_in_use();
-  { const Variable y = Linear(tape, x, {w, Variable(), {}}); }
+  { const Variable y = LinearLora(tape, x, {w, Variable(), {}}); }
   EXPECT_EQ(CpuContext().allocator->bytes_in_use(), before);
 }
 
@@ -191,8 +185,8 @@ TEST(LinearLoraTest, ThePlanEqualsTheRun) {
     memory.ResetPeak();
     Tape tape(context);
     const Variable y =
-        Linear(tape, x, {Variable::Frozen(tensor({48, 96})), Variable(), {{a, b, 2, 16, 1}}},
-               {.p = p, .token_keys = keys});
+        LinearLora(tape, x, {Variable::Frozen(tensor({48, 96})), Variable(), {{a, b, 2, 16, 1}}},
+                   {.p = p, .token_keys = keys});
     tape.Backward({y}, {tensor({64, 48})}, nullptr);
     return memory.peak_bytes() - before;
   };
@@ -210,7 +204,7 @@ TEST(LinearLoraDeathTest, RefusesWhatDoesNotFit) {
   const auto frozen = [&](int i) { return Variable::Frozen(in[i]); };
   Tape tape(CpuContext());
   const auto apply = [&](const LoraAdapter& adapter) {
-    Linear(tape, frozen(0), {frozen(1), frozen(2), {adapter}});
+    LinearLora(tape, frozen(0), {frozen(1), frozen(2), {adapter}});
   };
   EXPECT_DEATH(apply({frozen(3), frozen(4), 1, 6, 0}), "from output 6 does not fit in W");
   EXPECT_DEATH(apply({frozen(3), frozen(6), 1, 0, 0}), "lora_B: want shape \\[4, 2\\]");
@@ -224,8 +218,7 @@ TEST(LinearLoraTest, ASegmentsEndIsNotComputedAgain) {
     return tape.Checkpoint("segment", in, [&](Tape& t, absl::Span<const Variable> x) {
       reruns += t.rerunning();
       const LoraLayer layer = {x[1], x[2], {{x[3], x[4], 0.5, 0}}};
-      return std::vector<Variable>{
-          Linear(t, x[0], layer, {}, {.rerunning = t.rerunning(), .h = {}})};
+      return std::vector<Variable>{LinearLora(t, x[0], layer, {}, /*ends_segment=*/true)};
     });
   };
   GradCheck("segment", inputs, f, {.as_leaves = {false, true, true, true, true}, .frozen = {}});

@@ -1,11 +1,13 @@
 #include "autograd/ops/lora_product.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "base/check.h"
 #include "tensor/kernels/column_sum.h"
 #include "tensor/kernels/dispatch.h"
 #include "tensor/kernels/dropout.h"
+#include "tensor/kernels/fill.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/lora_gradients.h"
 
@@ -137,15 +139,30 @@ void LoraLinear::ForwardOfH(const Context& context, const View& x, const Tensor&
   }
 }
 
-void LoraLinear::ForwardOfW(const Context& context, const View& x, const View& y) const {
-  Gemm(context.stream, x, Transposed(w_), y, {.bias = bias_});
+void LoraLinear::ForwardOfY(const Context& context, const View& x, const View& h,
+                            const View& y) const {
+  const bool begun = SharesOfY(context, h, y);
+  Gemm(context.stream, x, Transposed(w_), y, {.beta = begun ? 1.0 : 0.0, .bias = bias_});
 }
 
-void LoraLinear::AddShares(const Context& context, const View& h, const View& y) const {
+// Whether there are any. Outputs that no adapter reaches are zero then.
+bool LoraLinear::SharesOfY(const Context& context, const View& h, const View& y) const {
+  if (h.rank == 0 || adapters_.empty()) return false;
+  int64_t begun = 0;  // outputs before it are written
+  const auto zeros_to = [&](int64_t end) {
+    if (end > begun) kernels::Fill(context.stream, Columns(y, begun, end - begun), 0);
+    begun = std::max(begun, end);
+  };
   for (const Adapter& adapter : adapters_) {
+    const bool joins_others = adapter.first < begun;
+    zeros_to(joins_others ? adapter.end() : adapter.first);
     Gemm(context.stream, Columns(h, adapter.column, adapter.rank()), Transposed(adapter.b),
-         Columns(y, adapter.first, adapter.b.shape[0]), {.alpha = adapter.scale, .beta = 1});
+         Columns(y, adapter.first, adapter.b.shape[0]),
+         {.alpha = adapter.scale, .beta = joins_others ? 1.0 : 0.0});
+    begun = std::max(begun, adapter.end());
   }
+  zeros_to(outputs());
+  return true;
 }
 
 LoraLinear::Targets LoraLinear::TargetsOf(Gradients& g, int first_input) const {

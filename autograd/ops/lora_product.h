@@ -38,11 +38,12 @@ class LoraLinear {
   // [adapters · T, ·]. Undefined without dropout or adapters.
   Tensor Masks(const Context& context, const Tensor& token_keys) const;
 
-  // The three parts of forward: h [T, total_rank]; y [T, N] = x Wᵀ + bias; and LoRA's shares,
-  // y[:, range_i] += scale_i · h_i B_iᵀ.
+  // The two parts of forward: h [T, total_rank]; and y [T, N] = x Wᵀ + bias with LoRA's shares,
+  // y[:, range_i] += scale_i · h_i B_iᵀ, or without them where h is empty. Shares are written first
+  // and the wide product adds to them, so that y is rounded with its shares in it: a share that
+  // joined the rounded y would be lost below half a unit in y's last place, or break ties.
   void ForwardOfH(const Context& context, const View& x, const Tensor& drops, const View& h) const;
-  void ForwardOfW(const Context& context, const View& x, const View& y) const;
-  void AddShares(const Context& context, const View& h, const View& y) const;
+  void ForwardOfY(const Context& context, const View& x, const View& h, const View& y) const;
 
   // What the layer has read, for backward: x, or the norm that x was, which TakesNorm() allows.
   struct Input {
@@ -119,6 +120,7 @@ class LoraLinear {
   std::optional<View> JoinedTarget(const Group& group, const Targets& targets) const;
   void BackwardOfGroup(const Context& context, const Group& group, const View& g, const View& x,
                        const Targets& targets) const;
+  bool SharesOfY(const Context& context, const View& h, const View& y) const;
   void BackwardOfX(const Context& context, const View& g, const Tensor& drops, const View& dy,
                    const Tensor& dx) const;
   bool SharesOfX(const Context& context, const View& g, const Tensor& drops, const View& dx) const;

@@ -7,7 +7,7 @@
 namespace lockstep::autograd {
 
 NormedResult NormedLinear(Tape& tape, const ResidualInput& in, const LoraLayer& weights,
-                          const LoraDropout& dropout) {
+                          const LoraDropout& dropout, bool leaves_shares) {
   const Context& context = tape.context();
   const LoraLinear layer(weights, dropout);
   const ResidualHead head(tape, in, LoraLinear::Weights(weights));
@@ -17,7 +17,7 @@ NormedResult NormedLinear(Tape& tape, const ResidualInput& in, const LoraLayer& 
   const Tensor h = Tensor::Empty(*context.allocator, dtype, {tokens, layer.total_rank()});
   const Tensor drops = layer.Drops(context, dtype, dropout.token_keys);
   layer.ForwardOfH(context, head.normed(), drops, h);
-  layer.ForwardOfW(context, head.normed(), y);
+  layer.ForwardOfY(context, head.normed(), leaves_shares ? View{} : h.view(), y);
   std::vector<Tensor> saved = head.saved();
   saved.insert(saved.end(), {layer.BackwardReadsH() ? h : Tensor(), drops});
   const std::vector<Variable> outputs =
@@ -29,7 +29,7 @@ NormedResult NormedLinear(Tape& tape, const ResidualInput& in, const LoraLayer& 
                         g, gradient, layer, layer.TargetsOf(g, ResidualHead::kNumInputs),
                         g.saved(ResidualHead::kNumSaved), g.saved(ResidualHead::kNumSaved + 1), dy);
                   });
-  return {outputs[0], {outputs[1], {layer, h}}};
+  return {outputs[0], outputs[1], leaves_shares ? PendingShares(layer, h) : PendingShares()};
 }
 
 void BackwardOfNormedLinear(Gradients& g, const ResidualHead::Gradient& head,

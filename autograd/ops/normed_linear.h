@@ -9,16 +9,19 @@
 
 #include "autograd/ops/add_rms_norm.h"
 #include "autograd/ops/linear_lora.h"
+#include "autograd/ops/pending_shares.h"
 
 namespace lockstep::autograd {
 
 struct NormedResult {
-  Variable sum;    // [T, C], the residual stream
-  LinearOutput y;  // [T, N]
+  Variable sum;                // [T, C], the residual stream
+  Variable y;                  // [T, N]
+  PendingShares pending = {};  // of y
 };
 
+// `leaves_shares`: y lacks LoRA's shares, which are pending.
 NormedResult NormedLinear(Tape& tape, const ResidualInput& in, const LoraLayer& layer,
-                          const LoraDropout& dropout = {});
+                          const LoraDropout& dropout = {}, bool leaves_shares = false);
 
 // Hands in the gradients of the layer and of the head before it; `targets` are those of the layer's
 // weights, `dy` is the gradient of its outputs. What ops with a ResidualHead have in common.

@@ -98,7 +98,7 @@ bool NormedMlpTakes(DType dtype, const LoraLayer& gate_up, const LoraLayer& down
 
 NormedResult NormedMlp(Tape& tape, const ResidualInput& in, const LoraLayer& gate_up,
                        const LoraLayer& down, kernels::GluActivation activation,
-                       const LoraDropout& dropout, const SegmentEnd& end) {
+                       const LoraDropout& dropout, bool ends_segment) {
   const Context& context = tape.context();
   const Mlp mlp = {LoraLinear(gate_up, dropout), LoraLinear(down, dropout), activation};
   CHECK(!tape.WouldRecord({gate_up.w, gate_up.bias, down.w, down.bias}))
@@ -114,29 +114,27 @@ NormedResult NormedMlp(Tape& tape, const ResidualInput& in, const LoraLayer& gat
     return Tensor::Empty(*context.allocator, head.sum().dtype(), {head.sum().dim(0), width});
   };
   const Tensor wide = empty(2 * mlp.width()), h = empty(mlp.gate_up.total_rank());
-  mlp.gate_up.ForwardOfW(context, head.normed(), wide);
+  mlp.gate_up.ForwardOfY(context, head.normed(), /*h=*/{}, wide);
   const Tensor drops = mlp.gate_up.Drops(context, wide.dtype(), dropout.token_keys);
   const Tensor down_mask = mlp.down.Masks(context, dropout.token_keys);
   mlp.gate_up.ForwardOfH(context, head.normed(), drops, h);
   const Tensor y = empty(mlp.down.outputs());
-  const bool known = end.rerunning && end.h.defined();
-  const Tensor down_h = known ? end.h : empty(mlp.down.total_rank());
-  Tensor product;
-  if (!known) {
-    product = empty(mlp.width());
+  const auto compute = [&]() -> Tape::Computed {
+    const Tensor product = empty(mlp.width()), down_h = empty(mlp.down.total_rank());
     const kernels::LoraShare down_share = mlp.down.ShareOfInputs(down_h);
     kernels::GluLora(context.stream, wide, mlp.Gate(h), mlp.Up(h), activation,
                      mlp.DownMask(down_mask), product, {down_share.h, down_share.b},
                      mlp.Scratch(context, wide.dim(0)));
-  }
-  if (!end.rerunning) mlp.down.ForwardOfW(context, product, y);
+    mlp.down.ForwardOfY(context, product, down_h, y);
+    return {.large = {}, .small = down_h};
+  };
+  const Tensor down_h = (ends_segment ? tape.ComputeOnce(compute) : compute()).small;
   std::vector<Tensor> saved = head.saved();
   saved.insert(saved.end(), {wide, h, down_h, drops, down_mask});
   const std::vector<Variable> outputs =
       tape.Record("normed_mlp", head.inputs(), {head.sum(), y}, saved,
                   [mlp, gradient = head.gradient()](Gradients& g) { Backward(g, gradient, mlp); });
-  return {outputs[0],
-          {outputs[1], end.rerunning ? PendingShares() : PendingShares(mlp.down, down_h)}};
+  return {outputs[0], outputs[1]};
 }
 
 }  // namespace lockstep::autograd

@@ -26,8 +26,10 @@ namespace lockstep::autograd {
 bool NormedMlpTakes(DType dtype, const LoraLayer& gate_up, const LoraLayer& down,
                     const LoraDropout& dropout);
 
+// `ends_segment`: as in linear_lora.h. Then h of down is computed once (Tape::ComputeOnce), so that
+// the second run also leaves out the gated unit.
 NormedResult NormedMlp(Tape& tape, const ResidualInput& in, const LoraLayer& gate_up,
                        const LoraLayer& down, kernels::GluActivation activation,
-                       const LoraDropout& dropout = {}, const SegmentEnd& end = {});
+                       const LoraDropout& dropout = {}, bool ends_segment = false);
 
 }  // namespace lockstep::autograd

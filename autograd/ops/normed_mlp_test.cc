@@ -1,7 +1,5 @@
 #include "autograd/ops/normed_mlp.h"
 
-#include <memory>
-
 #include "autograd/gradcheck.h"
 #include "autograd/ops/glu.h"
 #include "autograd/ops/linear_lora.h"
@@ -32,9 +30,7 @@ std::vector<Tensor> Inputs() {
           Random(DType::kF64, {kWidth}, 11)};
 }
 
-ResidualInput Head(absl::Span<const Variable> in) {
-  return {in[0], {in[9]}, Variable(), in[10], {}};
-}
+ResidualInput Head(absl::Span<const Variable> in) { return {in[0], in[9], Variable(), in[10], {}}; }
 
 LoraLayer GateUp(absl::Span<const Variable> in) {
   return {in[1], Variable(), {{in[3], in[4], 0.5, 0, 1}, {in[5], in[6], -1.5, kFfn, 2}}};
@@ -52,7 +48,7 @@ CheckedFunction Fused(double p) {
   return [p](Tape& tape, absl::Span<const Variable> in) {
     const NormedResult result =
         NormedMlp(tape, Head(in), GateUp(in), Down(in), GluActivation::kSilu, Dropout(p));
-    return std::vector<Variable>{result.sum, result.y.Whole(tape.context())};
+    return std::vector<Variable>{result.sum, result.y};
   };
 }
 
@@ -63,9 +59,9 @@ TEST(NormedMlpTest, IsTheUnitBetweenTwoLinears) {
   const LoraLayer wide = GateUp(in), down = Down(in);
   const Variable x = AddRmsNorm(tape, Head(in)).normed;
   for (const double p : {0.0, 0.4}) {
-    const Variable gate_up = LinearLora(tape, x, wide, Dropout(p)).Whole(CpuContext());
+    const Variable gate_up = LinearLora(tape, x, wide, Dropout(p));
     const Variable product = Glu(tape, gate_up, GluActivation::kSilu);
-    const Variable y = LinearLora(tape, product, down, Dropout(p)).Whole(CpuContext());
+    const Variable y = LinearLora(tape, product, down, Dropout(p));
     ExpectNear(Fused(p)(tape, in)[1].value(), y.value(), 1e-12, 1e-12);
   }
 }
@@ -86,7 +82,7 @@ TEST(NormedMlpTest, OneAdapterForBothHalves) {
     const NormedResult result = NormedMlp(tape, {in[0], {}, Variable(), in[5], {}},
                                           {in[1], Variable(), {{in[3], in[4], 2, 0}}},
                                           {in[2], Variable(), {}}, GluActivation::kGeluTanh);
-    return {result.sum, result.y.Whole(tape.context())};
+    return {result.sum, result.y};
   };
   GradCheck("normed_mlp", inputs, function,
             {.as_leaves = {false, true, true, true, true, true},
@@ -96,19 +92,11 @@ TEST(NormedMlpTest, OneAdapterForBothHalves) {
 // A segment's end: neither its output nor what only leads there is computed again.
 TEST(NormedMlpTest, DifferentiatesAsTheEndOfASegment) {
   const CheckedFunction f = [](Tape& tape, absl::Span<const Variable> in) {
-    const auto pending = std::make_shared<PendingShares>();
-    const auto run = [pending](Tape& t, absl::Span<const Variable> x) {
-      EXPECT_EQ(pending->defined(), t.rerunning());
-      const NormedResult result =
-          NormedMlp(t, Head(x), GateUp(x), Down(x), GluActivation::kSilu, Dropout(0.4),
-                    {.rerunning = t.rerunning(), .h = pending->h()});
-      *pending = result.y.pending;
-      return std::vector<Variable>{result.sum, result.y.y};
-    };
-    const std::vector<Variable> out = tape.Checkpoint("segment", in, run);
-    // The share that is pending joins here.
-    return std::vector<Variable>{
-        AddRmsNorm(tape, {out[0], {out[1], *pending}, Variable(), in[10], {}}).sum};
+    return tape.Checkpoint("segment", in, [](Tape& t, absl::Span<const Variable> x) {
+      const NormedResult result = NormedMlp(t, Head(x), GateUp(x), Down(x), GluActivation::kSilu,
+                                            Dropout(0.4), /*ends_segment=*/true);
+      return std::vector<Variable>{result.sum, result.y};
+    });
   };
   const GradCheckOptions options = {
       .as_leaves = {false, true, true, true, true, true, true, true, true, false, true},

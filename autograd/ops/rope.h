@@ -1,7 +1,7 @@
 // Rotary position embedding, in place on merged q, k, v; equations in tensor/kernels/rope.h.
 #pragma once
 
-#include "autograd/ops/linear_output.h"
+#include "autograd/ops/pending_shares.h"
 #include "autograd/ops/qkv_layout.h"
 #include "autograd/tape.h"
 
@@ -14,8 +14,13 @@ namespace lockstep::autograd {
 Tensor RopeTable(const Context& context, const Tensor& positions, const Tensor& inv_freq,
                  const Tensor& row, double attention_factor);
 
-// Rotates the q and k heads of qkv[T, (H + 2K)·D] by `table`; v stays. `qkv` is overwritten: go on
-// with what is returned. Saves the table alone.
-Variable Rope(Tape& tape, const LinearOutput& qkv, const QkvLayout& layout, const Tensor& table);
+// Whether Rope adds the shares of a layer whose outputs are q, k and v.
+bool RopeTakesShares(DType dtype, const QkvLayout& layout, const Tensor& table,
+                     const LoraLayer& qkv);
+
+// Rotates the q and k heads of qkv[T, (H + 2K)·D] by `table`; v stays. What is `pending` of all
+// three is added first. `qkv` is overwritten: go on with what is returned. Saves the table alone.
+Variable Rope(Tape& tape, const Variable& qkv, const QkvLayout& layout, const Tensor& table,
+              const PendingShares& pending = {});
 
 }  // namespace lockstep::autograd

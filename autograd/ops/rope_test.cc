@@ -22,7 +22,7 @@ Tensor Table() {  // partial: 4 of 6 elements; two rows of frequencies
 
 TEST(RopeTest, Differentiates) {
   const CheckedFunction f = [table = Table()](Tape& tape, absl::Span<const Variable> in) {
-    return std::vector<Variable>{Rope(tape, {in[0]}, kLayout, table)};
+    return std::vector<Variable>{Rope(tape, in[0], kLayout, table)};
   };
   for (const double scale : {1e-2, 1.0, 1e2}) {
     GradCheck("rope", {Random(DType::kF64, {5, kLayout.width()}, 1, scale)}, f);
@@ -33,7 +33,7 @@ TEST(RopeTest, DifferentiatesInACheckpointedSegment) {
   const CheckedFunction f = [table = Table()](Tape& tape, absl::Span<const Variable> in) {
     return tape.Checkpoint("segment", in, [table](Tape& inner, absl::Span<const Variable> x) {
       const Variable made_here = Glu(inner, x[0], GluActivation::kSilu);
-      return std::vector<Variable>{Rope(inner, {made_here}, kLayout, table)};
+      return std::vector<Variable>{Rope(inner, made_here, kLayout, table)};
     });
   };
   GradCheck("rope", {Random(DType::kF64, {5, 2 * kLayout.width()}, 1)}, f);

@@ -4,10 +4,9 @@
 
 namespace lockstep::kernels {
 
-void AddRmsNorm(const Stream& stream, const View& residual, const View& branch,
-                const LoraShare& share, const View& post_w, const View& w,
-                const RmsNormOptions& options, const View& sum, const View& y, const View& rstd,
-                const View& post_rstd) {
+void AddRmsNorm(const Stream& stream, const View& residual, const View& branch, const View& post_w,
+                const View& w, const RmsNormOptions& options, const View& sum, const View& y,
+                const View& rstd, const View& post_rstd) {
   constexpr char kOp[] = "add_rms_norm";
   const DType dtype = residual.dtype;
   CHECK_EQ(residual.rank, 2) << "[add_rms_norm] residual: want [T, C], got " << Describe(residual);
@@ -18,13 +17,6 @@ void AddRmsNorm(const Stream& stream, const View& residual, const View& branch,
     CHECK_SHAPE(kOp, name, *view, tokens, width);
     CHECK_DTYPE(kOp, name, *view, dtype);
     CHECK(view->contiguous()) << "[add_rms_norm] " << name << ": want it contiguous";
-  }
-  if (!share.empty()) {
-    CHECK(post_w.data == nullptr) << "[add_rms_norm] want no share with a post-norm";
-    CHECK_SHAPE(kOp, "h", share.h, tokens, share.h.shape[1]);
-    CHECK_SHAPE(kOp, "b", share.b, width, share.h.shape[1]);
-    CHECK_DTYPE(kOp, "h", share.h, dtype);
-    CHECK_DTYPE(kOp, "b", share.b, dtype);
   }
   const std::pair<const char*, const View*> weights[] = {{"weight", &w}, {"post weight", &post_w}};
   for (const auto& [name, view] : weights) {
@@ -38,7 +30,7 @@ void AddRmsNorm(const Stream& stream, const View& residual, const View& branch,
     CHECK_SHAPE(kOp, "rstd", *view, tokens);
     CHECK_DTYPE(kOp, "rstd", *view, AccumulateType(dtype));
   }
-  LOCKSTEP_DISPATCH(stream, AddRmsNorm, residual, branch, share, post_w, w, options, sum, y, rstd,
+  LOCKSTEP_DISPATCH(stream, AddRmsNorm, residual, branch, post_w, w, options, sum, y, rstd,
                     post_rstd);
 }
 

@@ -8,8 +8,6 @@
 //   residual, branch, sum, y   [T, C], contiguous; f64 or f32, on CUDA f32 or bf16. sum may be
 //                              residual or branch itself, y another tensor. The sum is rounded to
 //                              its dtype before it is normed.
-//   share                      lora_share.h, [T, C]: added to the sum before it is rounded. Without
-//                              a post-norm; on CUDA only where AddRmsNormTakes()
 //   w, post_w                  [C], the same dtype; post_w without data: no post-norm
 //   rstd, post_rstd            [T], f32 (f64 for f64), as RmsNorm leaves them; written where they
 //                              have data
@@ -18,22 +16,14 @@
 // gradient of residual and of branch; with a post-norm, branch gets RmsNormBackward(dsum, branch).
 #pragma once
 
-#include "tensor/kernels/lora_share.h"
 #include "tensor/kernels/rms_norm.h"
 #include "tensor/view.h"
 
 namespace lockstep::kernels {
 
-// Whether the CUDA kernel takes a share, of a rank that LoraShareFits(). It keeps 8 rows in shared
-// memory, of which every GPU from sm_80 on has 99 KiB for a block.
-constexpr bool AddRmsNormTakes(DType dtype, int64_t width) {
-  return dtype == DType::kBF16 && width % 64 == 0 && width <= 6144;
-}
-
-void AddRmsNorm(const Stream& stream, const View& residual, const View& branch,
-                const LoraShare& share, const View& post_w, const View& w,
-                const RmsNormOptions& options, const View& sum, const View& y, const View& rstd,
-                const View& post_rstd);
+void AddRmsNorm(const Stream& stream, const View& residual, const View& branch, const View& post_w,
+                const View& w, const RmsNormOptions& options, const View& sum, const View& y,
+                const View& rstd, const View& post_rstd);
 
 namespace cpu {
 decltype(kernels::AddRmsNorm) AddRmsNorm;

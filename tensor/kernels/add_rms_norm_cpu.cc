@@ -2,16 +2,14 @@
 
 #include "base/thread_pool.h"
 #include "tensor/kernels/add_rms_norm.h"
-#include "tensor/kernels/cpu/lora_share.h"
 #include "tensor/kernels/dispatch.h"
 
 namespace lockstep::kernels::cpu {
 
 // The definition, step by step.
-void AddRmsNorm(const Stream& stream, const View& residual, const View& branch,
-                const LoraShare& share, const View& post_w, const View& w,
-                const RmsNormOptions& options, const View& sum, const View& y, const View& rstd,
-                const View& post_rstd) {
+void AddRmsNorm(const Stream& stream, const View& residual, const View& branch, const View& post_w,
+                const View& w, const RmsNormOptions& options, const View& sum, const View& y,
+                const View& rstd, const View& post_rstd) {
   const int64_t width = residual.shape[1];
   if (post_w.data != nullptr) {
     kernels::RmsNorm(stream, branch, post_w, options, y, post_rstd);
@@ -25,7 +23,6 @@ void AddRmsNorm(const Stream& stream, const View& residual, const View& branch,
                          sum.as<T>()[i] = residual.as<T>()[i] + added.as<T>()[i];
                        }
                      });
-    AddShare<T>(share, sum);
   });
   kernels::RmsNorm(stream, sum, w, options, y, rstd);
 }

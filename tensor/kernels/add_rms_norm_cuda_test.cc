@@ -25,13 +25,13 @@ TEST(AddRmsNormCudaTest, MatchesTheCpu) {
         const Tensor rstd = Tensor::Empty(*cpu.allocator, DType::kF32, {rows});
         const Tensor post_rstd = Tensor::Empty(*cpu.allocator, DType::kF32, {rows});
         const Tensor post_f32 = As(DType::kF32, post_w);
-        AddRmsNorm(cpu.stream, As(DType::kF32, residual), As(DType::kF32, branch), {},
+        AddRmsNorm(cpu.stream, As(DType::kF32, residual), As(DType::kF32, branch),
                    post ? post_f32.view() : View(), As(DType::kF32, w), options, sum, y, rstd,
                    post ? post_rstd.view() : View());
         const GpuGuarded gpu_sum(dtype, {rows, width}), gpu_y(dtype, {rows, width});
         const GpuGuarded gpu_rstd(DType::kF32, {rows}), gpu_post_rstd(DType::kF32, {rows});
         const Tensor gpu_post = ToGpu(post_w);
-        AddRmsNorm(GpuContext()->stream, ToGpu(residual), ToGpu(branch), {},
+        AddRmsNorm(GpuContext()->stream, ToGpu(residual), ToGpu(branch),
                    post ? gpu_post.view() : View(), ToGpu(w), options, gpu_sum, gpu_y, gpu_rstd,
                    post ? gpu_post_rstd.tensor().view() : View());
         ExpectMatches(gpu_sum.tensor(), sum, tolerance);
@@ -43,58 +43,19 @@ TEST(AddRmsNormCudaTest, MatchesTheCpu) {
   }
 }
 
-TEST(AddRmsNormCudaTest, AddsAShareOfLora) {
-  SKIP_WITHOUT_GPU();
-  const Context& cpu = CpuContext();
-  constexpr DType kType = DType::kBF16;
-  struct Case {
-    int64_t rows, width, rank;
-  };
-  for (const auto& [rows, width, rank] : {Case{1, 64, 4},
-                                          {15, 1024, 16},
-                                          {16, 1088, 16},
-                                          {17, 3072, 8},
-                                          {33, 576, 16},
-                                          {100, 4096, 64},
-                                          {21, 6144, 32}}) {
-    const Tensor residual = Random(kType, {rows, width}, 1),
-                 branch = Random(kType, {rows, width}, 2);
-    const Tensor w = Random(kType, {width}, 3), h = Random(kType, {rows, rank}, 4, 0.3),
-                 b = Random(kType, {width, rank}, 5, 0.5);
-    const Tensor sum = Tensor::Empty(*cpu.allocator, DType::kF32, {rows, width});
-    const Tensor y = Tensor::Empty(*cpu.allocator, DType::kF32, {rows, width});
-    const Tensor rstd = Tensor::Empty(*cpu.allocator, DType::kF32, {rows});
-    const Tensor h32 = As(DType::kF32, h), b32 = As(DType::kF32, b);
-    AddRmsNorm(cpu.stream, As(DType::kF32, residual), As(DType::kF32, branch), {h32, b32, 0.5},
-               View(), As(DType::kF32, w), {}, sum, y, rstd, View());
-    const GpuGuarded gpu_sum(kType, {rows, width}), gpu_y(kType, {rows, width}),
-        gpu_rstd(DType::kF32, {rows});
-    const Tensor gpu_h = ToGpu(h), gpu_b = ToGpu(b);
-    AddRmsNorm(GpuContext()->stream, ToGpu(residual), ToGpu(branch), {gpu_h, gpu_b, 0.5}, View(),
-               ToGpu(w), {}, gpu_sum, gpu_y, gpu_rstd, View());
-    ExpectMatches(gpu_sum.tensor(), sum, 1.0 / 128);
-    ExpectMatches(gpu_y.tensor(), y, 1.0 / 64);
-    ExpectMatches(gpu_rstd.tensor(), rstd, 1.0 / 128);
-  }
-}
-
 TEST(AddRmsNormCudaTest, JoinsTheResidualInPlace) {
   SKIP_WITHOUT_GPU();
   const Stream& stream = GpuContext()->stream;
   const Tensor residual = Random(DType::kBF16, {37, 2048}, 1),
                w = ToGpu(Random(DType::kBF16, {2048}, 2));
   const Tensor branch = ToGpu(Random(DType::kBF16, {37, 2048}, 3));
-  const Tensor h = ToGpu(Random(DType::kBF16, {37, 16}, 4)),
-               b = ToGpu(Random(DType::kBF16, {2048, 16}, 5));
-  for (const LoraShare& share : {LoraShare(), LoraShare{h, b, 0.5}}) {
-    const Tensor in_place = ToGpu(residual);
-    const GpuGuarded sum(DType::kBF16, {37, 2048}), y(DType::kBF16, {37, 2048}),
-        again(DType::kBF16, {37, 2048});
-    AddRmsNorm(stream, ToGpu(residual), branch, share, View(), w, {}, sum, y, View(), View());
-    AddRmsNorm(stream, in_place, branch, share, View(), w, {}, in_place, again, View(), View());
-    EXPECT_EQ(ToVector(ToCpu(in_place)), ToVector(ToCpu(sum.tensor())));
-    EXPECT_EQ(ToVector(ToCpu(again.tensor())), ToVector(ToCpu(y.tensor())));
-  }
+  const Tensor in_place = ToGpu(residual);
+  const GpuGuarded sum(DType::kBF16, {37, 2048}), y(DType::kBF16, {37, 2048}),
+      again(DType::kBF16, {37, 2048});
+  AddRmsNorm(stream, ToGpu(residual), branch, View(), w, {}, sum, y, View(), View());
+  AddRmsNorm(stream, in_place, branch, View(), w, {}, in_place, again, View(), View());
+  EXPECT_EQ(ToVector(ToCpu(in_place)), ToVector(ToCpu(sum.tensor())));
+  EXPECT_EQ(ToVector(ToCpu(again.tensor())), ToVector(ToCpu(y.tensor())));
 }
 
 }  // namespace

@@ -34,26 +34,23 @@ LoraShare Share(const View& h, int64_t column, const View& b) {
   return share;
 }
 
-// Between two blocks: with LoRA's share, as it is, and with Gemma's norm behind the branch.
+// Between two blocks: as it is, and with Gemma's norm behind the branch.
 void RegisterAddRmsNorm() {
-  const auto line = [](const std::string& what, bool with_share, bool post) {
+  const auto line = [](const std::string& what, bool post) {
     Bytes(what, 4 * kRow, [=] {
       const Tensor residual = Random(kHalf, {kTokens, kWidth}),
                    branch = Random(kHalf, {kTokens, kWidth}), w = Random(kHalf, {kWidth}),
                    sum = Empty(kHalf, {kTokens, kWidth}), y = Empty(kHalf, {kTokens, kWidth}),
-                   rstd = Empty(DType::kF32, {kTokens}), post_rstd = Empty(DType::kF32, {kTokens}),
-                   h = Random(kHalf, {kTokens, kRank}), b = Random(kHalf, {kWidth, kRank});
-      const LoraShare share = with_share ? Share(h, 0, b) : LoraShare();
+                   rstd = Empty(DType::kF32, {kTokens}), post_rstd = Empty(DType::kF32, {kTokens});
       const RmsNormOptions options = {1e-6, post ? NormForm::kGemma : NormForm::kLlama};
-      return [=, keep = std::pair(h, b)] {
-        AddRmsNorm(OnGpu(), residual, branch, share, post ? w.view() : View(), w, options, sum, y,
-                   rstd, post ? post_rstd.view() : View());
+      return [=] {
+        AddRmsNorm(OnGpu(), residual, branch, post ? w.view() : View(), w, options, sum, y, rstd,
+                   post ? post_rstd.view() : View());
       };
     });
   };
-  line("add_rms_norm", false, false);
-  line("add_rms_norm_share", true, false);
-  line("add_rms_norm_post", false, true);
+  line("add_rms_norm", false);
+  line("add_rms_norm_post", true);
 }
 
 void RegisterNorms() {

@@ -86,7 +86,7 @@ void RegisterLayers() {
     const Tensor r = Filled({kTokens, kWidth}), b = Filled({kTokens, kWidth}), w = Filled({kWidth}),
                  sum = Filled({kTokens, kWidth}), y = Filled({kTokens, kWidth}),
                  rstd = Filled({kTokens});
-    return [=] { AddRmsNorm(Stream{}, r, b, {}, View{}, w, {}, sum, y, rstd, View{}); };
+    return [=] { AddRmsNorm(Stream{}, r, b, View{}, w, {}, sum, y, rstd, View{}); };
   });
   Register("rms_norm_backward", 4 * row, [] {
     const Tensor dy = Filled({kTokens, kWidth}), x = Filled({kTokens, kWidth}),
