@@ -59,8 +59,9 @@ def _cuda_library_impl(ctx):
         headers = depset(ctx.files.hdrs),
         defines = depset(ctx.attr.defines),
     ))
-    deps = [d[CcInfo] for d in ctx.attr.deps]
-    context = cc_common.merge_cc_infos(cc_infos = [own] + deps).compilation_context
+    public = [own] + [d[CcInfo] for d in ctx.attr.deps]
+    all = public + [d[CcInfo] for d in ctx.attr.implementation_deps]
+    context = cc_common.merge_cc_infos(cc_infos = all).compilation_context
     objects = [_compile(ctx, src, context) for src in ctx.files.srcs if src.extension == "cu"]
     linking, _ = cc_common.create_linking_context_from_compilation_outputs(
         actions = ctx.actions,
@@ -71,13 +72,16 @@ def _cuda_library_impl(ctx):
             objects = depset(objects),
             pic_objects = depset(objects),
         ),
-        linking_contexts = [d.linking_context for d in deps],
+        linking_contexts = [info.linking_context for info in all],
         disallow_dynamic_library = True,
         alwayslink = ctx.attr.alwayslink,
     )
     return [
         DefaultInfo(files = depset(objects)),
-        CcInfo(compilation_context = context, linking_context = linking),
+        CcInfo(
+            compilation_context = cc_common.merge_cc_infos(cc_infos = public).compilation_context,
+            linking_context = linking,
+        ),
     ]
 
 cuda_library = rule(
@@ -87,7 +91,9 @@ cuda_library = rule(
     attrs = {
         "srcs": attr.label_list(allow_files = [".cu", ".cuh", ".h"]),
         "hdrs": attr.label_list(allow_files = [".cuh", ".h"]),
+        # What srcs include is for them alone; what hdrs include is for those who use the library.
         "deps": attr.label_list(providers = [CcInfo]),
+        "implementation_deps": attr.label_list(providers = [CcInfo]),
         "copts": attr.string_list(),
         "defines": attr.string_list(),
         "alwayslink": attr.bool(),

@@ -135,7 +135,11 @@ def tensor_op(name, deps = [], cpu_deps = [], cuda_deps = [], test_deps = [], te
         cuda_library(
             name = name + "_cuda",
             srcs = [name + "_cuda.cu"],
-            deps = [name + "_contract", "//tensor/kernels/device", "@local_config_cuda//:cudart"] + cuda_deps,
+            deps = [name + "_contract"],
+            implementation_deps = [
+                "//tensor/kernels/device",
+                "@local_config_cuda//:cudart",
+            ] + cuda_deps,
             target_compatible_with = CUDA_ONLY,
         )
     cuda_side = [":" + name + "_cuda"] if has_cuda else []
