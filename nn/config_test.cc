@@ -148,6 +148,25 @@ TEST(Config, Windows) {
   EXPECT_THAT(windows(gemma3), ElementsAre(8, 0, 8, 0, 8, 0, 8));
 }
 
+TEST(Config, YarnsFactorMayBeNull) {
+  nlohmann::json llama = Base("llama");
+  llama["rope_scaling"] = {
+      {"rope_type", "yarn"}, {"factor", nullptr}, {"original_max_position_embeddings", 128}};
+  EXPECT_EQ(Parse(llama).ropes[0].factor, 4);
+  EXPECT_DOUBLE_EQ(Parse(llama).ropes[0].attention_factor, 0.1 * std::log(4.0) + 1);
+  llama["rope_scaling"]["rope_type"] = "llama3";
+  EXPECT_THAT(ErrorOf(llama), HasSubstr("rope_scaling.factor: missing"));
+}
+
+TEST(Config, NamesOfOneActivation) {
+  nlohmann::json llama = Base("llama");
+  for (const char* name :
+       {"gelu_new", "gelu_fast", "gelu_accurate", "gelu_python_tanh", "gelu_pytorch_tanh"}) {
+    llama["hidden_act"] = name;
+    EXPECT_EQ(Parse(llama).activation, Activation::kGeluTanh) << name;
+  }
+}
+
 // As in transformers, with a warning.
 TEST(Config, Gemma3TruncatesYarnsBounds) {
   nlohmann::json gemma3 = Base("gemma3_text");
@@ -191,6 +210,8 @@ TEST(Config, RefusesByName) {
   refused("llama", "attn_logit_softcapping", 30.0);
   refused("llama", "sliding_window", 16);
   refused("llama", "attention_dropout", 0.1);
+  refused("llama", "is_causal", false);
+  refused("llama", "is_causal", nullptr);
   refused("llama", "quantization_config", {{"bits", 4}});
   refused("llama", "num_local_experts", 8);
   refused("llama", "hidden_size", -64);
@@ -204,6 +225,7 @@ TEST(Config, RefusesByName) {
   refused("qwen2", "layer_types", {"full_attention"});
   refused("phi3", "resid_pdrop", 0.1);
   refused("gemma2", "use_bidirectional_attention", true);
+  refused("gemma3_text", "rope_scaling", {{"type", "linear"}, {"factor", 8.0}});
   EXPECT_THAT(ErrorOf({{"model_type", "mixtral"}}), HasSubstr("mixtral"));
   EXPECT_THAT(ErrorOf(nlohmann::json::object()), HasSubstr("no model_type"));
 }

@@ -119,6 +119,10 @@ void ReadSizes(ConfigReader& reader, const DefaultSizes& defaults, ModelConfig& 
     config.pad_token_id = defaults.pad_token_id;
   }
   reader.Want("attention_dropout", 0.0);
+  // transformers makes an encoder of everything else that stands here, null among it.
+  if (reader.HasKey("is_causal") && !reader.Bool("is_causal", false)) {
+    reader.Problem("is_causal", "want true: tokens that see those behind them are not supported");
+  }
   reader.Want("quantization_config", nullptr, "use the model's 16-bit files");
   reader.Ignore({"pretraining_tp"});
 }
@@ -128,7 +132,8 @@ void ReadActivation(ConfigReader& reader, const char* field, const char* missing
   const std::string name = reader.String(field, missing);
   if (name == "silu" || name == "swish") {
     config.activation = Activation::kSilu;
-  } else if (name == "gelu_pytorch_tanh" || name == "gelu_new") {
+  } else if (name == "gelu_pytorch_tanh" || name == "gelu_new" || name == "gelu_fast" ||
+             name == "gelu_accurate" || name == "gelu_python_tanh") {  // one function, five codes
     config.activation = Activation::kGeluTanh;
   } else {
     reader.Problem(field,
@@ -162,8 +167,12 @@ RopeConfig ReadRopeObject(ConfigReader& reader, const RopeDefaults& defaults,
   if (rope.kind == Kind::kLongRope) {
     ReadLongRope(reader, config, rope);
   } else if (rope.kind != Kind::kDefault) {
-    if (!reader.Has("factor")) reader.Problem("factor", "missing");
-    rope.factor = reader.Positive("factor", 1.0);
+    // YaRN's may be null: then it is how much longer documents have become.
+    const bool may_be_null = rope.kind == Kind::kYarn && reader.HasKey("factor");
+    if (!reader.Has("factor") && !may_be_null) reader.Problem("factor", "missing");
+    const double ratio = static_cast<double>(config.max_position_embeddings) /
+                         static_cast<double>(rope.original_max_position_embeddings);
+    rope.factor = reader.Positive("factor", ratio);
   }
   if (rope.kind == Kind::kYarn) ReadYarn(reader, rope);
   if (rope.kind == Kind::kLlama3) {

@@ -25,7 +25,13 @@ void ReadRopes(ConfigReader& reader, ModelConfig& config) {
     const nlohmann::json* object = outer.Object(layers);
     // transformers lays rope_scaling over the global layers' object.
     nlohmann::json merged = object != nullptr ? *object : *kEmpty;
-    if (scaled && scaling != nullptr) merged.update(*scaling);
+    if (scaled && scaling != nullptr) {
+      if (scaling->contains("type") && !scaling->contains("rope_type")) {
+        reader.Problem("rope_scaling.type",
+                       "transformers 4 obeys it in gemma3, 5 does not: write rope_type");
+      }
+      merged.update(*scaling);
+    }
     ConfigReader nested(reader.where(), merged, reader.path() + "rope_parameters." + layers + ".");
     RopeConfig rope = ReadRopeObject(nested, defaults, config);
     // transformers looks for it beside the kinds of layers, not in them.
