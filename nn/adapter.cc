@@ -140,7 +140,8 @@ std::string CanonicalName(const std::string& name) {
 }
 
 // The base model's own embedding or head, which PEFT stores too where it has an adapter
-// (base_layer) or its vocabulary was resized.
+// (base_layer), its vocabulary was resized, or save_embedding_layers asked for it; with those of
+// modules_to_save (original_module) once more what is trained (modules_to_save).
 bool IsBaseTable(const std::string& name) {
   const bool table =
       absl::StrContains(name, "embed_tokens.") || absl::StrContains(name, "lm_head.");
@@ -336,11 +337,15 @@ absl::Status CheckBaseTables(const std::string& directory,
                              const ModelModules& modules) {
   ASSIGN_OR_RETURN(const auto file, OpenWeights(directory));
   for (const StoredTensor& stored : file->tensors()) {
+    const bool original = absl::StrContains(stored.name, ".original_module.");
     const std::string name =
-        absl::StrReplaceAll(CanonicalName(stored.name), {{".base_layer.", "."}})
+        absl::StrReplaceAll(CanonicalName(stored.name),
+                            {{".base_layer.", "."}, {".original_module.", "."}})
             .substr(sizeof(kPrefix) - 1);
-    const bool is_trained = std::any_of(trained.begin(), trained.end(),
-                                        [&](const auto& spec) { return spec.name == name; });
+    const bool is_trained = absl::StrContains(name, ".modules_to_save.") ||
+                            std::any_of(trained.begin(), trained.end(), [&](const auto& spec) {
+                              return !original && spec.name == name;
+                            });
     if (!IsBaseTable(name) || is_trained) continue;
     const auto* entry = base.Find(name);
     if (entry == nullptr) entry = base.Find(modules.embedding + ".weight");  // of a tied head

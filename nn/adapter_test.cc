@@ -169,10 +169,9 @@ TEST(Adapter, OfAnotherModelIsRefused) {
 // PEFT stores the base table beside an adapter of embed_tokens.
 TEST(Adapter, BaseTablesInTheFileMustBeTheModels) {
   const std::string base = MakeModel("tables_base", TinyConfig("llama"));
-  LoraConfig lora;
-  lora.target_modules = ParseModuleSelector("embed_tokens");
-  const std::string adapter = MakeAdapter("tables_adapter", base, lora);
-  const std::string path = adapter + "/adapter_model.safetensors";
+  LoraConfig targeted, saved;
+  targeted.target_modules = ParseModuleSelector("embed_tokens");
+  saved.modules_to_save = {"embed_tokens"};
   const auto read = [](const SafetensorsFile& file, const StoredTensor& tensor) {
     std::vector<float> values(tensor.numel());
     EXPECT_TRUE(file.Read(tensor, 0, tensor.numel(), DType::kF32, values.data()).ok());
@@ -180,22 +179,26 @@ TEST(Adapter, BaseTablesInTheFileMustBeTheModels) {
   };
   const auto weights = *SafetensorsFile::Open(base + "/model.safetensors");
   const auto& embedding = *weights->Find("model.embed_tokens.weight");
-  std::vector<float> table = read(*weights, embedding);
-  // Adds the table, with `rows`, to the adapter's own tensors; the error of loading it.
-  const auto load = [&](int64_t rows) {
-    const std::string name = "base_model.model.model.embed_tokens.base_layer.weight";
+  const std::vector<float> table = read(*weights, embedding);
+  std::vector<float> other = table;
+  other[5] += 1;
+  // The error of loading an adapter to whose own tensors `table` is added, with `rows`.
+  const auto load = [&](const LoraConfig& lora, const char* module, std::vector<float> table,
+                        int64_t rows) {
+    const std::string adapter = MakeAdapter("tables_adapter", base, lora);
+    const std::string path = adapter + "/adapter_model.safetensors";
+    const std::string name = absl::StrCat("base_model.model.model.embed_tokens.", module);
     std::map<std::string, std::vector<float>> values;
     SafetensorsWriter writer(path);
     {
       const auto file = *SafetensorsFile::Open(path);
       for (const StoredTensor& tensor : file->tensors()) {
-        if (tensor.name == name) continue;
         values[tensor.name] = read(*file, tensor);
         writer.Declare(tensor.name, DType::kF32, tensor.shape);
       }
     }
-    values[name] = table;
-    values[name].resize(rows * 32);
+    table.resize(rows * 32);
+    values[name] = std::move(table);
     writer.Declare(name, DType::kF32, {rows, 32});
     EXPECT_TRUE(writer.Begin({}).ok());
     for (const StoredTensor& tensor : writer.tensors()) {
@@ -207,10 +210,15 @@ TEST(Adapter, BaseTablesInTheFileMustBeTheModels) {
                            .status()
                            .message());
   };
-  EXPECT_EQ(load(96), "");
-  EXPECT_THAT(load(97), HasSubstr("resized"));
-  table[5] += 1;
-  EXPECT_THAT(load(96), HasSubstr("differs from the base model's"));
+  EXPECT_EQ(load(targeted, "base_layer.weight", table, 96), "");
+  EXPECT_THAT(load(targeted, "base_layer.weight", table, 97), HasSubstr("resized"));
+  EXPECT_THAT(load(targeted, "base_layer.weight", other, 96),
+              HasSubstr("differs from the base model's"));
+  // What is trained, under PEFT's own name for it, and what it began as.
+  EXPECT_EQ(load(saved, "modules_to_save.weight", other, 96), "");
+  EXPECT_EQ(load(saved, "original_module.weight", table, 96), "");
+  EXPECT_THAT(load(saved, "original_module.weight", other, 96),
+              HasSubstr("differs from the base model's"));
 }
 
 TEST(Adapter, FilesHavePeftsNames) {

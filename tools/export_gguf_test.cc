@@ -175,6 +175,10 @@ TEST_F(ExportGgufTest, SaysWhatIsWrong) {
   const ToolResult family = Export({});
   EXPECT_EQ(family.exit_code, 1);
   EXPECT_THAT(family.err, HasSubstr("model_type"));
+  other = config;
+  other.replace(other.find("\"silu\""), 6, "\"gelu_new\"");
+  ASSERT_TRUE(WriteFileAtomically(JoinPath(model_, "config.json"), other).ok());
+  EXPECT_THAT(Export({}).err, HasSubstr("hidden_act"));
 }
 
 }  // namespace

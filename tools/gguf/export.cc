@@ -44,6 +44,9 @@ absl::StatusOr<std::string> Architecture(const nn::ModelConfig& config, const st
                      absl::StrCat("model_type: want llama, mistral, qwen2 or qwen3, got ", type),
                      "merge writes a folder of any family, which llama.cpp's own converter reads");
   }
+  if (config.activation != nn::Activation::kSilu) {
+    return UserError(where, "hidden_act: llama.cpp would compute silu");
+  }
   for (const nn::LayerConfig& layer : config.layers) {
     if (layer.window > 0 && layer.window < config.max_position_embeddings) {
       return UserError(where, "sliding_window: llama.cpp would attend to everything",
