@@ -1,7 +1,5 @@
 #include "base/thread_pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -10,18 +8,13 @@
 #include <thread>
 #include <vector>
 
+#include "base/num_cores.h"
 #include "base/progress.h"
 
 namespace lockstep {
 namespace {
 
 thread_local bool inside_a_task = false;
-
-int AvailableCores() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-  return std::max(1, CPU_COUNT(&set));
-}
 
 // One parallel loop. Threads take the next index until there is none.
 struct Loop {
@@ -125,7 +118,7 @@ class Pool {
 };
 
 std::unique_ptr<Pool>& ThePool() {
-  static std::unique_ptr<Pool> pool = std::make_unique<Pool>(AvailableCores());
+  static std::unique_ptr<Pool> pool = std::make_unique<Pool>(NumCores());
   return pool;
 }
 

@@ -9,6 +9,7 @@
 #include <gloo/transport/tcp/device.h>
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
@@ -21,6 +22,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "base/stopwatch.h"
 #include "tensor/half.h"
 
 namespace lockstep::dist {
@@ -138,14 +140,13 @@ class GlooCommunicator final : public Communicator {
 
   void Wait(Work work, Stream stream) override {
     CHECK(stream.device.type == DeviceType::kCPU) << "[gloo] want a CPU stream";
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     std::unique_lock<std::mutex> lock(mutex_);
     CHECK_LE(work.sequence, submitted_);
     // A failed collective has no result, so there is nothing to return to: the failure handler
     // ends the process.
     changed_.wait(lock, [&] { return completed_ >= work.sequence || aborted_; });
-    waited_ms_ +=
-        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    waited_ms_ += watch.Milliseconds();
   }
 
   double waited_ms() override { return waited_ms_; }

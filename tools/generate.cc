@@ -4,7 +4,6 @@
 #include <gflags/gflags.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <string>
 #include <utility>
@@ -15,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/status.h"
+#include "base/stopwatch.h"
 #include "data/chat_template.h"
 #include "data/jinja/json.h"
 #include "data/jinja/template.h"
@@ -187,7 +187,7 @@ absl::Status Run() {
   }
   Printer printer(*tokenizer.tokenizer, prompt);
   int64_t count = 0;
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   ASSIGN_OR_RETURN(const nn::Stop stop,
                    nn::Generate(model.context(), model.decoder(), prompt, options, [&](int32_t id) {
                      printer.Push(id);
@@ -195,9 +195,8 @@ absl::Status Run() {
                      return std::ferror(stdout) == 0;
                    }));
   printer.Finish();
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   absl::FPrintF(stderr, "%d tokens behind %d of the prompt, %.1f tokens/s; %s\n", count,
-                prompt.size(), count / seconds.count(), Reason(stop));
+                prompt.size(), count / watch.Seconds(), Reason(stop));
   return absl::OkStatus();
 }
 

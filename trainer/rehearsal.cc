@@ -1,13 +1,13 @@
 #include "trainer/rehearsal.h"
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <set>
 #include <utility>
 
 #include "absl/strings/str_format.h"
 #include "absl/types/span.h"
+#include "base/stopwatch.h"
 #include "base/thread_pool.h"
 #include "data/loader.h"
 #include "nn/packed_tokens.h"
@@ -27,12 +27,6 @@ constexpr int64_t kMaxPacks = 16;
 // its kernel is compiled for the first time on a machine; data of many lengths need hundreds.
 constexpr size_t kFirstPacks = 64;
 constexpr int kMostThreads = 8, kThreadsBesideTraining = 2;
-
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // The first layer of each kind.
 std::vector<int> KindsOfLayers(const nn::ModelConfig& config) {
@@ -127,7 +121,7 @@ Rehearsal::~Rehearsal() { stop_ = true; }
 
 Rehearsal::Ready Rehearsal::Prepare(Device device, const Attention& attention,
                                     const TrainingData& data, const RankSteps& steps) {
-  const Clock::time_point start = Clock::now();
+  const Stopwatch watch;
   const std::vector<PlannedPack> packs = PacksOf(*data.plan, steps);
   const size_t num_first = std::min(packs.size(), kFirstPacks);
   const std::vector<int> layers = KindsOfLayers(attention.config);
@@ -159,7 +153,7 @@ Rehearsal::Ready Rehearsal::Prepare(Device device, const Attention& attention,
         data::BuildPack(*data.documents.train, data.train.pieces, pack.plan, pack.epoch));
   }
   ready.plans = kernels::NumAttentionPlans();
-  ready.seconds = SecondsSince(start);
+  ready.seconds = watch.Seconds();
   return ready;
 }
 
@@ -167,9 +161,9 @@ std::string Rehearsal::Run(const Context& context, const nn::ForwardOptions& for
                            const ReductionOptions& reduction, dist::Communicator* communicator,
                            nn::Model* model) {
   if (!ready_.valid()) return "";
-  const Clock::time_point start = Clock::now();
+  const Stopwatch watch;
   Ready ready = ready_.get();
-  const double waited = SecondsSince(start);
+  const double waited = watch.Seconds();
   const nn::Decoder decoder = OneLayerOfEachKind(model->decoder());
   data::RankStep step;
   step.packs = std::move(ready.packs);
@@ -184,7 +178,7 @@ std::string Rehearsal::Run(const Context& context, const nn::ForwardOptions& for
   return absl::StrFormat(
       "made ready before the first step: %d attention plans in %.2f s beside the weights (%.2f s "
       "more), packs of %d kinds in %.2f s",
-      ready.plans, ready.seconds, waited, step.packs.size(), SecondsSince(start) - waited);
+      ready.plans, ready.seconds, waited, step.packs.size(), watch.Seconds() - waited);
 }
 
 }  // namespace lockstep

@@ -1,7 +1,5 @@
 #include "trainer/run.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <memory>
 #include <utility>
@@ -11,6 +9,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/num_cores.h"
 #include "base/progress.h"
 #include "base/status.h"
 #include "base/thread_pool.h"
@@ -38,13 +37,6 @@
 
 namespace lockstep {
 namespace {
-
-// The cores that this process may use.
-int NumCores() {
-  cpu_set_t cores;
-  CPU_ZERO(&cores);
-  return sched_getaffinity(0, sizeof(cores), &cores) == 0 ? CPU_COUNT(&cores) : 1;
-}
 
 // A GPU for each local rank; NCCL refuses two ranks on one.
 Device DeviceOf(const TrainOptions& options, const dist::LaunchEnv& env) {

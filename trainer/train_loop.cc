@@ -1,7 +1,6 @@
 #include "trainer/train_loop.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <deque>
@@ -11,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "base/stopwatch.h"
 #include "data/loader.h"
 #include "nn/optim/adamw.h"
 #include "nn/optim/lr_schedule.h"
@@ -24,12 +24,6 @@
 
 namespace lockstep {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 bool Due(int64_t step, int64_t every, int64_t num_steps) {
   return step == num_steps || (every > 0 && step % every == 0);
@@ -151,9 +145,9 @@ class Loop {
     if (queued_.empty()) waited_ms_ = run_.world.communicator().waited_ms();
     QueuedStep& step = queued_.emplace_back(TakeSpare());
     step.start->Record(run_.context.stream);
-    const Clock::time_point start = Clock::now();
+    const Stopwatch loading;
     step.work = loader_.Next();
-    step.load_s = SecondsSince(start);
+    step.load_s = loading.Seconds();
 
     // The gradient of the mean loss: a sum over the packs of all ranks, exact in any order.
     StepGradient(run_.context, run_.model.decoder(), step.work, run_.forward,

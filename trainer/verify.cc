@@ -1,11 +1,11 @@
 #include "trainer/verify.h"
 
-#include <chrono>
 #include <memory>
 #include <vector>
 
 #include "absl/strings/str_format.h"
 #include "base/status.h"
+#include "base/stopwatch.h"
 #include "data/loader.h"
 #include "nn/host_tensor.h"
 #include "trainer/step/data_parallel.h"
@@ -34,7 +34,7 @@ absl::StatusOr<std::string> VerifyLockstep(const Context& context,
                                            const ReductionOptions& reduction,
                                            const TrainingData& data,
                                            dist::Communicator* communicator, nn::Model* model) {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   const std::vector<int64_t> together =
       FirstStep(context, forward, reduction, data, communicator, model);
   const std::unique_ptr<dist::Communicator> alone = dist::MakeSoloCommunicator();
@@ -43,13 +43,11 @@ absl::StatusOr<std::string> VerifyLockstep(const Context& context,
   int64_t different = 0;
   for (size_t i = 0; i < together.size(); ++i) different += together[i] != by_itself[i];
   different = dist::AllReduceValue(*communicator, different, dist::ReduceOp::kSum, "verify");
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (different == 0) {
     return absl::StrFormat(
         "verified in %.1f s: the first step on 1 rank and on %d gives the same %d sums, bit for "
         "bit",
-        seconds, communicator->size(), static_cast<int64_t>(together.size()));
+        watch.Seconds(), communicator->size(), static_cast<int64_t>(together.size()));
   }
   return UserError(
       "--verify",

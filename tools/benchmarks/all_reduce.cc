@@ -6,13 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "base/stopwatch.h"
 #include "dist/world.h"
 #include "tensor/kernels/fill.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/runtime.h"
 #include "tensor/tensor.h"
 #include "tools/benchmarks/ranks.h"
-#include "tools/benchmarks/stopwatch.h"
 
 namespace lockstep {
 namespace {

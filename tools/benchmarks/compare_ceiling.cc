@@ -7,11 +7,11 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_format.h"
+#include "base/stopwatch.h"
 #include "nn/packed_tokens.h"
 #include "tensor/runtime.h"
 #include "tools/benchmarks/ceiling.h"
 #include "tools/benchmarks/gpu_meter.h"
-#include "tools/benchmarks/stopwatch.h"
 
 namespace lockstep {
 namespace {

@@ -6,12 +6,12 @@
 
 #include "absl/strings/str_format.h"
 #include "base/status.h"
+#include "base/stopwatch.h"
 #include "nn/generate.h"
 #include "nn/model.h"
 #include "tensor/runtime.h"
 #include "tools/benchmarks/kernel_table.h"
 #include "tools/benchmarks/shapes.h"
-#include "tools/benchmarks/stopwatch.h"
 
 namespace lockstep {
 namespace {

@@ -14,10 +14,10 @@
 #include "absl/strings/str_split.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "base/stopwatch.h"
 #include "nn/model.h"
 #include "nn/weights.h"
 #include "tensor/runtime.h"
-#include "tools/benchmarks/stopwatch.h"
 
 namespace lockstep {
 namespace {

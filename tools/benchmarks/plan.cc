@@ -7,10 +7,10 @@
 #include "absl/functional/function_ref.h"
 #include "base/hash.h"
 #include "base/status.h"
+#include "base/stopwatch.h"
 #include "data/selection.h"
 #include "data/step_plan.h"
 #include "nn/config.h"
-#include "tools/benchmarks/stopwatch.h"
 #include "trainer/plan/training_data.h"
 
 namespace lockstep {

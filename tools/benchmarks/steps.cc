@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
+#include "base/stopwatch.h"
 #include "nn/model.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/parking.h"
@@ -21,7 +22,6 @@
 #include "tools/benchmarks/kernel_table.h"
 #include "tools/benchmarks/shapes.h"
 #include "tools/benchmarks/step.h"
-#include "tools/benchmarks/stopwatch.h"
 
 namespace lockstep {
 namespace {

@@ -10,9 +10,9 @@
 
 #include "base/file.h"
 #include "base/status.h"
+#include "base/stopwatch.h"
 #include "base/thread_pool.h"
 #include "data/tokenizer/tokenizer.h"
-#include "tools/benchmarks/stopwatch.h"
 
 namespace lockstep {
 namespace {

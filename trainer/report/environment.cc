@@ -3,7 +3,6 @@
 #include <dnnl_version.h>
 #include <gloo/config.h>
 #include <library_versions.h>
-#include <sched.h>
 #include <simdjson.h>
 #include <sys/utsname.h>
 #include <unicode/uvernum.h>
@@ -26,6 +25,7 @@
 #include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/num_cores.h"
 #include "base/number.h"
 #include "trainer/report/gpu_environment.h"
 
@@ -102,12 +102,10 @@ std::vector<std::pair<std::string, std::string>> Versions() {
 std::vector<std::pair<std::string, std::string>> Hardware() {
   utsname system{};
   uname(&system);
-  cpu_set_t cores;
-  sched_getaffinity(0, sizeof(cores), &cores);
   std::vector<std::pair<std::string, std::string>> hardware = {
       {"host", system.nodename},
       {"processor", LineOf("/proc/cpuinfo", "model name")},
-      {"cores", absl::StrCat(CPU_COUNT(&cores))},
+      {"cores", absl::StrCat(NumCores())},
       {"memory", HumanBytes(static_cast<double>(KibibytesOf(LineOf("/proc/meminfo", "MemTotal"))))},
       {"system", absl::StrCat(system.sysname, " ", system.release)},
   };

@@ -1,13 +1,13 @@
 #include "tensor/kernels/bench/gpu.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <memory>
 #include <random>
 #include <utility>
 #include <vector>
 
+#include "base/stopwatch.h"
 #include "benchmark/benchmark.h"
 #include "tensor/half.h"
 #include "tensor/kernels/cast.h"
@@ -85,10 +85,10 @@ namespace {
 // Seconds that `count` passes take, one behind the other.
 double Seconds(const std::function<void()>& pass, int count) {
   Synchronize(OnGpu());
-  const auto begin = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   for (int i = 0; i < count; ++i) pass();
   Synchronize(OnGpu());
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return watch.Seconds();
 }
 
 // Bytes that a device copy reads and writes in a second.

@@ -1,4 +1,4 @@
-// Time since it was made.
+// Seconds since it was made.
 #pragma once
 
 #include <chrono>
