@@ -186,7 +186,10 @@ absl::Status RefuseOtherFormats(absl::string_view path, absl::string_view start)
   for (const Other& other :
        {Other{"xz", kUnpack, Bytes("\xfd\x37zXZ\0")}, Other{"bzip2", kUnpack, "BZh"},
         Other{"zip", kUnpack, "PK\x03\x04"}, Other{"Parquet", kConvert, "PAR1"},
-        Other{"Arrow", kConvert, "ARROW1"}, Other{"UTF-32", kEncode32, Bytes("\xff\xfe\0\0")},
+        Other{"Arrow", kConvert, "ARROW1"},
+        Other{"Git LFS pointer", "git lfs pull fetches the file itself",
+              "version https://git-lfs."},
+        Other{"UTF-32", kEncode32, Bytes("\xff\xfe\0\0")},
         Other{"UTF-32", kEncode32, Bytes("\0\0\xfe\xff")}, Other{"UTF-16", kEncode16, "\xff\xfe"},
         Other{"UTF-16", kEncode16, "\xfe\xff"}, Other{"UTF-16", kEncode16, Bytes("{\0")},
         Other{"UTF-16", kEncode16, Bytes("[\0")}, Other{"UTF-16", kEncode16, Bytes("\0{")},

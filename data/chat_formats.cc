@@ -40,8 +40,8 @@ absl::Status CheckContent(const Value* content, absl::string_view where) {
   if (content->is_list()) {
     for (const Value& part : content->items()) {
       if (!part.is_dict() && !part.is_string()) {
-        return UserError(
-            where, absl::StrCat("a part of content: want an object, got ", jinja::TypeName(part)));
+        return UserError(where, absl::StrCat("a part of content: want an object, got ",
+                                             jinja::JsonTypeName(part)));
       }
       const Value* type = part.Find("type");
       for (const char* medium : {"image", "video", "audio"}) {
@@ -55,7 +55,7 @@ absl::Status CheckContent(const Value* content, absl::string_view where) {
     return absl::OkStatus();
   }
   return UserError(where, absl::StrCat("content: want a string, null or a list of parts, got ",
-                                       jinja::TypeName(*content)));
+                                       jinja::JsonTypeName(*content)));
 }
 
 Value ParsedArguments(const Value& arguments) {
@@ -77,13 +77,14 @@ Value Mapped(const Value& object, absl::string_view key, Map map) {
 absl::StatusOr<Value> ReadToolCalls(const Value& calls, absl::string_view where) {
   if (calls.is_none()) return calls;
   if (!calls.is_list()) {
-    return UserError(where, absl::StrCat("tool_calls: want a list, got ", jinja::TypeName(calls)));
+    return UserError(where,
+                     absl::StrCat("tool_calls: want a list, got ", jinja::JsonTypeName(calls)));
   }
   std::vector<Value> out;
   for (const Value& call : calls.items()) {
     if (!call.is_dict()) {
-      return UserError(where,
-                       absl::StrCat("a tool call: want an object, got ", jinja::TypeName(call)));
+      return UserError(
+          where, absl::StrCat("a tool call: want an object, got ", jinja::JsonTypeName(call)));
     }
     const auto with_arguments = [](const Value& function) {
       return function.is_dict() ? Mapped(function, "arguments", ParsedArguments) : function;
@@ -109,7 +110,7 @@ Value WithReasoning(const Value& message) {
 
 absl::StatusOr<Value> ReadMessage(const Value& message, absl::string_view where) {
   if (!message.is_dict()) {
-    return UserError(where, absl::StrCat("want an object, got ", jinja::TypeName(message)));
+    return UserError(where, absl::StrCat("want an object, got ", jinja::JsonTypeName(message)));
   }
   const Value* role = message.Find("role");
   if (role == nullptr || !role->is_string()) {
@@ -175,8 +176,8 @@ absl::StatusOr<Value> ToolCallMessage(const Value& value, absl::string_view wher
 absl::StatusOr<ChatExample> ReadMessages(const Value& messages, absl::string_view where,
                                          absl::string_view key) {
   if (!messages.is_list()) {
-    return UserError(where, absl::StrCat(key, ": want a list of messages, got ",
-                                         messages.is_none() ? "null" : jinja::TypeName(messages)));
+    return UserError(
+        where, absl::StrCat(key, ": want a list of messages, got ", jinja::JsonTypeName(messages)));
   }
   if (messages.items().empty()) return UserError(where, absl::StrCat(key, " is empty"));
   ChatExample out;
@@ -247,7 +248,7 @@ absl::StatusOr<Value> ReadTools(const Value* tools, absl::string_view where) {
     if (parsed.ok()) out = *parsed;
   }
   if (!out.is_list()) {
-    return UserError(where, absl::StrCat("tools: want a list, got ", jinja::TypeName(out)));
+    return UserError(where, absl::StrCat("tools: want a list, got ", jinja::JsonTypeName(out)));
   }
   return out.items().empty() ? Value::None() : out;
 }

@@ -223,7 +223,7 @@ void Describe(const AllCases& cases, const DoctorInput& input, Diagnosis& out) {
   const LongDocuments policy = input.length.long_documents;
   const Severity if_dropped = policy == LongDocuments::kDrop ? if_most(cases.too_long) : kWarning;
   add(policy == LongDocuments::kRefuse ? kError : if_dropped, "too_long", cases.too_long,
-      absl::StrCat("want at most ", input.length.max_seq_length, " tokens; the documents above ",
+      absl::StrCat("want at most ", input.length.max_seq_length, " tokens; longer documents ",
                    Fate(input.length, cases.tokens_lost)),
       "--max_seq_length and --long_documents decide");
   add(if_most(cases.cut_off), "answer_cut_off", cases.cut_off,

@@ -86,7 +86,9 @@ class Encoder : public DocumentEncoder {
       return EncodeTokens(*tokens, where);
     }
     if (tokenizer_ == nullptr) {
-      return UserError(where, "this document is text, and the model has no tokenizer.json");
+      return UserError(where, "this document is text, and the model has no tokenizer.json",
+                       "fetch the model's tokenizer.json, or save it with a fast tokenizer of "
+                       "transformers");
     }
     absl::StatusOr<std::vector<EncodedDocument>> out = EncodeText(example, where);
     if (!out.ok() && !absl::StrContains(out.status().message(), where)) {

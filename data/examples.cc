@@ -90,7 +90,7 @@ absl::StatusOr<Value> ReadDocument(absl::string_view json, const SourcePosition&
   }
   if (!parsed->is_dict()) {
     return UserError(Place(source),
-                     absl::StrCat("want a JSON object, got ", jinja::TypeName(*parsed)));
+                     absl::StrCat("want a JSON object, got ", jinja::JsonTypeName(*parsed)));
   }
   if (options.columns.empty()) return *parsed;
   std::vector<std::pair<Value, Value>> items;
@@ -114,8 +114,7 @@ absl::StatusOr<std::string> ReadString(const Value& document, absl::string_view 
                                        const std::string& where) {
   const Value& value = *document.Find(key);
   if (value.is_string()) return value.str();
-  return UserError(where, absl::StrCat(key, ": want a string, got ",
-                                       value.is_none() ? "null" : jinja::TypeName(value)));
+  return UserError(where, absl::StrCat(key, ": want a string, got ", jinja::JsonTypeName(value)));
 }
 
 // Missing or null: "".

@@ -139,9 +139,10 @@ TEST(Examples, MixedFilesAndBadLinesAreRefusedByLine) {
   EXPECT_THAT(ErrorOf("{\"messages\": [}"), HasSubstr("[d.jsonl:7] this is no valid JSON: byte"));
   EXPECT_THAT(ErrorOf("question,answer"), HasSubstr("HINT: want JSONL, an object on each line"));
   EXPECT_THAT(ErrorOf("[1]"), HasSubstr("want a JSON object, got list"));
+  EXPECT_THAT(ErrorOf("null"), HasSubstr("want a JSON object, got null"));
   EXPECT_THAT(ErrorOf(R"({"foo": 1})"), HasSubstr("foo"));
   EXPECT_THAT(ErrorOf(R"({"text": "a", "text": "b"})"), HasSubstr("twice"));
-  EXPECT_THAT(ErrorOf(R"({"text": 3})"), HasSubstr("want a string, got int"));
+  EXPECT_THAT(ErrorOf(R"({"text": 3})"), HasSubstr("want a string, got number"));
   EXPECT_THAT(ErrorOf(R"({"messages": []})"), HasSubstr("empty"));
   EXPECT_THAT(ErrorOf(R"({"messages": [{"content": "x"}]})"), HasSubstr("role is missing"));
   EXPECT_THAT(ErrorOf(R"({"messages": [{"role": "user", "content": 5}]})"), HasSubstr("content"));

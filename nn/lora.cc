@@ -220,6 +220,13 @@ absl::StatusOr<std::vector<std::string>> IdleNames(const LoraConfig& config,
   for (const std::string& name : config.target_modules.names) {
     check("target_modules", name, [&](const std::string& path) { return IsNamed(path, name); });
   }
+  for (const int64_t layer : config.layers_to_transform) {
+    LoraConfig alone = config;
+    alone.layers_to_transform = {layer};
+    ASSIGN_OR_RETURN(const LayerFilter filter, LayerFilter::Make(alone));
+    check("layers_to_transform", absl::StrCat("layer ", layer),
+          [&](const std::string& path) { return filter.Admits(path); });
+  }
   const auto check_keys = [&](const char* where, const auto& pattern) -> absl::Status {
     ASSIGN_OR_RETURN(const auto compiled, CompilePatterns(where, pattern));
     for (size_t i = 0; i < compiled.size(); ++i) {

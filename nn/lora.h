@@ -60,6 +60,7 @@ struct LoraConfig {
 struct LoraTarget {
   int64_t r = 0;
   double scale = 0;
+  bool operator==(const LoraTarget&) const = default;
 };
 
 // Decides for each of `modules` (paths as Hugging Face names them, e.g.
@@ -68,8 +69,9 @@ struct LoraTarget {
 absl::StatusOr<std::vector<std::optional<LoraTarget>>> ResolveTargets(
     const LoraConfig& config, const std::vector<std::string>& modules);
 
-// What of the configuration says nothing about this model: names of target_modules and keys of
-// rank_pattern and alpha_pattern that no target matches, a sentence each. PEFT passes over them;
+// What of the configuration says nothing about this model: names of target_modules, layers of
+// layers_to_transform and keys of rank_pattern and alpha_pattern that no target matches, a sentence
+// each. PEFT passes over them;
 // often they are misspelled.
 absl::StatusOr<std::vector<std::string>> IdleNames(const LoraConfig& config,
                                                    const std::vector<std::string>& modules);

@@ -72,10 +72,11 @@ void Model::WarnOfSlowAttention() {
 }
 
 absl::Status Model::DecideTrainable() {
+  lora_ = options_.lora;
   if (!options_.adapter.empty()) {
-    ASSIGN_OR_RETURN(lora_, ReadAdapterConfig(options_.adapter, &warnings_));
-  } else {
-    lora_ = options_.lora;
+    ASSIGN_OR_RETURN(LoraConfig saved, ReadAdapterConfig(options_.adapter, &warnings_));
+    if (lora_) saved.loraplus_lr_ratio = lora_->loraplus_lr_ratio;
+    lora_ = saved;
   }
   CHECK(!(options_.full && lora_)) << "full training has no adapter";
   if (options_.full) {

@@ -34,9 +34,10 @@ struct ModelOptions {
 
   // What is trained. Neither `lora` nor `adapter` nor `full`: nothing, for evaluation.
   std::optional<LoraConfig> lora = std::nullopt;  // a new adapter
-  std::string adapter = {};  // or a PEFT adapter's folder: its config and its values
-  bool full = false;         // or every weight
-  bool training = true;      // false: no gradients, no moments
+  // Or a PEFT adapter's folder: its config and its values, and of `lora` only the ratio of LoRA+.
+  std::string adapter = {};
+  bool full = false;     // or every weight
+  bool training = true;  // false: no gradients, no moments
 
   bool random_init = false;  // weights from the seed instead of files: config.json suffices
   const WeightSource* weights = nullptr;  // or from here; outlives Load

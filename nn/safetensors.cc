@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/check.h"
@@ -201,7 +202,9 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensors(absl::string_view bytes, uint
     return UserError(where,
                      absl::StrCat("byte 0: a header of ", length, " bytes does not fit a file of ",
                                   file_size, " bytes (at most ", kMostHeader, ")"),
-                     "this is not a safetensors file, or it was not downloaded whole");
+                     absl::StartsWith(bytes, "version https://git-lfs.")
+                         ? "this is a pointer of Git LFS: git lfs pull fetches the file itself"
+                         : "this is not a safetensors file, or it was not downloaded whole");
   }
   ASSIGN_OR_RETURN(const nlohmann::json object,
                    ParseJsonObject(bytes.substr(8, length), absl::StrCat(where, " (header)")));

@@ -100,7 +100,7 @@ TEST_F(BadInputTest, Documents) {
   ExpectRefused({}, {"supervised"});
   ExpectRefused({"--train_file=/nowhere.jsonl"}, {"/nowhere.jsonl", "No such file"});
   WriteDocuments("{\"text\":\"words\"}\n");
-  ExpectRefused({}, {"tokenizer"});
+  ExpectRefused({}, {"no tokenizer.json", "HINT: fetch the model's tokenizer.json"});
 }
 
 // Each bad document stands behind a good one of the same format.
@@ -201,6 +201,8 @@ TEST_F(BadInputTest, Model) {
   ExpectRefused({}, {"model.safetensors", "want at least 8 bytes, got 5"});
   WriteModelFile("model.safetensors", std::string("\xff\xff\xff\xff\xff\xff\xff\x7f", 8) + weights);
   ExpectRefused({}, {"model.safetensors", "9223372036854775807"});
+  WriteModelFile("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
+  ExpectRefused({}, {"model.safetensors", "HINT: this is a pointer of Git LFS: git lfs pull"});
   // A header that says more, or something else, than the file holds.
   std::string lying = weights;
   lying.replace(lying.find("[97,32]"), 7, "[97,33]");
@@ -226,24 +228,45 @@ TEST_F(BadInputTest, TargetModulesThatMatchNothing) {
 
 // Legal, and yet hardly what was meant.
 TEST_F(BadInputTest, AdaptersThatMayDisappoint) {
-  const Outcome outcome =
-      Run({"--lora_target_modules=q_proj,v_porj", "--rank_pattern={\"q_proj\":2}"});
+  const Outcome outcome = Run({"--lora_target_modules=q_proj,v_porj",
+                               "--rank_pattern={\"q_proj\":2}", "--layers_to_transform=0,7"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("note: target_modules: no adapter is at \"v_porj\""));
+  EXPECT_THAT(outcome.out, HasSubstr("note: layers_to_transform: no adapter is at \"layer 7\""));
   EXPECT_THAT(outcome.out, HasSubstr("note: vLLM does not apply an adapter's rank_pattern;"));
 }
 
 // Flags may repeat what the initial adapter says, in other words too; they may not contradict it.
 TEST_F(BadInputTest, FlagsBesideAnInitialAdapter) {
-  ASSERT_EQ(Run({"--lora_r=4", "--lora_target_modules=q_proj,v_proj"}).exit_code, 0);
+  const Flags variant = {"--lora_r=4",
+                         "--lora_target_modules=q_proj,v_proj",
+                         "--use_dora",
+                         "--rank_pattern={\"q_proj\":2}",
+                         "--layers_to_transform=1,0",
+                         "--modules_to_save=lm_head"};
+  ASSERT_EQ(Run(variant).exit_code, 0);
   const std::string adapter = std::move(folder_);
   folder_ = FreshPath("second");
   const std::string init = "--init_adapter=" + adapter;
-  ExpectRefused({init, "--lora_r=8"}, {"[--lora_r]", "says something else"});
+  ExpectRefused({init, "--lora_r=8"}, {"[--lora_r]", "has 4, got 8"});
   ExpectRefused({init, "--lora_target_modules=all-linear"}, {"[--lora_target_modules]"});
+  ExpectRefused({init, "--use_dora=false"}, {"[--use_dora]", "has true, got false"});
+  ExpectRefused({init, "--rank_pattern={\"v_proj\":2}"}, {"[--rank_pattern]"});
+  ExpectRefused({init, "--layers_to_transform=1"}, {"[--layers_to_transform]"});
+  ExpectRefused({init, "--modules_to_save=embed_tokens"}, {"[--modules_to_save]"});
+  ExpectRefused({init, "--init_lora_weights=gaussian"}, {"has true, got gaussian"});
   ExpectRefused({"--init_adapter=/nowhere"}, {"/nowhere/adapter_config.json"});
-  const Outcome same = Run({init, "--lora_r=4", "--lora_target_modules=v_proj,q_proj"});
+  const Outcome same = Run({init, "--lora_r=4", "--lora_target_modules=v_proj,q_proj", "--use_dora",
+                            "--rank_pattern={\".*q_proj\": 2}", "--layers_to_transform=0,1",
+                            "--modules_to_save=lm_head", "--init_lora_weights=true"});
   EXPECT_EQ(same.exit_code, 0) << same.err;
+  const std::string adapter_of_same = ReadFile(folder_ + "/adapter_model.safetensors").value_or("");
+  // LoRA+ is the optimizer's, not the adapter's.
+  folder_ = FreshPath("plus");
+  const Outcome plus = Run({init, "--loraplus_lr_ratio=16"});
+  EXPECT_EQ(plus.exit_code, 0) << plus.err;
+  EXPECT_TRUE(ReadFile(folder_ + "/adapter_model.safetensors").value_or("") != adapter_of_same);
+  EXPECT_THAT(ReadFile(folder_ + "/run.flags").value_or(""), HasSubstr("--loraplus_lr_ratio=16\n"));
   // A rank that no memory holds: the file's shapes are looked at first.
   const std::string config = adapter + "/adapter_config.json";
   std::string text = ReadFile(config).value_or("");
@@ -263,9 +286,11 @@ TEST_F(BadInputTest, OutputFolders) {
   EXPECT_EQ(ReadFile(folder_ + "/adapter_model.safetensors").value_or(""), "precious");
   EXPECT_FALSE(FileExists(folder_ + "/run.json"));
   // One that cannot be made: its parent is a file.
-  const Outcome impossible = Run({"--output_dir=" + documents_ + "/run"});
-  EXPECT_EQ(impossible.exit_code, 1);
-  EXPECT_THAT(impossible.err, HasSubstr(documents_));
+  for (const std::string& folder : {documents_ + "/run", documents_}) {
+    const Outcome impossible = Run({"--output_dir=" + folder});
+    EXPECT_EQ(impossible.exit_code, 1);
+    EXPECT_THAT(impossible.err, ::testing::StartsWith("error: [" + folder + "]"));
+  }
 }
 
 TEST_F(BadInputTest, ADryRunMakesNothing) {

@@ -74,6 +74,10 @@ TEST_F(EarlyStoppingTest, TheBestEvaluationsParametersAreTheResult) {
     ASSERT_EQ(evals.size(), best + 1 + kPatience);
     const auto run = nlohmann::json::parse(ReadFile(folder + "/run.json").value_or("{}"));
     EXPECT_EQ(run.at("state"), "early stopped");
+    EXPECT_NE(ReadFile(folder + "/logs/rank-0.log")
+                  .value_or("")
+                  .find(absl::StrCat("evaluations without a better loss: ", kPatience)),
+              std::string::npos);
     EXPECT_TRUE(FileExists(
         absl::StrCat(folder, "/checkpoints/", absl::StrFormat("step-%08d", evals[best].step))))
         << "the best checkpoint stays, whatever --save_total_limit";

@@ -85,7 +85,8 @@ OutputFolder& OutputFolder::operator=(OutputFolder&& other) noexcept {
 }
 
 absl::Status OutputFolder::Lock(double seconds) {
-  if (!FileExists(path_)) return absl::OkStatus();
+  std::error_code none;
+  if (!fs::is_directory(path_, none)) return absl::OkStatus();
   const absl::StatusOr<bool> taken = lock_.TakeFolder(path_, seconds);
   if (!taken.ok()) {
     LOG(WARNING) << "another run in the same folder would go unnoticed: "

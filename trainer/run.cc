@@ -169,6 +169,10 @@ CheckpointState StateAtStart(const Prepared& prepared) {
 }
 
 absl::Status EndRun(Run& run, Ending ending, const RunStart& start, RunOutput& output) {
+  if (ending == Ending::kEarlyStopped) {
+    run.log.Say(absl::StrCat("stopped early: evaluations without a better loss: ",
+                             run.state.evals_since_best));
+  }
   if (ending != Ending::kInterrupted) {
     RETURN_IF_ERROR(RestoreBest(run, start));
     // The model speaks while its last checkpoint is being written.

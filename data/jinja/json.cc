@@ -253,4 +253,12 @@ absl::StatusOr<Value> ParseJson(absl::string_view text, const JsonReadOptions& o
   }
 }
 
+absl::string_view JsonTypeName(const Value& value) {
+  if (value.is_none()) return "null";
+  if (value.is_bool()) return "boolean";
+  if (value.is_string()) return "string";
+  if (value.is_list()) return "list";
+  return value.is_dict() ? "object" : "number";
+}
+
 }  // namespace lockstep::data::jinja

@@ -16,4 +16,7 @@ struct JsonReadOptions {
 // kMaxDepth, an integer or a float out of range.
 absl::StatusOr<Value> ParseJson(absl::string_view text, const JsonReadOptions& options = {});
 
+// What JSON calls the type of what ParseJson has read: null, boolean, number, string, list, object.
+absl::string_view JsonTypeName(const Value& value);
+
 }  // namespace lockstep::data::jinja

@@ -73,9 +73,11 @@ absl::Status CompareRuns(absl::string_view where, const RunIdentity& stored,
     const std::string old = before == stored.end() ? "" : before->second;
     if (old == value || ++count > 4) continue;
     const bool is_content = absl::StartsWith(name, "content of ");
-    absl::StrAppend(
-        &differences, count > 1 ? "; " : "", is_content ? "" : "--", name,
-        is_content ? " is another" : absl::StrCat(" was \"", old, "\" and is \"", value, "\""));
+    const bool is_tokens = absl::EndsWith(name, "_file");  // a data set's key
+    absl::StrAppend(&differences, count > 1 ? "; " : "", is_content ? "" : "--", name,
+                    is_tokens ? " is another (the file, the tokenizer, the template or a data flag)"
+                    : is_content ? " is another"
+                                 : absl::StrCat(" was \"", old, "\" and is \"", value, "\""));
   }
   if (count == 0) return absl::OkStatus();
   if (count > 4) absl::StrAppend(&differences, "; and ", count - 4, " more");

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/types/span.h"
+#include "base/number.h"
 #include "base/status.h"
 #include "nn/adapter.h"
 #include "nn/config.h"
@@ -53,8 +54,8 @@ constexpr const char* kNewAdapter[] = {
     "lora_r",       "lora_alpha",    "lora_dropout",      "lora_target_modules",
     "use_rslora",   "use_dora",      "init_lora_weights", "layers_to_transform",
     "rank_pattern", "alpha_pattern", "modules_to_save",   "loraplus_lr_ratio"};
-// Of these, what may be said beside --init_adapter, if its adapter says the same.
-constexpr int kNumCompared = 5;
+// Of these, what an adapter's folder does not hold.
+constexpr char kNotInFolder[] = "loraplus_lr_ratio";
 
 bool IsSet(const char* flag) { return !gflags::GetCommandLineFlagInfoOrDie(flag).is_default; }
 
@@ -85,15 +86,15 @@ absl::Status ReadPattern(const char* flag, const std::string& text,
   return absl::OkStatus();
 }
 
-// Whether two configurations have adapters at the same layers of the model, in whatever words.
+// Whether two configurations have the same adapters at the same layers of the model, in whatever
+// words.
 absl::StatusOr<bool> SameTargets(const std::string& model, const nn::LoraConfig& a,
                                  const nn::LoraConfig& b) {
   ASSIGN_OR_RETURN(const nn::ModelConfig config, nn::ReadModelConfig(model));
   const std::vector<std::string> layers = nn::AdapterPaths(nn::ModulesOf(config));
   ASSIGN_OR_RETURN(const auto of_a, nn::ResolveTargets(a, layers));
   ASSIGN_OR_RETURN(const auto of_b, nn::ResolveTargets(b, layers));
-  return std::equal(of_a.begin(), of_a.end(), of_b.begin(),
-                    [](const auto& x, const auto& y) { return x.has_value() == y.has_value(); });
+  return of_a == of_b;
 }
 
 // DoRA, initialization, layers, patterns, further modules and LoRA+.
@@ -143,8 +144,6 @@ absl::Status ReadAdapterFlags(nn::ModelOptions* model) {
   RETURN_IF_ERROR(CheckRange("lora_dropout", FLAGS_lora_dropout, 0, 0.99));
   if (!FLAGS_init_adapter.empty()) {
     model->adapter = FLAGS_init_adapter = UserPath(FLAGS_init_adapter);
-    return Refuse(absl::MakeConstSpan(kNewAdapter).subspan(kNumCompared),
-                  "--init_adapter brings its own");
   }
   nn::LoraConfig lora;
   lora.r = FLAGS_lora_r;
@@ -165,25 +164,49 @@ absl::Status CheckAgainstAdapter(const nn::ModelOptions& model) {
   if (folder.empty()) return absl::OkStatus();
   std::vector<std::string> warnings;
   ASSIGN_OR_RETURN(const nn::LoraConfig adapter, nn::ReadAdapterConfig(folder, &warnings));
-  const auto check = [&](const char* flag, bool same) {
+  const nn::LoraConfig& asked = *model.lora;
+  const auto check = [&](const char* flag, bool same, absl::string_view had = "others") {
     if (same || !IsSet(flag)) return absl::OkStatus();
     return UserError(absl::StrCat("--", flag),
-                     absl::StrCat("the adapter in ", folder, " says something else"),
+                     absl::StrCat("the adapter in ", folder, " has ", had, ", got ",
+                                  gflags::GetCommandLineFlagInfoOrDie(flag).current_value),
                      "leave the flag out: --init_adapter brings its own");
   };
-  RETURN_IF_ERROR(check("lora_r", adapter.r == FLAGS_lora_r));
-  RETURN_IF_ERROR(check("lora_alpha", adapter.alpha == FLAGS_lora_alpha));
-  RETURN_IF_ERROR(check("lora_dropout", adapter.dropout == FLAGS_lora_dropout));
-  RETURN_IF_ERROR(check("use_rslora", adapter.use_rslora == FLAGS_use_rslora));
-  nn::LoraConfig asked = adapter;
-  asked.target_modules = nn::ParseModuleSelector(FLAGS_lora_target_modules);
-  ASSIGN_OR_RETURN(const bool same_targets, SameTargets(model.directory, adapter, asked));
-  return check("lora_target_modules", same_targets);
+  const auto check_number = [&](const char* flag, double had, double got) {
+    return check(flag, had == got, ShortestNumber(had));
+  };
+  const auto check_switch = [&](const char* flag, bool had, bool got) {
+    return check(flag, had == got, had ? "true" : "false");
+  };
+  RETURN_IF_ERROR(check_number("lora_r", static_cast<double>(adapter.r), FLAGS_lora_r));
+  RETURN_IF_ERROR(check_number("lora_alpha", adapter.alpha, asked.alpha));
+  RETURN_IF_ERROR(check_number("lora_dropout", adapter.dropout, asked.dropout));
+  RETURN_IF_ERROR(check_switch("use_rslora", adapter.use_rslora, asked.use_rslora));
+  RETURN_IF_ERROR(check_switch("use_dora", adapter.use_dora, asked.use_dora));
+  RETURN_IF_ERROR(
+      check("init_lora_weights", adapter.init == asked.init, nn::ToString(adapter.init)));
+  const auto as_set = [](const std::vector<std::string>& names) {
+    return std::set<std::string>(names.begin(), names.end());
+  };
+  RETURN_IF_ERROR(
+      check("modules_to_save", as_set(adapter.modules_to_save) == as_set(asked.modules_to_save)));
+  const auto check_targets = [&](const char* flag, const auto& field) -> absl::Status {
+    nn::LoraConfig other = adapter;
+    other.*field = asked.*field;
+    ASSIGN_OR_RETURN(const bool same, SameTargets(model.directory, adapter, other));
+    return check(flag, same);
+  };
+  RETURN_IF_ERROR(check_targets("lora_target_modules", &nn::LoraConfig::target_modules));
+  RETURN_IF_ERROR(check_targets("layers_to_transform", &nn::LoraConfig::layers_to_transform));
+  RETURN_IF_ERROR(check_targets("rank_pattern", &nn::LoraConfig::rank_pattern));
+  return check_targets("alpha_pattern", &nn::LoraConfig::alpha_pattern);
 }
 
 std::set<std::string> IdleAdapterFlags(const nn::ModelOptions& model) {
-  if (model.lora) return {};
-  return {std::begin(kNewAdapter), std::end(kNewAdapter)};
+  if (!model.full && model.adapter.empty()) return {};
+  std::set<std::string> idle(std::begin(kNewAdapter), std::end(kNewAdapter));
+  if (!model.full) idle.erase(kNotInFolder);
+  return idle;
 }
 
 }  // namespace lockstep

@@ -63,7 +63,7 @@ const std::vector<FlagGroup>& FlagGroups() {
         "*chat_template", "chat_template_kwargs", "template_date", "system_prompt", "pair_template",
         "history", "append_eos", "skip_bad_documents", "*cache_dir"}},
       {"Output",
-       {"*output_dir", "*run_name", "*logging_steps", "*eval_steps", "*save_steps",
+       {"*output_dir", "*run_name", "*logging_steps", "eval_steps", "*save_steps",
         "*save_total_limit", "*resume_from_checkpoint", "*on_nonfinite", "*on_spike",
         "*on_zero_loss", "*profile_steps"}},
       {"Arithmetic and memory", {"device", "dtype", "base_dtype", "*gradient_checkpointing"}},

@@ -56,13 +56,13 @@ absl::StatusOr<std::optional<double>> OptionalNumber(absl::string_view flag,
 
 absl::Status CheckRange(absl::string_view flag, double value, double low, double high,
                         absl::string_view hint) {
-  if (value >= low && value <= high) return absl::OkStatus();
+  if (std::isfinite(value) && value >= low && value <= high) return absl::OkStatus();
   const std::string wanted = std::isinf(high)
                                  ? absl::StrCat("at least ", ShortestNumber(low))
                                  : absl::StrCat(ShortestNumber(low), " to ", ShortestNumber(high));
   return UserError(absl::StrCat("--", flag),
                    absl::StrCat("want ", wanted, ", got ",
-                                std::isfinite(value) ? ShortestNumber(value) : "no number"),
+                                std::isfinite(value) ? ShortestNumber(value) : absl::StrCat(value)),
                    hint.empty() ? WhatItMeans(flag) : std::string(hint));
 }
 

@@ -20,14 +20,20 @@ std::string EnvironmentOr(const char* variable, const std::string& otherwise) {
 absl::StatusOr<std::string> FindModelFolder(const std::string& name) {
   const std::string path = UserPath(name);
   if (FileExists(path)) return path;
-  const bool hub_id = std::count(name.begin(), name.end(), '/') == 1 && name.front() != '/' &&
-                      name.front() != '.' && name.back() != '/';
+  const bool hub_id =
+      std::count(name.begin(), name.end(), '/') == 1 && name.front() != '/' &&
+      name.front() != '.' && name.back() != '/' &&
+      std::all_of(name.begin(), name.end(), [](char c) {
+        return absl::ascii_isalnum(c) || c == '/' || c == '-' || c == '_' || c == '.';
+      });
   if (!hub_id) {
     return UserError("--model", absl::StrCat("there is no folder ", path),
-                     "a folder with config.json, *.safetensors and tokenizer.json");
+                     "a folder with config.json, *.safetensors and tokenizer.json, or a hub id "
+                     "(org/name) whose main revision lies in the local cache");
   }
-  const std::string home =
-      EnvironmentOr("HF_HOME", JoinPath(EnvironmentOr("HOME", "/"), ".cache/huggingface"));
+  const std::string caches =
+      EnvironmentOr("XDG_CACHE_HOME", JoinPath(EnvironmentOr("HOME", "/"), ".cache"));
+  const std::string home = EnvironmentOr("HF_HOME", JoinPath(caches, "huggingface"));
   const std::string repository =
       JoinPath(EnvironmentOr("HF_HUB_CACHE", JoinPath(home, "hub")),
                absl::StrCat("models--", absl::StrReplaceAll(name, {{"/", "--"}})));

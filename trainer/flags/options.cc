@@ -126,7 +126,7 @@ absl::Status ReadExampleFlags() {
 
 absl::Status ReadOptimizerFlags(TrainOptions* options) {
   OptimizerOptions& o = options->optimizer;
-  RETURN_IF_ERROR(CheckRange("learning_rate", o.learning_rate = FLAGS_learning_rate, 0, kInfinity));
+  RETURN_IF_ERROR(CheckRange("learning_rate", o.learning_rate = FLAGS_learning_rate, 0, 1e6));
   using nn::LrSchedulerType;
   ASSIGN_OR_RETURN(
       o.lr_scheduler_type,
@@ -328,7 +328,9 @@ absl::StatusOr<TrainOptions> ReadTrainFlags() {
                      "--validation_split=0.05 holds some out, --validation_file names others");
   }
   const std::set<std::string> idle = IdleAdapterFlags(options.model);
-  options.identity = ResultFlags(idle);
+  std::set<std::string> without_effect = idle;
+  if (!options.early_stopping_patience) without_effect.insert("eval_steps");
+  options.identity = ResultFlags(without_effect);
   options.run_flags = RunFlags(idle);
   return options;
 }

@@ -199,10 +199,25 @@ TEST(OptionsTest, VariantsOfLora) {
   EXPECT_THAT(Read({"--train=full", "--use_dora"}).status().message(), HasSubstr("--use_dora"));
 }
 
+// The best evaluation's parameters are the result, so that it counts which ones there are.
+TEST(OptionsTest, StepsBetweenEvaluationsDecideTheResultOfEarlyStopping) {
+  const auto identity = [](std::vector<std::string> flags) {
+    flags.push_back("--validation_split=0.1");
+    return Read(flags)->identity;
+  };
+  EXPECT_EQ(identity({"--eval_steps=1"}), identity({"--eval_steps=2"}));
+  EXPECT_NE(identity({"--eval_steps=1", "--early_stopping_patience=1"}),
+            identity({"--eval_steps=2", "--early_stopping_patience=1"}));
+}
+
 TEST(OptionsTest, WrongValuesAreNamed) {
   EXPECT_THAT(
       Read({"--lora_dropout=1"}).status().message(),
       HasSubstr("[--lora_dropout] want 0 to 0.99, got 1\nHINT: Share of the adapter's inputs"));
+  EXPECT_THAT(Read({"--learning_rate=inf"}).status().message(),
+              HasSubstr("[--learning_rate] want 0 to 1e+06, got inf"));
+  EXPECT_THAT(Read({"--max_grad_norm=inf"}).status().message(),
+              HasSubstr("[--max_grad_norm] want at least 0, got inf"));
   EXPECT_THAT(Read({"--adam_epsilon=0"}).status().message(),
               HasSubstr("[--adam_epsilon] want 1e-20 to 1, got 0"));
   EXPECT_THAT(Read({"--validation_split=lots"}).status().message(),
@@ -229,7 +244,17 @@ TEST(FindModelFolderTest, HubIdsAreLookedUpInTheLocalCache) {
   EXPECT_THAT(FindModelFolder("some/other").status().message(),
               HasSubstr("hf download some/other"));
   EXPECT_THAT(FindModelFolder("./nowhere").status().message(), HasSubstr("no folder"));
+  EXPECT_THAT(FindModelFolder("some/model@v1").status().message(), HasSubstr("no folder"));
   unsetenv("HF_HUB_CACHE");
+  // Where nothing else is said, under the user's caches, as huggingface_hub has it.
+  const std::string caches = ::testing::TempDir() + "/caches";
+  ASSERT_TRUE(MakeDirectories(caches + "/huggingface").ok());
+  std::filesystem::create_symlink(hub, caches + "/huggingface/hub");
+  unsetenv("HF_HOME");
+  setenv("XDG_CACHE_HOME", caches.c_str(), 1);
+  EXPECT_EQ(FindModelFolder("some/model").value_or(""),
+            caches + "/huggingface/hub/models--some--model/snapshots/abc");
+  unsetenv("XDG_CACHE_HOME");
 }
 
 }  // namespace
