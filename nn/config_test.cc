@@ -183,6 +183,7 @@ TEST(Config, Gemma3TakesTheTextPart) {
   nlohmann::json text = Base("gemma3_text");
   text.erase("head_dim");
   text["rope_scaling"] = {{"factor", 8.0}, {"rope_type", "linear"}};
+  text["final_logit_softcapping"] = 30.0;
   const ModelConfig config = Parse({{"model_type", "gemma3"},
                                     {"architectures", {"Gemma3ForConditionalGeneration"}},
                                     {"text_config", text},
@@ -192,6 +193,9 @@ TEST(Config, Gemma3TakesTheTextPart) {
   EXPECT_TRUE(config.nested_text);
   EXPECT_TRUE(config.tie_word_embeddings);
   EXPECT_THAT(config.eos_token_ids, ElementsAre(1, 106));
+  EXPECT_EQ(config.final_softcap, 0);
+  EXPECT_EQ(config.warnings.size(), 1);
+  EXPECT_EQ(Parse(text).final_softcap, 30);
   EXPECT_EQ(config.ropes[config.layers[5].rope].kind, Kind::kLinear);
   EXPECT_EQ(config.ropes[config.layers[5].rope].theta, 1e6);
   EXPECT_EQ(config.ropes[config.layers[0].rope].kind, Kind::kDefault);

@@ -26,7 +26,8 @@ void ReadRopes(ConfigReader& reader, ModelConfig& config) {
     // transformers lays rope_scaling over the global layers' object.
     nlohmann::json merged = object != nullptr ? *object : *kEmpty;
     if (scaled && scaling != nullptr) {
-      if (scaling->contains("type") && !scaling->contains("rope_type")) {
+      if (scaling->value("type", nlohmann::json("default")) != "default" &&
+          !scaling->contains("rope_type")) {
         reader.Problem("rope_scaling.type",
                        "transformers 4 obeys it in gemma3, 5 does not: write rope_type");
       }
@@ -93,6 +94,11 @@ void ReadMultimodal(ConfigReader& reader, ModelConfig& config) {
   nested.RefuseUnknown();
   reader.Append(nested);
   config.tie_word_embeddings = reader.Bool("tie_word_embeddings", true);
+  // As in transformers, where the multimodal class computes its own logits.
+  if (config.final_softcap > 0) {
+    config.warnings.push_back("text_config.final_logit_softcapping has no effect in gemma3");
+    config.final_softcap = 0;
+  }
   config.nested_text = true;
   config.foreign_prefixes = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.",
                              "model.multi_modal_projector."};
