@@ -40,6 +40,13 @@ absl::StatusOr<std::string> ReadChatTemplate(absl::string_view flag) {
   return source;
 }
 
+absl::StatusOr<jinja::Template> ParseChatTemplate(absl::string_view source,
+                                                  absl::string_view name) {
+  absl::StatusOr<jinja::Template> parsed = jinja::Template::Parse(source, name);
+  if (parsed.ok()) return parsed;
+  return WithHint(parsed.status(), "mend the template, or name another one with --chat_template");
+}
+
 jinja::Value WithDefaults(const jinja::Value& variables) {
   using jinja::Value;
   std::vector<std::pair<Value, Value>> items = {

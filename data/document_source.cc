@@ -275,8 +275,10 @@ absl::StatusOr<std::string> SpoolStream(const std::string& path, absl::string_vi
     }
   }
   if (start.empty()) {
-    return UserError(where, "want documents, got nothing",
-                     "every rank of another launcher than our own needs a file that it can read");
+    return UserError(
+        where, "want documents, got nothing",
+        "pipe documents into it, and name it once; under another launcher than our own "
+        "give a file that every rank can read");
   }
   const bool json = absl::StartsWith(start, "{") || absl::StartsWith(start, "[");
   const bool text = !json && !IsCompressed(start);

@@ -72,11 +72,11 @@ class Encoder : public DocumentEncoder {
   // `tool_source`: of chats that bring tools; empty: the same.
   absl::Status SetTemplates(const std::string& source, const std::string& tool_source) {
     template_source_ = source + tool_source;
-    ASSIGN_OR_RETURN(template_, jinja::Template::Parse(source, "chat_template"));
+    ASSIGN_OR_RETURN(template_, ParseChatTemplate(source, "chat_template"));
     tool_template_ = template_;
     takes_parts_ = TakesParts();
     if (tool_source.empty()) return absl::OkStatus();
-    ASSIGN_OR_RETURN(tool_template_, jinja::Template::Parse(tool_source, "chat_template tool_use"));
+    ASSIGN_OR_RETURN(tool_template_, ParseChatTemplate(tool_source, "chat_template tool_use"));
     return absl::OkStatus();
   }
 

@@ -270,11 +270,20 @@ class Merge {
 
   // Tokenizer, templates, generation_config.json, licenses: byte for byte.
   absl::Status CopyOtherFiles() {
-    DIR* directory = opendir(options_.model.c_str());
-    if (directory == nullptr) return SystemError(options_.model, "cannot open folder", errno);
+    RETURN_IF_ERROR(CopyFilesIn(""));
+    constexpr char kTemplates[] = "additional_chat_templates";
+    if (!FileExists(JoinPath(options_.model, kTemplates))) return absl::OkStatus();
+    RETURN_IF_ERROR(MakeDirectories(JoinPath(options_.output, kTemplates)));
+    return CopyFilesIn(kTemplates);
+  }
+
+  absl::Status CopyFilesIn(const std::string& folder) {
+    const std::string from = JoinPath(options_.model, folder);
+    DIR* directory = opendir(from.c_str());
+    if (directory == nullptr) return SystemError(from, "cannot open folder", errno);
     const absl::Cleanup close = [directory] { closedir(directory); };
     while (const dirent* entry = readdir(directory)) {
-      const std::string name = entry->d_name;
+      const std::string name = JoinPath(folder, entry->d_name);
       const std::string path = JoinPath(options_.model, name);
       struct stat info;
       if (stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;

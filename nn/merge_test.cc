@@ -55,6 +55,8 @@ TEST(Merge, EqualsBaseAndAdapter) {
 TEST(Merge, ShardsAndDTypes) {
   const std::string base = MakeModel("shard_base", TinyConfig("llama"));
   ASSERT_TRUE(WriteFileAtomically(base + "/tokenizer.json", "{\"a\": 1}").ok());
+  ASSERT_TRUE(MakeDirectories(base + "/additional_chat_templates").ok());
+  ASSERT_TRUE(WriteFileAtomically(base + "/additional_chat_templates/rag.jinja", "r").ok());
   const std::string adapter = MakeAdapter("shard_adapter", base, {});
   const std::string output = FreshFolder("shard_merged");
   const auto report = MergeAdapter(kernels::CpuContext(), {.model = base,
@@ -66,6 +68,7 @@ TEST(Merge, ShardsAndDTypes) {
   EXPECT_TRUE(FileExists(output + "/model.safetensors.index.json"));
   EXPECT_FALSE(FileExists(output + "/model.safetensors"));
   EXPECT_EQ(*ReadFile(output + "/tokenizer.json"), "{\"a\": 1}");
+  EXPECT_EQ(*ReadFile(output + "/additional_chat_templates/rag.jinja"), "r");
   EXPECT_GT(report->largest_rounding, 0);
   const auto got = LoadOrFail({.directory = output});
   ASSERT_NE(got, nullptr);

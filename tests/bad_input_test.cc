@@ -194,6 +194,13 @@ TEST_F(BadInputTest, Model) {
   ExpectRefused({}, {"config.json", "rope_type", "\"spiral\" is not supported"});
   WriteModelFile("config.json", config);
 
+  WriteModelFile("chat_template.jinja", "{% for message in messages %}");
+  ExpectRefused({}, {"chat_template line 1", "HINT: mend the template", "--chat_template"});
+  WriteModelFile("chat_template.jinja", "");
+  WriteModelFile("tokenizer_config.json", "{");
+  ExpectRefused({}, {"tokenizer_config.json", "not JSON", "HINT: the file is damaged"});
+  WriteModelFile("tokenizer_config.json", "{}");
+
   const std::string weights = ReadFile(model_ + "/model.safetensors").value_or("");
   WriteModelFile("model.safetensors", weights.substr(0, weights.size() - 7));
   ExpectRefused({}, {"model.safetensors"});
@@ -293,6 +300,14 @@ TEST_F(BadInputTest, OutputFolders) {
   }
 }
 
+TEST_F(BadInputTest, AllTemplatesComeAlong) {
+  ASSERT_TRUE(MakeDirectories(model_ + "/additional_chat_templates").ok());
+  WriteModelFile("additional_chat_templates/tool_use.jinja", "{{ messages }}");
+  ASSERT_EQ(Run().exit_code, 0);
+  EXPECT_EQ(ReadFile(folder_ + "/additional_chat_templates/tool_use.jinja").value_or(""),
+            "{{ messages }}");
+}
+
 TEST_F(BadInputTest, ADryRunMakesNothing) {
   const Outcome outcome = Run({"--dry_run"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
@@ -332,6 +347,7 @@ TEST_F(BadInputTest, DocumentsOnStandardInput) {
   const Outcome nothing = Run({"--train_file=-", "--output_dir=" + FreshPath("third")});
   EXPECT_EQ(nothing.exit_code, 1);
   EXPECT_THAT(nothing.err, HasSubstr("standard input"));
+  EXPECT_THAT(nothing.err, HasSubstr("HINT: pipe documents into it, and name it once"));
 }
 
 // A parent without a terminal may have closed it: then no socket may become standard output.

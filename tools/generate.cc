@@ -4,6 +4,7 @@
 #include <gflags/gflags.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <string>
 #include <utility>
@@ -22,6 +23,7 @@
 #include "data/tokenizer/stream_decoder.h"
 #include "tools/model_flags.h"
 #include "trainer/flags/command_line.h"
+#include "trainer/flags/flag_values.h"
 #include "trainer/flags/model_folder.h"
 
 DEFINE_string(model, "",
@@ -60,11 +62,13 @@ absl::Status CheckFlags() {
     return UserError("flags", "want one of --prompt and --chat",
                      "--prompt=\"\" starts from nothing");
   }
-  if (FLAGS_max_new_tokens < 1) return UserError("--max_new_tokens", "want at least 1");
-  if (!(FLAGS_temperature >= 0)) return UserError("--temperature", "want 0 or more");
-  if (FLAGS_top_k < 0) return UserError("--top_k", "want 0 or more");
-  if (!(FLAGS_top_p > 0 && FLAGS_top_p <= 1))
-    return UserError("--top_p", "want more than 0, at most 1");
+  RETURN_IF_ERROR(CheckRange("max_new_tokens", FLAGS_max_new_tokens, 1, HUGE_VAL));
+  RETURN_IF_ERROR(CheckRange("temperature", FLAGS_temperature, 0, HUGE_VAL));
+  RETURN_IF_ERROR(CheckRange("top_k", FLAGS_top_k, 0, HUGE_VAL));
+  if (!(FLAGS_top_p > 0 && FLAGS_top_p <= 1)) {
+    return UserError("--top_p", absl::StrCat("want more than 0, at most 1, got ", FLAGS_top_p),
+                     "1 leaves out nothing");
+  }
   return absl::OkStatus();
 }
 
@@ -87,7 +91,7 @@ absl::StatusOr<std::string> ChatTemplateSource(const data::TokenizerConfig& conf
 // The chat up to where the assistant speaks.
 absl::StatusOr<std::string> RenderChat(const data::TokenizerConfig& config) {
   ASSIGN_OR_RETURN(const std::string source, ChatTemplateSource(config));
-  ASSIGN_OR_RETURN(const auto chat, data::jinja::Template::Parse(source, "chat_template"));
+  ASSIGN_OR_RETURN(const auto chat, data::ParseChatTemplate(source, "chat_template"));
   std::vector<Value> messages;
   if (!FLAGS_system_prompt.empty()) messages.push_back(Message("system", FLAGS_system_prompt));
   messages.push_back(Message("user", FLAGS_chat));

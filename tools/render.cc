@@ -95,9 +95,8 @@ absl::StatusOr<Source> ReadSource() {
 absl::Status Run() {
   ASSIGN_OR_RETURN(const Source source, ReadSource());
   Templates templates;
-  ASSIGN_OR_RETURN(templates.chat, data::jinja::Template::Parse(source.text, source.name));
-  ASSIGN_OR_RETURN(templates.with_tools,
-                   data::jinja::Template::Parse(source.tool_text, source.name));
+  ASSIGN_OR_RETURN(templates.chat, data::ParseChatTemplate(source.text, source.name));
+  ASSIGN_OR_RETURN(templates.with_tools, data::ParseChatTemplate(source.tool_text, source.name));
   data::jinja::RenderOptions options;
   options.now = FLAGS_template_date.empty()
                     ? absl::FormatTime("%Y-%m-%dT%H:%M:%S", absl::Now(), absl::LocalTimeZone())

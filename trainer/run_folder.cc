@@ -104,6 +104,26 @@ bool HoldsResult(const std::string& folder) {
   return false;
 }
 
+// Files of the model's folder that belong to its tokenizer, those that may be there.
+std::vector<std::string> TokenizerFiles(const std::string& model) {
+  std::vector<std::string> names = {"tokenizer.json",
+                                    "tokenizer_config.json",
+                                    "special_tokens_map.json",
+                                    "added_tokens.json",
+                                    "tokenizer.model",
+                                    "vocab.json",
+                                    "merges.txt",
+                                    "chat_template.jinja",
+                                    "chat_template.json",
+                                    "generation_config.json"};
+  constexpr char kMore[] = "additional_chat_templates";
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(JoinPath(model, kMore), none)) {
+    names.push_back(JoinPath(kMore, entry.path().filename().string()));
+  }
+  return names;
+}
+
 }  // namespace
 
 void SayThatItIsFinished(const RunStart& start) {
@@ -189,13 +209,13 @@ absl::StatusOr<RunStart> DecodeStart(const std::string& text) {
 absl::Status CreateRunFolder(const RunStart& start, const TrainOptions& options,
                              int64_t tokens_per_pack) {
   RETURN_IF_ERROR(MakeDirectories(JoinPath(start.folder, "logs")));
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                           "added_tokens.json", "tokenizer.model", "vocab.json", "merges.txt",
-                           "chat_template.jinja", "chat_template.json", "generation_config.json"}) {
+  for (const std::string& name : TokenizerFiles(options.data.model)) {
     const std::string source = JoinPath(options.data.model, name);
     if (!FileExists(source)) continue;
     ASSIGN_OR_RETURN(const std::string content, ReadFile(source));
-    RETURN_IF_ERROR(WriteFileAtomically(JoinPath(start.folder, name), content));
+    const fs::path copy = JoinPath(start.folder, name);
+    RETURN_IF_ERROR(MakeDirectories(copy.parent_path().string()));
+    RETURN_IF_ERROR(WriteFileAtomically(copy.string(), content));
   }
   std::string flags;
   for (const absl::string_view line : absl::StrSplit(options.run_flags, '\n', absl::SkipEmpty())) {

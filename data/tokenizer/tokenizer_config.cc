@@ -31,13 +31,21 @@ absl::Status ReadToken(const Settings& root, absl::string_view key,
   return absl::OkStatus();
 }
 
-// chat_template: a string, or a list of {"name", "template"}.
+// chat_template: a string, a list of {"name", "template"}, or an object of sources by name.
 absl::Status ReadTemplates(const Settings& root, std::vector<Template>* templates) {
   ASSIGN_OR_RETURN(const std::optional<Settings> setting, root.Find("chat_template"));
   if (!setting) return absl::OkStatus();
   if (setting->IsString()) {
     ASSIGN_OR_RETURN(std::string source, setting->String());
     *templates = {{"default", std::move(source)}};
+    return absl::OkStatus();
+  }
+  if (setting->IsObject()) {
+    ASSIGN_OR_RETURN(const auto members, setting->Members());
+    for (const auto& [name, member] : members) {
+      ASSIGN_OR_RETURN(std::string source, member.String());
+      templates->emplace_back(name, std::move(source));
+    }
     return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(const std::vector<Settings> elements, setting->Elements());
@@ -132,7 +140,8 @@ absl::Status ReadJson(const std::string& path,
   if (!FileExists(path)) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   if (const std::string problem = JsonProblem(text); !problem.empty()) {
-    return UserError(path, absl::StrCat("this is not JSON: ", problem));
+    return UserError(path, absl::StrCat("this is not JSON: ", problem),
+                     "the file is damaged or incomplete: fetch it again");
   }
   // model_max_length is often 10^30, an integer that simdjson refuses: it becomes a float here.
   const std::string json = nlohmann::ordered_json::parse(text).dump();

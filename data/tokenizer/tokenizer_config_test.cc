@@ -63,6 +63,10 @@ TEST_F(TokenizerConfigTest, ReadsNamedTemplates) {
   EXPECT_EQ(*config->ChatTemplate(), "d");
   EXPECT_EQ(*config->ChatTemplate("tool_use"), "t");
   EXPECT_EQ(config->ChatTemplate("rag"), nullptr);
+  Write("tokenizer_config.json", R"({"chat_template": {"default": "e", "rag": "r"}})");
+  const auto by_name = ReadTokenizerConfig(folder_);
+  ASSERT_TRUE(by_name.ok()) << by_name.status();
+  EXPECT_THAT(by_name->chat_templates, ElementsAre(Pair("default", "e"), Pair("rag", "r")));
 }
 
 TEST_F(TokenizerConfigTest, TemplateFilesWin) {

@@ -112,7 +112,8 @@ absl::StatusOr<std::unique_ptr<const ModelTables>> ReadTokenizerFile(
     const std::string problem = JsonProblem(json);
     return UserError(file,
                      absl::StrCat("this is not JSON: ",
-                                  problem.empty() ? simdjson::error_message(error) : problem));
+                                  problem.empty() ? simdjson::error_message(error) : problem),
+                     "the file is damaged or incomplete: fetch it again");
   }
   const Settings root(file, document);
   ASSIGN_OR_RETURN(const Settings model, root.Get("model"));

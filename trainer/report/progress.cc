@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "base/number.h"
 
 namespace lockstep {
@@ -62,7 +64,8 @@ std::string FormatStep(const StepRecord& r, int64_t num_steps, double remaining_
 
 Progress::Progress(std::FILE* out, int64_t num_steps, int64_t logging_steps)
     : out_(out),
-      terminal_(isatty(fileno(out)) == 1),
+      terminal_(isatty(fileno(out)) == 1 &&
+                absl::NullSafeStringView(std::getenv("TERM")) != "dumb"),
       num_steps_(num_steps),
       logging_steps_(logging_steps) {}
 

@@ -97,6 +97,15 @@ TEST(ProgressTest, ALineIsNoWiderThanItsTerminal) {
       << seen;
 }
 
+// Terminals that cannot move the cursor (an editor's, say) get what a file gets.
+TEST(ProgressTest, ADumbTerminalGetsPlainLines) {
+  setenv("TERM", "dumb", 1);
+  const std::string seen = OnTerminal(46, 1, [](Progress& progress) { progress.Step(Step(3)); });
+  unsetenv("TERM");
+  EXPECT_EQ(seen.find('\033'), std::string::npos) << seen;
+  EXPECT_THAT(seen, ::testing::HasSubstr("ETA 0:17\r\nthe end"));
+}
+
 TEST(ProgressTest, FiguresGoInTheOrderOfTheirWorth) {
   EXPECT_EQ(FormatStep(Step(3), 20, 60, 90),
             "step  3/20  epoch 0.00  loss 2.5000  grad 0  lr 0.00e+00  12.3k tokens/s  ETA 1:00");
