@@ -1,4 +1,5 @@
 #include "tensor/kernels/accumulate.h"
+#include "tensor/kernels/drawn_shapes.h"
 #include "tensor/kernels/testing.h"
 
 namespace lockstep::kernels {
@@ -6,7 +7,9 @@ namespace {
 
 TEST(AccumulateCudaTest, MatchesTheCpu) {
   SKIP_WITHOUT_GPU();
-  for (const int64_t n : {1, 7, 8, 1000, 65536, 70001}) {
+  for (const int64_t n : AndDrawn<int64_t>({1, 7, 8, 1000, 65536, 70001},
+                                           [](Draw& draw) { return draw.Size(300000); })) {
+    SCOPED_TRACE(n);
     const Tensor x = Random(DType::kF32, {n}, 1), y = Random(DType::kF32, {n}, 2);
     const Tensor gpu_y = ToGpu(y);
     Accumulate(GpuContext()->stream, ToGpu(x), gpu_y);
@@ -17,7 +20,9 @@ TEST(AccumulateCudaTest, MatchesTheCpu) {
 
 TEST(AccumulateCudaTest, AddsBf16InFp32) {
   SKIP_WITHOUT_GPU();
-  for (const int64_t n : {5, 64, 4099}) {
+  for (const int64_t n :
+       AndDrawn<int64_t>({5, 64, 4099}, [](Draw& draw) { return draw.Size(30000); })) {
+    SCOPED_TRACE(n);
     const Tensor x = Random(DType::kBF16, {n}, 1), y = Random(DType::kBF16, {n}, 2);
     const Tensor gpu_y = ToGpu(y);
     Accumulate(GpuContext()->stream, ToGpu(x), gpu_y);

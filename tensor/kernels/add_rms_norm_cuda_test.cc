@@ -1,4 +1,5 @@
 #include "tensor/kernels/add_rms_norm.h"
+#include "tensor/kernels/drawn_shapes.h"
 #include "tensor/kernels/testing.h"
 
 namespace lockstep::kernels {
@@ -9,13 +10,13 @@ TEST(AddRmsNormCudaTest, MatchesTheCpu) {
   const Context& cpu = CpuContext();
   for (const auto& [dtype, tolerance] : kCudaTypes) {
     for (const bool post : {false, true}) {
-      for (const auto& [rows, width] : {std::pair<int64_t, int64_t>{1, 3},
-                                        {19, 128},
-                                        {5, 300},
-                                        {9, 512},
-                                        {33, 576},
-                                        {100, 4096},
-                                        {3, 10240}}) {
+      using Shape = std::pair<int64_t, int64_t>;
+      for (const auto& [rows, width] : AndDrawn<Shape>(
+               {{1, 3}, {19, 128}, {5, 300}, {9, 512}, {33, 576}, {100, 4096}, {3, 10240}},
+               [](Draw& draw) {
+                 return Shape{draw.Size(40), draw.Size(12000)};
+               })) {
+        SCOPED_TRACE(testing::Message() << rows << "x" << width);
         const RmsNormOptions options = {1e-5, post ? NormForm::kGemma : NormForm::kLlama};
         const Tensor residual = Random(dtype, {rows, width}, 1);
         const Tensor branch = Random(dtype, {rows, width}, 2);

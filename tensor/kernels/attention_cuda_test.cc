@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "tensor/kernels/attention.h"
+#include "tensor/kernels/drawn_shapes.h"
 #include "tensor/kernels/fill.h"
 #include "tensor/kernels/testing.h"
 
@@ -68,30 +69,42 @@ std::vector<Case> Cases() {
           {"window", {0, 150, 200}, 200, 4, 2, 64, {0.125, 0, 16}},
           {"soft cap and window", {0, 150, 200}, 200, 4, 2, 64, {0.125, 5.0, 40}},
           {"several length classes", {0, 600, 700, 712, 740}, 768, 8, 2, 128, {0.0883883, 0, 0}},
-          {"equal ones behind a shorter one", {0, 100, 1124, 2148}, 2176, 4, 2, 64, {0.125, 0, 0}},
-          {"equal ones behind an odd one", {0, 101, 1125, 2149}, 2176, 3, 1, 64, {0.125, 0, 0}},
           {"small heads", {0, 30, 90}, 90, 8, 4, 8, {0.35, 0, 0}},
           {"large heads", {0, 30, 90}, 90, 2, 1, 256, {0.0625, 0, 0}}};
 }
 
+// Some documents, perhaps with rows of none behind them; options as models have them.
+Case Drawn(Draw& draw, int64_t dim) {
+  const int64_t kv_heads = draw.Size(3);
+  Case c = {"drawn", {0}, 0, kv_heads * draw.Size(4), kv_heads, dim, {}};
+  const int64_t documents = draw.Size(10);
+  while (std::ssize(c.starts) <= documents) {
+    const int64_t left = 1000 - c.starts.back();
+    c.starts.push_back(c.starts.back() + static_cast<int32_t>(draw.Size(left / 2) - draw.Coin()));
+  }
+  c.tokens = c.starts.back() + (draw.Coin() ? draw.Size(100) : 0);
+  c.tokens = std::max<int64_t>(c.tokens, 1);
+  c.options.scale = 1 / std::sqrt(static_cast<double>(dim));
+  if (draw.Coin()) c.options.window = draw.Size(300);
+  return c;
+}
+
 // What our own kernels on tensor cores may stumble over: lengths about those of tiles, windows that
-// begin and end within one, widths of heads that are no compiled one's.
-std::vector<Case> OwnCases() {
+// begin and end within one.
+std::vector<Case> OwnCases(int64_t dim) {
   const std::vector<int32_t> starts = {0, 1, 64, 128, 128, 193, 493, 620, 749};
-  std::vector<Case> cases = Cases();
-  for (const int64_t dim : {8, 40, 64, 80, 96, 128, 192, 256}) {
-    const double scale = 1 / std::sqrt(static_cast<double>(dim));
-    cases.push_back({"lengths", starts, 760, 4, 2, dim, {scale, 0, 0}});
-    cases.push_back({"lengths, capped", starts, 749, 3, 1, dim, {scale, 2.0, 0}});
-    for (const int64_t window : {1, 17, 64, 100}) {
-      cases.push_back({"lengths and window", starts, 760, 2, 2, dim, {scale, 0, window}});
-    }
-    cases.push_back({"capped and window", starts, 760, 4, 1, dim, {scale, 2.0, 70}});
+  const double scale = 1 / std::sqrt(static_cast<double>(dim));
+  std::vector<Case> cases = {{"lengths", starts, 760, 4, 2, dim, {scale, 0, 0}},
+                             {"lengths, capped", starts, 749, 3, 1, dim, {scale, 2.0, 0}},
+                             {"capped and window", starts, 760, 4, 1, dim, {scale, 2.0, 70}}};
+  for (const int64_t window : {1, 17, 64, 100}) {
+    cases.push_back({"lengths and window", starts, 760, 2, 2, dim, {scale, 0, window}});
   }
-  for (const int64_t dim : {64, 128, 256}) {
-    cases.push_back({"long", {0, 4096, 4200}, 4224, 2, 1, dim, {0.125, 0, 0}});
-    cases.push_back({"long, window", {0, 4096, 4200}, 4224, 2, 1, dim, {0.125, 0, 1000}});
-  }
+  cases = AndDrawn<Case>(cases, [&](Draw& draw) {
+    Case c = Drawn(draw, dim);
+    if (draw.Coin()) c.options.softcap = 3.0;
+    return c;
+  });
   for (Case& c : cases) c.options.kernels = AttentionKernels::kOwn;
   return cases;
 }
@@ -111,31 +124,60 @@ void ExpectTheCpus(const Case& c, DType dtype, double tolerance) {
   const int64_t rows = c.starts.back();
   ExpectMatches(got.lse.Slice(0, 0, rows), want.lse.view().Slice(0, 0, rows), 4 * tolerance);
   ExpectMatches(got.dqkv, want.dqkv, 8 * tolerance);
-  for (int i = 0; i < 3; ++i) {  // the same bits again
-    const Result again = Compute(*GpuContext(), c, gpu_qkv, gpu_dout, gpu_starts);
-    EXPECT_EQ(ToVector(ToCpu(again.out)), ToVector(ToCpu(got.out)));
-    EXPECT_EQ(ToVector(ToCpu(again.dqkv)), ToVector(ToCpu(got.dqkv)));
-  }
-  Case compact = c;
+  Case compact = c;  // which is the same again where kernels are our own
   compact.options.compact = true;
-  const Result small = Compute(*GpuContext(), compact, gpu_qkv, gpu_dout, gpu_starts);
-  EXPECT_EQ(ToVector(ToCpu(small.dqkv)), ToVector(ToCpu(got.dqkv)));
+  const Result again = Compute(*GpuContext(), compact, gpu_qkv, gpu_dout, gpu_starts);
+  EXPECT_EQ(ToVector(ToCpu(again.out)), ToVector(ToCpu(got.out)));
+  EXPECT_EQ(ToVector(ToCpu(again.dqkv)), ToVector(ToCpu(got.dqkv)));
 }
 
 TEST(AttentionCudaTest, MatchesTheCpu) {
   SKIP_WITHOUT_GPU();
   for (const auto& [dtype, tolerance] : kCudaTypes) {
-    for (const Case& c : Cases()) ExpectTheCpus(c, dtype, tolerance);
+    for (const Case& c :
+         AndDrawn<Case>(Cases(), [](Draw& draw) { return Drawn(draw, 8 * draw.Size(20)); })) {
+      ExpectTheCpus(c, dtype, tolerance);
+    }
   }
 }
 
-TEST(AttentionCudaTest, OurOwnMatchTheCpu) {
+// By the width of heads, some of which are no compiled one's.
+class OwnAttentionCudaTest : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(HeadsOf, OwnAttentionCudaTest,
+                         testing::Values(8, 40, 64, 80, 96, 128, 160, 192, 256),
+                         testing::PrintToStringParamName());
+
+TEST_P(OwnAttentionCudaTest, MatchesTheCpu) {
   SKIP_WITHOUT_GPU();
-  for (const Case& c : OwnCases()) ExpectTheCpus(c, DType::kBF16, 1.0 / 128);
+  for (const Case& c : OwnCases(GetParam())) ExpectTheCpus(c, DType::kBF16, 1.0 / 128);
+}
+
+// Tests of which compute-sanitizer's racecheck and initcheck would not come to an end.
+TEST(LongAttentionCudaTest, MatchesTheCpu) {
+  SKIP_WITHOUT_GPU();
+  std::vector<Case> cases = {
+      {"equal ones behind a shorter one", {0, 100, 1124, 2148}, 2176, 4, 2, 64, {0.125, 0, 0}},
+      {"equal ones behind an odd one", {0, 101, 1125, 2149}, 2176, 3, 1, 64, {0.125, 0, 0}}};
+  for (const int64_t dim : {64, 128, 256}) {
+    for (const int64_t window : {0, 1000}) {
+      cases.push_back({"long", {0, 4096, 4200}, 4224, 2, 1, dim, {0.125, 0, window}});
+      cases.back().options.kernels = AttentionKernels::kOwn;
+    }
+  }
+  for (const Case& c : cases) ExpectTheCpus(c, DType::kBF16, 1.0 / 128);
+}
+
+// Whether this GPU has the library, rather than our own kernels for all. They want no workspace for
+// the forward pass, and make no plans; asking the library makes one, here of 64 rows.
+bool HasLibrary() {
+  const std::vector<int32_t> starts = {0, 64};
+  const PackedDocuments documents = {1, starts.data(), starts.data(), View(), View()};
+  const AttentionShape shape = {64, 8, 2, 64, DType::kBF16};
+  return AttentionWorkspace(GpuContext()->device(), shape, documents, {}).forward > 0;
 }
 
 // Documents that fill their call take another graph than those of different lengths.
-TEST(AttentionCudaTest, BitsDoNotDependOnTheNeighborsLength) {
+TEST(LongAttentionCudaTest, BitsDoNotDependOnTheNeighborsLength) {
   SKIP_WITHOUT_GPU();
   constexpr int64_t kRows = 2048, kLength = 1024;
   for (const auto& [heads, kv_heads, dim] : {std::tuple{8, 2, 128}, {8, 2, 64}, {4, 4, 64}}) {
@@ -191,7 +233,7 @@ TEST(AttentionCudaTest, BitsOfOurOwnDependOnTheDocumentAlone) {
 }
 
 // A launch for all heads, and compact ones for half of them.
-TEST(AttentionCudaTest, BitsDoNotDependOnHowManyHeadsALaunchHas) {
+TEST(LongAttentionCudaTest, BitsDoNotDependOnHowManyHeadsALaunchHas) {
   SKIP_WITHOUT_GPU();
   constexpr int64_t kRows = 8192, kHeads = 16, kKvHeads = 4, kDim = 64;
   Case c = {"wide", {0, 8000, 8100}, kRows, kHeads, kKvHeads, kDim, {0.125, 0, 0}};
@@ -207,13 +249,15 @@ TEST(AttentionCudaTest, BitsDoNotDependOnHowManyHeadsALaunchHas) {
   };
   const int64_t wide_bytes = bytes();
   c.options.compact = true;
-  EXPECT_LT(bytes(), wide_bytes / 3 * 2);
+  if (HasLibrary()) {
+    EXPECT_LT(bytes(), wide_bytes / 3 * 2);
+  }
   const Result compact = Compute(*GpuContext(), c, qkv, dout, cu_seqlens);
   EXPECT_EQ(ToVector(ToCpu(compact.dqkv)), ToVector(ToCpu(wide.dqkv)));
 }
 
 // 800 MiB a query head.
-TEST(AttentionCudaTest, BitsOfAVeryLongDocumentDoNotDependOnHowManyHeadsALaunchHas) {
+TEST(LongAttentionCudaTest, BitsOfAVeryLongDocumentDoNotDependOnHowManyHeadsALaunchHas) {
   SKIP_WITHOUT_GPU();
   constexpr int64_t kRows = 20480, kHeads = 8, kKvHeads = 2, kDim = 16;
   const Tensor qkv = ToGpu(Random(DType::kBF16, {kRows, (kHeads + 2 * kKvHeads) * kDim}, 1));
@@ -238,7 +282,7 @@ TEST(AttentionCudaTest, BitsOfAVeryLongDocumentDoNotDependOnHowManyHeadsALaunchH
 // Of a document so long that the scores of all query heads of a key head would not fit: the same
 // bits as if every query head had a copy of the key head, and dk and dv of the copies were added up
 // in f32 and rounded once.
-TEST(AttentionCudaTest, AVeryLongDocumentAddsUpItsHeads) {
+TEST(LongAttentionCudaTest, AVeryLongDocumentAddsUpItsHeads) {
   SKIP_WITHOUT_GPU();
   constexpr int64_t kRows = 19000, kGroup = 4, kDim = 16;
   const Case shared = {"shared", {0, 18900}, kRows, kGroup, 1, kDim, {0.25, 0, 0}};
@@ -280,7 +324,8 @@ TEST(AttentionCudaTest, AVeryLongDocumentAddsUpItsHeads) {
   const Result plain = Compute(*GpuContext(), shared, ToGpu(As(DType::kF32, qkv)),
                                ToGpu(As(DType::kF32, cpu_dout)), cu_seqlens);
   ExpectMatches(got.dqkv, ToCpu(plain.dqkv), 8.0 / 128);
-  EXPECT_EQ(sums, ToVector(FromVector(DType::kBF16, {static_cast<int64_t>(want.size())}, want)));
+  if (!HasLibrary()) return;  // our own kernels add up all query heads before they round
+  EXPECT_EQ(sums, ToVector(FromVector(DType::kBF16, {std::ssize(want)}, want)));
 }
 
 TEST(AttentionCudaTest, SaysWhyItIsSlow) {
@@ -322,12 +367,7 @@ TEST(AttentionCudaTest, CachedKeysGoBeforeTheQueries) {
 TEST(AttentionCudaTest, WhatIsPreparedIsWhatPassesUse) {
   SKIP_WITHOUT_GPU();
   const Context& context = *GpuContext();
-  // Our own kernels make no plans, and want nothing for the forward pass. Asking the library makes
-  // a plan, here of other lengths.
-  const std::vector<int32_t> other = {0, 64};
-  const PackedDocuments documents = {1, other.data(), other.data(), View(), View()};
-  const bool library =
-      AttentionWorkspace(context.device(), {64, 8, 2, 64, DType::kBF16}, documents, {}).forward > 0;
+  const bool library = HasLibrary();
   for (const bool compact : {false, true}) {
     // Lengths of no other test; the first document is a class of its own.
     const Case c = {"", {0, 1300, 1600, 1700}, 1728, 8, 2, 64, {0.125, 0, 0, compact}};

@@ -1,4 +1,5 @@
 #include "tensor/kernels/cast.h"
+#include "tensor/kernels/drawn_shapes.h"
 #include "tensor/kernels/testing.h"
 
 namespace lockstep::kernels {
@@ -8,7 +9,9 @@ TEST(CastCudaTest, MatchesTheCpuBitForBit) {
   SKIP_WITHOUT_GPU();
   for (const DType from : {DType::kF32, DType::kBF16}) {
     for (const DType to : {DType::kF32, DType::kBF16}) {
-      for (const int64_t n : {1, 8, 63, 4096, 10001}) {
+      for (const int64_t n : AndDrawn<int64_t>({1, 8, 63, 4096, 10001},
+                                               [](Draw& draw) { return draw.Size(60000); })) {
+        SCOPED_TRACE(n);
         const Tensor x = Random(from, {3, n}, 1);
         const Tensor want = Tensor::Empty(*CpuContext().allocator, to, {3, n});
         Cast(CpuContext().stream, x, want);

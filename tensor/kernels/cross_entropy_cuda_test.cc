@@ -1,4 +1,5 @@
 #include "tensor/kernels/cross_entropy.h"
+#include "tensor/kernels/drawn_shapes.h"
 #include "tensor/kernels/testing.h"
 
 namespace lockstep::kernels {
@@ -10,16 +11,22 @@ TEST(CrossEntropyCudaTest, MatchesTheCpu) {
     for (const double softcap : {0.0, 5.0}) {
       // Rows in the registers of one block, of several (16384 f32 or 32768 bf16 each), of more than
       // a cluster has; rows that are not aligned; and more rows than a GPU has clusters.
-      for (const auto& [rows, vocab] : {std::pair<int64_t, int64_t>{1, 2},
-                                        {7, 320},
-                                        {40, 50001},
-                                        {3, 32768},
-                                        {2, 32776},
-                                        {5, 128256},
-                                        {2, 262144},
-                                        {2, 262152},
-                                        {700, 328},
-                                        {300, 33000}}) {
+      using Shape = std::pair<int64_t, int64_t>;
+      for (const auto& [rows, vocab] :
+           AndDrawn<Shape>({{1, 2},
+                            {7, 320},
+                            {40, 50001},
+                            {3, 32768},
+                            {2, 32776},
+                            {5, 128256},
+                            {2, 262144},
+                            {2, 262152},
+                            {700, 328},
+                            {300, 33000}},
+                           [](Draw& draw) {
+                             return Shape{draw.Size(4), 1 + draw.Size(300000)};
+                           })) {
+        SCOPED_TRACE(testing::Message() << rows << "x" << vocab);
         const CrossEntropyOptions options = {softcap, 0.25, true};
         const Tensor logits = Random(dtype, {rows, vocab}, 1, 4);
         std::vector<double> wanted;

@@ -1,4 +1,5 @@
 #include "tensor/kernels/dora.h"
+#include "tensor/kernels/drawn_shapes.h"
 #include "tensor/kernels/testing.h"
 
 namespace lockstep::kernels {
@@ -9,7 +10,12 @@ TEST(DoraCudaTest, NormMatchesTheCpu) {
   for (const DType weights : {DType::kF32, DType::kBF16}) {
     for (const DType dtype : {DType::kF32, DType::kBF16}) {
       if (weights == DType::kF32 && dtype == DType::kBF16) continue;  // no such pair
-      for (const auto& [rows, width, rank] : {std::tuple{1, 1, 1}, {70, 33, 3}, {64, 1000, 64}}) {
+      using Shape = std::tuple<int64_t, int64_t, int64_t>;
+      for (const auto& [rows, width, rank] :
+           AndDrawn<Shape>({{1, 1, 1}, {70, 33, 3}, {64, 1000, 64}}, [](Draw& draw) {
+             return Shape{draw.Size(100), draw.Size(1500), draw.Size(256)};
+           })) {
+        SCOPED_TRACE(testing::Message() << rows << "x" << width << " rank " << rank);
         const Tensor w = Random(weights, {rows, width}, 1), a = Random(dtype, {rank, width}, 2);
         const Tensor b = Random(dtype, {rows, rank}, 3), want = Random(DType::kF32, {rows}, 4);
         DoraNorm(CpuContext().stream, w, As(DType::kF32, a), As(DType::kF32, b), 0.5, want);
@@ -27,7 +33,12 @@ TEST(DoraCudaTest, ForwardAndBackwardMatchTheCpu) {
   for (const auto& [dtype, tolerance] :
        {std::pair{DType::kF32, 2e-6}, std::pair{DType::kBF16, 1.0 / 128}}) {
     // The last has more rows than a grid has blocks along y.
-    for (const auto& [rows, width] : {std::pair{1, 1}, {77, 33}, {100, 576}, {65600, 8}}) {
+    using Shape = std::pair<int64_t, int64_t>;
+    for (const auto& [rows, width] :
+         AndDrawn<Shape>({{1, 1}, {77, 33}, {100, 576}, {65600, 8}}, [](Draw& draw) {
+           return Shape{draw.Size(300), draw.Size(1000)};
+         })) {
+      SCOPED_TRACE(testing::Message() << rows << "x" << width);
       const Tensor x = Random(dtype, {rows, width}, 1), dy = Random(dtype, {rows, width}, 2);
       const Tensor m = Random(f32, {width}, 3), bias = Random(DType::kBF16, {width}, 4);
       std::vector<double> norms = ToVector(Random(f32, {width}, 5));

@@ -1,3 +1,4 @@
+#include "tensor/kernels/drawn_shapes.h"
 #include "tensor/kernels/dropout.h"
 #include "tensor/kernels/testing.h"
 
@@ -7,7 +8,9 @@ namespace {
 TEST(DropoutCudaTest, DropsWhatTheCpuDrops) {
   SKIP_WITHOUT_GPU();
   for (const auto& [dtype, tolerance] : kCudaTypes) {
-    for (const int64_t width : {1, 6, 576, 2056}) {
+    for (const int64_t width :
+         AndDrawn<int64_t>({1, 6, 576, 2056}, [](Draw& draw) { return draw.Size(4000); })) {
+      SCOPED_TRACE(width);
       for (const bool accumulate : {false, true}) {
         const DropoutOptions options = {0.3, 0x123456789ABCDEFull, accumulate};
         const Tensor x = Random(dtype, {50, width}, 1), y = Random(dtype, {50, width}, 2);

@@ -1,3 +1,4 @@
+#include "tensor/kernels/drawn_shapes.h"
 #include "tensor/kernels/dropped_lora.h"
 #include "tensor/kernels/testing.h"
 
@@ -54,17 +55,33 @@ Tensor ToFloats(const Tensor& x) { return x.dtype() == DType::kU8 ? x : As(DType
 
 // One to four steps of 16 ranks, more than a launch takes, widths that end within a tile, a strip
 // or the bits' last piece, rows that end within a tile or a panel.
-const Case kCases[] = {
-    {1, 8, {8}},          {33, 512, {16}},     {700, 1032, {16, 16, 16}}, {130, 200, {8, 24}},
-    {65, 4096, {16, 16}}, {1000, 1064, {16}},  {300, 264, {32, 32}},      {97, 136, {40, 16, 8}},
-    {200, 72, {64, 64}},  {5000, 520, {8, 8}}, {64, 128, {8, 16, 8, 8}},
-};
+std::vector<Case> Cases() {
+  return AndDrawn<Case>({{1, 8, {8}},
+                         {33, 512, {16}},
+                         {700, 1032, {16, 16, 16}},
+                         {130, 200, {8, 24}},
+                         {65, 4096, {16, 16}},
+                         {1000, 1064, {16}},
+                         {300, 264, {32, 32}},
+                         {97, 136, {40, 16, 8}},
+                         {200, 72, {64, 64}},
+                         {5000, 520, {8, 8}},
+                         {64, 128, {8, 16, 8, 8}}},
+                        [](Draw& draw) {
+                          Case c = {draw.Size(300), 8 * draw.Size(200), {}};
+                          const int64_t adapters = draw.Size(4);
+                          while (std::ssize(c.ranks) < adapters)
+                            c.ranks.push_back(8 * draw.Size(8));
+                          return c;
+                        });
+}
 
 TEST(DroppedLoraCudaTest, MatchesTheCpu) {
   SKIP_WITHOUT_GPU();
   const Stream &cpu_stream = CpuContext().stream, &gpu_stream = GpuContext()->stream;
-  for (const Case& c : kCases) {
-    SCOPED_TRACE(testing::Message() << c.rows << "x" << c.width << " rank " << c.ranks[0]);
+  for (const Case& c : Cases()) {
+    SCOPED_TRACE(testing::Message()
+                 << c.rows << "x" << c.width << " ranks " << testing::PrintToString(c.ranks));
     const Operands o(c), cpu(o, ToFloats), gpu(o, ToGpu);
     const int64_t numel = DroppedGradientsScratch(c.rows, c.width);
     const Tensor cpu_scratch = Tensor::Empty(*CpuContext().allocator, DType::kF32, {numel});

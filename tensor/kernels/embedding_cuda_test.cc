@@ -1,3 +1,4 @@
+#include "tensor/kernels/drawn_shapes.h"
 #include "tensor/kernels/embedding.h"
 #include "tensor/kernels/testing.h"
 
@@ -7,8 +8,12 @@ namespace {
 TEST(EmbeddingCudaTest, MatchesTheCpu) {
   SKIP_WITHOUT_GPU();
   for (const auto& [dtype, tolerance] : kCudaTypes) {
+    using Shape = std::pair<int64_t, int64_t>;
     for (const auto& [tokens, width] :
-         {std::pair<int64_t, int64_t>{1, 3}, {300, 64}, {1000, 576}, {31, 2304}, {31, 515}}) {
+         AndDrawn<Shape>({{1, 3}, {300, 64}, {1000, 576}, {31, 2304}, {31, 515}}, [](Draw& draw) {
+           return Shape{draw.Size(600), draw.Size(600)};
+         })) {
+      SCOPED_TRACE(testing::Message() << tokens << "x" << width);
       std::vector<double> words;
       for (int64_t t = 0; t < tokens; ++t) words.push_back(static_cast<double>(t * t % 17));
       const Tensor ids = FromVector(DType::kI32, {tokens}, words);
@@ -37,7 +42,8 @@ TEST(EmbeddingCudaTest, CopiesRowsAsTheyAre) {
   SKIP_WITHOUT_GPU();
   const Tensor ids = FromVector(DType::kI32, {4}, {2, 0, 2, 1});
   for (const DType dtype : {DType::kU8, DType::kI32, DType::kI64, DType::kBF16}) {
-    for (const int64_t width : {1, 7, 32}) {
+    for (const int64_t width :
+         AndDrawn<int64_t>({1, 7, 32}, [](Draw& draw) { return draw.Size(3000); })) {
       std::vector<double> values;
       for (int64_t i = 0; i < 3 * width; ++i) values.push_back(static_cast<double>(i + 1));
       const Tensor table = FromVector(dtype, {3, width}, values);

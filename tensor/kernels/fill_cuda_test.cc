@@ -6,7 +6,8 @@ namespace {
 
 TEST(FillCudaTest, WritesEveryElementAndNoOther) {
   SKIP_WITHOUT_GPU();
-  for (const DType dtype : {DType::kF64, DType::kF32, DType::kBF16, DType::kI64, DType::kI32}) {
+  for (const DType dtype :
+       {DType::kF64, DType::kF32, DType::kBF16, DType::kI64, DType::kI32, DType::kU8}) {
     for (const double value : {0.0, 3.0}) {
       const GpuGuarded y(dtype, {3, 77});
       Fill(GpuContext()->stream, y, value);

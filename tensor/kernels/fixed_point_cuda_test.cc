@@ -1,3 +1,4 @@
+#include "tensor/kernels/drawn_shapes.h"
 #include "tensor/kernels/fixed_point.h"
 #include "tensor/kernels/testing.h"
 
@@ -7,7 +8,9 @@ namespace {
 TEST(FixedPointCudaTest, MatchesTheCpuBitForBit) {
   SKIP_WITHOUT_GPU();
   for (const DType dtype : {DType::kF32, DType::kF64}) {
-    for (const int64_t n : {1, 5, 4096, 100001}) {
+    for (const int64_t n :
+         AndDrawn<int64_t>({1, 5, 4096, 100001}, [](Draw& draw) { return draw.Size(100000); })) {
+      SCOPED_TRACE(n);
       Tensor x = Random(dtype, {n}, 1, 1e-3);
       if (n > 10) {
         for (int64_t i = 0; i < 5; ++i) {

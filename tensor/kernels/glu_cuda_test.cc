@@ -1,3 +1,4 @@
+#include "tensor/kernels/drawn_shapes.h"
 #include "tensor/kernels/glu.h"
 #include "tensor/kernels/testing.h"
 
@@ -8,7 +9,12 @@ TEST(GluCudaTest, MatchesTheCpu) {
   SKIP_WITHOUT_GPU();
   for (const auto& [dtype, tolerance] : kCudaTypes) {
     for (const GluActivation activation : {GluActivation::kSilu, GluActivation::kGeluTanh}) {
-      for (const auto& [rows, width] : {std::pair<int64_t, int64_t>{1, 1}, {3, 100}, {64, 1536}}) {
+      using Shape = std::pair<int64_t, int64_t>;
+      for (const auto& [rows, width] :
+           AndDrawn<Shape>({{1, 1}, {3, 100}, {64, 1536}}, [](Draw& draw) {
+             return Shape{draw.Size(40), draw.Size(4000)};
+           })) {
+        SCOPED_TRACE(testing::Message() << rows << "x" << width);
         const Tensor x = Random(dtype, {rows, 2 * width}, 1, 2),
                      dy = Random(dtype, {rows, width}, 2);
         const Tensor x32 = As(DType::kF32, x);

@@ -1,3 +1,4 @@
+#include "tensor/kernels/drawn_shapes.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/glu_lora.h"
 #include "tensor/kernels/testing.h"
@@ -69,19 +70,43 @@ Operands Converted(const Operands& o, const Convert& convert) {
           convert(o.db_up),  convert(o.da),   convert(o.bits)};
 }
 
+// Half of the ranks are such that one kernel does it all; some shares are left out.
+Case Drawn(Draw& draw) {
+  const bool one_kernel = draw.Coin();
+  const auto rank = [&](int64_t unit) {
+    if (draw.Of({0, 1, 2, 3}) == 0) return int64_t{0};
+    return one_kernel ? 8 * draw.Size(4) : unit * draw.Size(64 / unit);
+  };
+  const double p = draw.Of({0.0, 0.3});
+  Case c = {draw.Size(300), 32 * draw.Size(40), rank(4), rank(4), rank(p > 0 ? 8 : 4), p};
+  if (c.r_gate + c.r_up + c.r_dy == 0) c.r_gate = 8;
+  return c;
+}
+
 // The first cases take the way of separate products, the others one kernel: of one step of 16 ranks
 // or two, with strips and panels that are whole, cut off or one of many.
 TEST(GluLoraCudaTest, MatchesTheCpu) {
   SKIP_WITHOUT_GPU();
   const Context& gpu = *GpuContext();
-  for (const Case& c :
-       {Case{17, 96, 8, 4, 0}, Case{130, 256, 16, 32, 64}, Case{200, 1536, 0, 40, 16},
-        Case{1, 32, 16, 16, 16}, Case{70, 544, 8, 16, 8}, Case{1000, 1056, 16, 16, 16},
-        Case{50, 1536, 0, 16, 16}, Case{33, 96, 16, 16, 0}, Case{40, 64, 0, 0, 8},
-        Case{300, 800, 32, 24, 16}, Case{19, 32, 32, 32, 32}, Case{130, 256, 16, 32, 64, 0.3},
-        Case{200, 1536, 0, 40, 16, 0.3}, Case{70, 544, 8, 16, 8, 0.3},
-        Case{1000, 1056, 16, 16, 16, 0.3}, Case{33, 96, 16, 16, 0, 0.3}, Case{40, 64, 0, 0, 8, 0.3},
-        Case{300, 800, 32, 24, 16, 0.3}}) {
+  for (const Case& c : AndDrawn<Case>({{17, 96, 8, 4, 0},
+                                       {130, 256, 16, 32, 64},
+                                       {200, 1536, 0, 40, 16},
+                                       {1, 32, 16, 16, 16},
+                                       {70, 544, 8, 16, 8},
+                                       {1000, 1056, 16, 16, 16},
+                                       {50, 1536, 0, 16, 16},
+                                       {33, 96, 16, 16, 0},
+                                       {40, 64, 0, 0, 8},
+                                       {300, 800, 32, 24, 16},
+                                       {19, 32, 32, 32, 32},
+                                       {130, 256, 16, 32, 64, 0.3},
+                                       {200, 1536, 0, 40, 16, 0.3},
+                                       {70, 544, 8, 16, 8, 0.3},
+                                       {1000, 1056, 16, 16, 16, 0.3},
+                                       {33, 96, 16, 16, 0, 0.3},
+                                       {40, 64, 0, 0, 8, 0.3},
+                                       {300, 800, 32, 24, 16, 0.3}},
+                                      Drawn)) {
     SCOPED_TRACE(testing::Message() << c.rows << "x" << c.width << " ranks " << c.r_gate << " "
                                     << c.r_up << " " << c.r_dy << " dropout " << c.p);
     const int64_t scratch = GluLoraScratch(c.rows, c.width, std::max({c.r_gate, c.r_up, c.r_dy}));

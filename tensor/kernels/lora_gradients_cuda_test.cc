@@ -1,3 +1,4 @@
+#include "tensor/kernels/drawn_shapes.h"
 #include "tensor/kernels/lora_gradients.h"
 #include "tensor/kernels/testing.h"
 
@@ -49,19 +50,37 @@ struct Operands {
   }
 };
 
+// Of any ranks and widths, or those of the kernel that takes all parts in one pass.
+Case Drawn(Draw& draw) {
+  Case c = {draw.Size(400), {}, {}, 8 * (draw.Size(3) - 1)};
+  const bool one_pass = draw.Coin();
+  const int64_t parts = draw.Size(5);
+  while (std::ssize(c.ranks) < parts) {
+    c.widths.push_back(one_pass ? 8 * draw.Size(100) : draw.Size(300));
+    c.ranks.push_back(one_pass ? 8 * draw.Size(4) : draw.Size(200));
+  }
+  return c;
+}
+
 // Ranks of one step of 16 or of two, parts that end within a strip, rows that end within a tile or
 // panel; then what takes the way of separate products: fp32, a rank of 4 and one of 40.
 TEST(LoraGradientsCudaTest, MatchesTheCpu) {
   SKIP_WITHOUT_GPU();
   const Stream& gpu = GpuContext()->stream;
   for (const DType dtype : {DType::kBF16, DType::kF32}) {
-    for (const Case& c :
-         {Case{1, {8}, {8}}, Case{33, {512}, {16}}, Case{700, {1024, 256, 256}, {16, 16, 16}},
-          Case{1000, {576, 192, 200}, {16, 8, 16}, 24}, Case{1300, {96, 520}, {8, 8}, 8},
-          Case{290, {264, 1000}, {32, 24}}, Case{65, {256}, {4}}, Case{40, {128, 64}, {16, 40}},
-          Case{100, {64, 64, 64, 64, 64}, {16, 16, 16, 16, 16}}}) {
-      SCOPED_TRACE(testing::Message() << NameOf(dtype) << " " << c.rows << "x" << c.widths[0]
-                                      << " rank " << c.ranks[0]);
+    for (const Case& c : AndDrawn<Case>({{1, {8}, {8}},
+                                         {33, {512}, {16}},
+                                         {700, {1024, 256, 256}, {16, 16, 16}},
+                                         {1000, {576, 192, 200}, {16, 8, 16}, 24},
+                                         {1300, {96, 520}, {8, 8}, 8},
+                                         {290, {264, 1000}, {32, 24}},
+                                         {65, {256}, {4}},
+                                         {40, {128, 64}, {16, 40}},
+                                         {100, {64, 64, 64, 64, 64}, {16, 16, 16, 16, 16}}},
+                                        Drawn)) {
+      SCOPED_TRACE(testing::Message()
+                   << NameOf(dtype) << " " << c.rows << "x" << testing::PrintToString(c.widths)
+                   << " ranks " << testing::PrintToString(c.ranks) << " gap " << c.gap);
       const Operands o(c, dtype);
       const Operands cpu(o, [](const Tensor& x) { return As(DType::kF32, x); });
       const Operands on_gpu(o, [](const Tensor& x) { return ToGpu(x); });

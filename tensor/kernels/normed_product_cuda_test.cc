@@ -1,3 +1,4 @@
+#include "tensor/kernels/drawn_shapes.h"
 #include "tensor/kernels/normed_product.h"
 #include "tensor/kernels/testing.h"
 
@@ -11,9 +12,20 @@ TEST(NormedProductCudaTest, MatchesTheCpu) {
   struct Case {
     int64_t rows, width, rank;
   };
-  for (const Case& c : {Case{0, 64, 8}, Case{1, 8, 8}, Case{33, 512, 16}, Case{1000, 1064, 16},
-                        Case{64, 264, 32}, Case{2100, 576, 24}, Case{700, 1032, 48},
-                        Case{99, 128, 40}, Case{310, 136, 64}, Case{5000, 512, 56}}) {
+  for (const Case& c :
+       AndDrawn<Case>({{0, 64, 8},
+                       {1, 8, 8},
+                       {33, 512, 16},
+                       {1000, 1064, 16},
+                       {64, 264, 32},
+                       {2100, 576, 24},
+                       {700, 1032, 48},
+                       {99, 128, 40},
+                       {310, 136, 64},
+                       {5000, 512, 56}},
+                      [](Draw& draw) {
+                        return Case{draw.Size(2000), 8 * draw.Size(150), 8 * draw.Size(8)};
+                      })) {
     for (const NormForm form : {NormForm::kLlama, NormForm::kGemma}) {
       SCOPED_TRACE(testing::Message() << c.rows << "x" << c.width << " rank " << c.rank);
       const bool accumulate = form == NormForm::kGemma;

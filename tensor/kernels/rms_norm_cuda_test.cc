@@ -1,3 +1,4 @@
+#include "tensor/kernels/drawn_shapes.h"
 #include "tensor/kernels/rms_norm.h"
 #include "tensor/kernels/testing.h"
 
@@ -14,18 +15,24 @@ TEST(RmsNormCudaTest, MatchesTheCpu) {
   const Context& gpu = *GpuContext();
   for (const auto& [dtype, tolerance] : kCudaTypes) {
     for (const NormForm form : {NormForm::kLlama, NormForm::kGemma}) {
-      for (const auto& [rows, width] : {std::pair<int64_t, int64_t>{1, 1},
-                                        {3, 7},
-                                        {5, 64},
-                                        {35, 128},
-                                        {7, 129},
-                                        {9, 264},
-                                        {3, 512},
-                                        {2, 520},
-                                        {70, 576},
-                                        {200, 4096},
-                                        {9, 5000},
-                                        {3, 10240}}) {
+      using Shape = std::pair<int64_t, int64_t>;
+      for (const auto& [rows, width] :
+           AndDrawn<Shape>({{1, 1},
+                            {3, 7},
+                            {5, 64},
+                            {35, 128},
+                            {7, 129},
+                            {9, 264},
+                            {3, 512},
+                            {2, 520},
+                            {70, 576},
+                            {200, 4096},
+                            {9, 5000},
+                            {3, 10240}},
+                           [](Draw& draw) {
+                             return Shape{draw.Size(60), draw.Size(12000)};
+                           })) {
+        SCOPED_TRACE(testing::Message() << rows << "x" << width);
         const RmsNormOptions options = {1e-5, form};
         const Tensor x = Random(dtype, {rows, width}, 1), w = Random(dtype, {width}, 2);
         const Tensor dy = Random(dtype, {rows, width}, 3), addend = Random(dtype, {rows, width}, 4);

@@ -1,3 +1,4 @@
+#include "tensor/kernels/drawn_shapes.h"
 #include "tensor/kernels/rope.h"
 #include "tensor/kernels/testing.h"
 
@@ -15,8 +16,16 @@ View Heads(const Tensor& x, int64_t count, int64_t dim) {
 TEST(RopeCudaTest, MatchesTheCpuThereAndBack) {
   SKIP_WITHOUT_GPU();
   for (const auto& [dtype, tolerance] : kCudaTypes) {
-    for (const auto& [pairs, dim] : {std::pair<int64_t, int64_t>{4, 8}, {24, 64}, {64, 128}}) {
-      constexpr int64_t kTokens = 37, kHeads = 5;
+    struct Case {
+      int64_t pairs, dim, heads;
+    };
+    for (const auto& [pairs, dim, heads] :
+         AndDrawn<Case>({{4, 8, 5}, {24, 64, 5}, {64, 128, 5}}, [](Draw& draw) {
+           const int64_t pairs = draw.Size(130);
+           return Case{pairs, 2 * pairs + draw.Size(64) - 1, draw.Size(20)};
+         })) {
+      SCOPED_TRACE(testing::Message() << heads << " heads of " << dim << ", " << pairs << " pairs");
+      constexpr int64_t kTokens = 37;
       std::vector<double> positions, frequencies, rows;
       for (int64_t t = 0; t < kTokens; ++t) {
         positions.push_back(static_cast<double>(t * 977 % 5000));
@@ -36,11 +45,11 @@ TEST(RopeCudaTest, MatchesTheCpuThereAndBack) {
                 gpu_table);
       ExpectMatches(gpu_table.tensor(), table, 1e-6);
 
-      const Tensor qkv = Random(dtype, {kTokens, (kHeads + 1) * dim}, 5);
+      const Tensor qkv = Random(dtype, {kTokens, (heads + 1) * dim}, 5);
       for (const int direction : {1, -1}) {
         const Tensor want = As(DType::kF32, qkv), got = ToGpu(qkv);
-        Rope(CpuContext().stream, Heads(want, kHeads, dim), table, direction);
-        Rope(GpuContext()->stream, Heads(got, kHeads, dim), gpu_table, direction);
+        Rope(CpuContext().stream, Heads(want, heads, dim), table, direction);
+        Rope(GpuContext()->stream, Heads(got, heads, dim), gpu_table, direction);
         ExpectMatches(got, want, tolerance);
       }
     }

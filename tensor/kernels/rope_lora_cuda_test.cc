@@ -1,3 +1,4 @@
+#include "tensor/kernels/drawn_shapes.h"
 #include "tensor/kernels/rope_lora.h"
 #include "tensor/kernels/testing.h"
 
@@ -12,10 +13,19 @@ TEST(RopeLoraCudaTest, MatchesTheCpu) {
   struct Case {
     int64_t rows, q, kv, r_q, r_k, r_v;
   };
-  for (const Case& c :
-       {Case{1, 1, 1, 16, 16, 16}, Case{67, 32, 8, 16, 16, 16}, Case{40, 5, 2, 8, 0, 4},
-        Case{33, 9, 3, 32, 16, 20}, Case{70, 12, 4, 64, 40, 8}, Case{20, 3, 1, 0, 0, 0}}) {
-    SCOPED_TRACE(testing::Message() << c.rows << " rows, " << c.q << "/" << c.kv << " heads");
+  for (const Case& c : AndDrawn<Case>({{1, 1, 1, 16, 16, 16},
+                                       {67, 32, 8, 16, 16, 16},
+                                       {40, 5, 2, 8, 0, 4},
+                                       {33, 9, 3, 32, 16, 20},
+                                       {70, 12, 4, 64, 40, 8},
+                                       {20, 3, 1, 0, 0, 0}},
+                                      [](Draw& draw) {
+                                        const auto rank = [&] { return 4 * (draw.Size(17) - 1); };
+                                        return Case{draw.Size(100), draw.Size(20), draw.Size(8),
+                                                    rank(),         rank(),        rank()};
+                                      })) {
+    SCOPED_TRACE(testing::Message() << c.rows << " rows, " << c.q << "/" << c.kv << " heads, ranks "
+                                    << c.r_q << " " << c.r_k << " " << c.r_v);
     const int64_t heads = c.q + 2 * c.kv;
     const Tensor x = Random(DType::kBF16, {c.rows, heads, kDim}, 1),
                  table = Random(DType::kF32, {c.rows, kDim / 2, 2}, 2),
