@@ -191,6 +191,7 @@ absl::Status CheckAgainstAdapter(const nn::ModelOptions& model) {
   RETURN_IF_ERROR(
       check("modules_to_save", as_set(adapter.modules_to_save) == as_set(asked.modules_to_save)));
   const auto check_targets = [&](const char* flag, const auto& field) -> absl::Status {
+    if (!IsSet(flag)) return absl::OkStatus();
     nn::LoraConfig other = adapter;
     other.*field = asked.*field;
     ASSIGN_OR_RETURN(const bool same, SameTargets(model.directory, adapter, other));

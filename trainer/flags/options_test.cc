@@ -135,6 +135,13 @@ TEST(OptionsTest, RunFlagsOfARunWithoutANewAdapterReadBack) {
     EXPECT_THAT(Read({"--init_adapter=" + adapter, other}).status().message(),
                 HasSubstr("[" + flag + "] the adapter in"));
   }
+  // Its layers hold for names, not for whole paths; with the flags' default, all-linear, nothing
+  // would be left.
+  ASSERT_TRUE(WriteFileAtomically(adapter + "/adapter_config.json",
+                                  R"({"peft_type": "LORA", "layers_to_transform": [5],
+                                      "target_modules": ["model.layers.0.self_attn.q_proj"]})")
+                  .ok());
+  ExpectRunFlagsReadBack({"--init_adapter=" + adapter});
 }
 
 // A flag that would change nothing is one that its user is wrong about.
