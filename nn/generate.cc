@@ -9,6 +9,7 @@
 #include "nn/host_tensor.h"
 #include "nn/kv_cache.h"
 #include "nn/packed_tokens.h"
+#include "nn/rope.h"
 #include "tensor/kernels/cast.h"
 
 namespace lockstep::nn {
@@ -22,33 +23,48 @@ absl::Status CheckPrompt(const ModelConfig& config, absl::Span<const int32_t> pr
                                               config.vocab_size, ", got ", id));
     }
   }
-  const int64_t length = static_cast<int64_t>(prompt.size());
-  if (config.max_position_embeddings > 0 && length >= config.max_position_embeddings) {
-    return UserError("prompt", absl::StrCat("want fewer tokens than the model's ",
-                                            config.max_position_embeddings, ", got ", length));
+  const int64_t length = static_cast<int64_t>(prompt.size()), longest = config.longest_document();
+  if (longest > 0 && length >= longest) {
+    return UserError(
+        "prompt", absl::StrCat("want fewer tokens than the model's ", longest, ", got ", length));
   }
   return absl::OkStatus();
 }
 
 struct Text {
-  std::vector<int32_t> news;  // what the model has not seen yet
+  std::vector<int32_t> seen;  // by the model
+  std::vector<int32_t> news;  // what it has not seen yet
   KvCache cache;              // of what it has seen
   std::optional<Stop> stop = {};
 
-  bool is_full() const {
-    return cache.length() + static_cast<int64_t>(news.size()) > cache.capacity();
-  }
+  int64_t length() const { return cache.length() + static_cast<int64_t>(news.size()); }
+  bool is_full() const { return length() > cache.capacity(); }
 };
 
 Text Begin(const Context& context, const Decoder& decoder, absl::Span<const int32_t> prompt,
            int64_t max_new_tokens) {
   const ModelConfig& config = decoder.config();
   int64_t capacity = static_cast<int64_t>(prompt.size()) + max_new_tokens;
-  if (config.max_position_embeddings > 0) {
-    capacity = std::min(capacity, config.max_position_embeddings);
+  if (const int64_t longest = config.longest_document(); longest > 0) {
+    capacity = std::min(capacity, longest);
   }
-  return {{prompt.begin(), prompt.end()},
+  return {{},
+          {prompt.begin(), prompt.end()},
           KvCache(context, config, decoder.compute_dtype(), capacity)};
+}
+
+// With dynamic and longrope a text that grows may come to other frequencies: all of its keys are
+// turned by those, as if it had been as long from the start.
+void ForgetStaleKeys(const Context& context, const Decoder& decoder, Text& text) {
+  const ModelConfig& config = decoder.config();
+  const bool same =
+      std::all_of(config.ropes.begin(), config.ropes.end(), [&](const RopeConfig& rope) {
+        return HaveSameFrequencies(rope, text.cache.length(), text.length());
+      });
+  if (same || text.seen.empty()) return;
+  text.news.insert(text.news.begin(), text.seen.begin(), text.seen.end());
+  text.seen.clear();
+  text.cache = KvCache(context, config, decoder.compute_dtype(), text.cache.capacity());
 }
 
 // The logits of what follows each text, [texts, V]. All have news.
@@ -57,6 +73,7 @@ std::vector<float> NextLogits(const Context& context, const Decoder& decoder,
   std::vector<int32_t> ids, positions, cu_seqlens = {0}, last_rows;
   ForwardOptions options;
   for (Text* text : texts) {
+    ForgetStaleKeys(context, decoder, *text);
     for (size_t i = 0; i < text->news.size(); ++i) {
       ids.push_back(text->news[i]);
       positions.push_back(static_cast<int32_t>(text->cache.length() + i));
@@ -97,6 +114,7 @@ absl::StatusOr<std::vector<Stop>> GenerateAll(
     const size_t vocab = logits.size() / going_on.size();
     for (size_t i = 0; i < going_on.size(); ++i) {
       Text& text = *going_on[i];
+      text.seen.insert(text.seen.end(), text.news.begin(), text.news.end());
       ASSIGN_OR_RETURN(const int32_t next,
                        SampleToken(absl::MakeConstSpan(logits).subspan(i * vocab, vocab),
                                    options.sample, index));

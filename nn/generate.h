@@ -6,8 +6,9 @@
 //       [&](int32_t id) { std::cout << decoder.Push(id); return true; });
 //
 // The prompt goes through the model once, then each token alone; keys and values of what came
-// before are kept (nn/kv_cache.h). A pass for one token reads every weight, and so does one for the
-// next tokens of several texts: GenerateAll goes on with all of them at once.
+// before are kept (nn/kv_cache.h); where RoPE's frequencies change with the length of a text, all
+// of it goes through again. A pass for one token reads every weight, and so does one for the next
+// tokens of several texts: GenerateAll goes on with all of them at once.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +38,7 @@ enum class Stop {
 
 // Calls on_token(id) for each new token as soon as it is known, until one of stop_ids comes,
 // on_token returns false, or there is no more room. Errors: an empty prompt, an id outside of the
-// vocabulary, a prompt that leaves no room within max_position_embeddings.
+// vocabulary, a prompt that leaves no room within ModelConfig::longest_document().
 absl::StatusOr<Stop> Generate(const Context& context, const Decoder& decoder,
                               absl::Span<const int32_t> prompt, const GenerateOptions& options,
                               absl::FunctionRef<bool(int32_t id)> on_token);

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 #include "nn/host_tensor.h"
 #include "nn/model.h"
 #include "nn/packed_tokens.h"
@@ -27,9 +28,11 @@ constexpr char kConfig[] = R"({
 
 class GenerateTest : public ::testing::Test {
  protected:
-  void SetUp() override {
+  void SetUp() override { Load(nlohmann::json::parse(kConfig)); }
+
+  void Load(const nlohmann::json& config) {
     const std::string directory = ::testing::TempDir();
-    ASSERT_TRUE(WriteFileAtomically(JoinPath(directory, "config.json"), kConfig).ok());
+    ASSERT_TRUE(WriteFileAtomically(JoinPath(directory, "config.json"), config.dump()).ok());
     runtime_ = *Runtime::Open(Device{DeviceType::kCPU, 0});
     auto model =
         Model::Load(context(), {.directory = directory, .training = false, .random_init = true});
@@ -37,6 +40,16 @@ class GenerateTest : public ::testing::Test {
     model_ = *std::move(model);
   }
   const Context& context() const { return runtime_->context(); }
+
+  void ExpectSameWithoutCache() {
+    std::vector<int32_t> text = {5, 17, 3};
+    ASSERT_TRUE(Run(text, {.max_new_tokens = 18}).ok());
+    ASSERT_EQ(said_.size(), 18);
+    for (const int32_t id : said_) {
+      ASSERT_EQ(id, LikeliestWithoutCache(text)) << "token " << text.size();
+      text.push_back(id);
+    }
+  }
 
   absl::StatusOr<Stop> Run(std::vector<int32_t> prompt, const GenerateOptions& options) {
     said_.clear();
@@ -66,14 +79,23 @@ class GenerateTest : public ::testing::Test {
   size_t most_ = 1000;
 };
 
-TEST_F(GenerateTest, EqualsTheModelWithoutACache) {
-  std::vector<int32_t> text = {5, 17, 3};
-  ASSERT_TRUE(Run(text, {.max_new_tokens = 18}).ok());
-  ASSERT_EQ(said_.size(), 18);
-  for (const int32_t id : said_) {
-    ASSERT_EQ(id, LikeliestWithoutCache(text)) << "token " << text.size();
-    text.push_back(id);
-  }
+TEST_F(GenerateTest, EqualsTheModelWithoutACache) { ExpectSameWithoutCache(); }
+
+// Keys that were kept have been turned by the frequencies of a shorter text.
+TEST_F(GenerateTest, WhereFrequenciesGoWithTheLength) {
+  nlohmann::json config = nlohmann::json::parse(kConfig);
+  config["rope_theta"] = 5.0;
+  config["sliding_window"] = nullptr;
+  config["rope_scaling"] = {{"rope_type", "longrope"},
+                            {"short_factor", {1, 1, 1, 1}},
+                            {"long_factor", {9, 5, 7, 3}},
+                            {"original_max_position_embeddings", 8}};
+  Load(config);
+  ExpectSameWithoutCache();
+  config["max_position_embeddings"] = 8;
+  config["rope_scaling"] = {{"rope_type", "dynamic"}, {"factor", 3.0}};
+  Load(config);
+  ExpectSameWithoutCache();
 }
 
 TEST_F(GenerateTest, SaysWhyItStopped) {

@@ -97,6 +97,10 @@ std::vector<float> InverseFrequencies(const RopeConfig& config, int64_t length) 
   return frequencies;
 }
 
+bool HaveSameFrequencies(const RopeConfig& config, int64_t length, int64_t other) {
+  return LengthClass(config, length) == LengthClass(config, other);
+}
+
 Tensor PackRopeTable(const Context& context, const RopeConfig& config, const Tensor& positions,
                      absl::Span<const int32_t> starts, absl::Span<const int64_t> lengths) {
   std::map<int64_t, int32_t> row_of;  // length class -> row

@@ -32,6 +32,9 @@ namespace lockstep::nn {
 // Frequencies [P] for documents of this length.
 std::vector<float> InverseFrequencies(const RopeConfig& config, int64_t length);
 
+// Whether documents of both lengths have the same frequencies.
+bool HaveSameFrequencies(const RopeConfig& config, int64_t length, int64_t other);
+
 // The cosines and sines of a pack (autograd/ops/rope.h). `lengths` are those of the documents,
 // whose rows begin at `starts` [D + 1]; rows behind the last document may have any angle.
 Tensor PackRopeTable(const Context& context, const RopeConfig& config, const Tensor& positions,
