@@ -16,7 +16,7 @@ using kernels::ToCpu;
 using kernels::ToGpu;
 using kernels::ToVector;
 
-constexpr int64_t kTokens = 256, kWidth = 512, kRank = 4;
+constexpr int64_t kTokens = 256, kWidth = 512, kRank = 16;
 
 // The mean over all elements; rounding moves each by up to 2⁻⁴, their mean by some 2⁻¹³.
 double Mean(const Variable& x) {
