@@ -40,10 +40,7 @@ ModuleSelector ReadSelector(const nlohmann::json& object, const char* name, Conf
   return selector;
 }
 
-// An integer or a list of them; a string or a list of them.
-std::vector<int64_t> ReadLayers(ConfigReader& reader) {
-  return reader.IntOrList("layers_to_transform");
-}
+// A string or a list of them.
 std::vector<std::string> ReadLayersPattern(const nlohmann::json& object, ConfigReader& reader) {
   const auto it = object.find("layers_pattern");
   if (it == object.end() || !it->is_string()) return reader.Strings("layers_pattern");
@@ -220,7 +217,7 @@ absl::StatusOr<LoraConfig> ParseAdapterConfig(const std::string& text, const std
   config.target_modules = ReadSelector(object, "target_modules", reader);
   if (config.target_modules.empty()) config.target_modules.names = {"q_proj", "v_proj"};
   config.exclude_modules = ReadSelector(object, "exclude_modules", reader);
-  config.layers_to_transform = ReadLayers(reader);
+  config.layers_to_transform = reader.IntOrList("layers_to_transform");
   config.layers_pattern = ReadLayersPattern(object, reader);
   config.rank_pattern = ReadPattern<int64_t>(text, "rank_pattern", reader);
   config.alpha_pattern = ReadPattern<double>(text, "alpha_pattern", reader);
@@ -276,28 +273,37 @@ std::string FormatAdapterConfig(const LoraConfig& config, const std::string& bas
 
 namespace {
 
-// The stored tensor of each parameter's name, if they are the same and have the same shapes.
-absl::StatusOr<std::map<std::string, const StoredTensor*>> MatchTensors(
-    const SafetensorsFile& file, const std::vector<ParameterSpec>& specs) {
-  std::map<std::string, const StoredTensor*> stored;
-  for (const StoredTensor& tensor : file.tensors()) stored[CanonicalName(tensor.name)] = &tensor;
-  std::vector<std::string> problems;
+struct Matched {
+  std::map<std::string, const StoredTensor*> stored;  // by canonical name
+  std::vector<std::string> problems;                  // parameters that are missing or misshapen
+  std::vector<std::string> surplus;                   // names that are no parameter's
+};
+
+Matched MatchTensors(const SafetensorsFile& file, const std::vector<ParameterSpec>& specs) {
+  Matched out;
+  for (const StoredTensor& tensor : file.tensors()) {
+    out.stored[CanonicalName(tensor.name)] = &tensor;
+  }
   std::set<std::string> wanted;
   for (const ParameterSpec& spec : specs) {
     const std::string name = FileName(spec.name);
     wanted.insert(name);
-    const auto it = stored.find(name);
-    if (it == stored.end()) {
-      problems.push_back("missing: " + name);
+    const auto it = out.stored.find(name);
+    if (it == out.stored.end()) {
+      out.problems.push_back("missing: " + name);
     } else if (it->second->shape != spec.shape) {
-      problems.push_back(absl::StrCat(name, ": want ", ShapeText(spec.shape), ", got ",
-                                      ShapeText(it->second->shape)));
+      out.problems.push_back(absl::StrCat(name, ": want ", ShapeText(spec.shape), ", got ",
+                                          ShapeText(it->second->shape)));
     }
   }
-  for (const auto& [name, tensor] : stored) {
-    if (wanted.count(name) == 0 && !IsBaseTable(name)) problems.push_back("surplus: " + name);
+  for (const auto& [name, tensor] : out.stored) {
+    if (wanted.count(name) == 0 && !IsBaseTable(name)) out.surplus.push_back(name);
   }
-  if (problems.empty()) return stored;
+  return out;
+}
+
+absl::Status ListOf(std::vector<std::string> problems, const SafetensorsFile& file) {
+  if (problems.empty()) return absl::OkStatus();
   const size_t count = problems.size();
   if (count > 10) problems.resize(10);
   return UserError(file.path(),
@@ -308,9 +314,24 @@ absl::StatusOr<std::map<std::string, const StoredTensor*>> MatchTensors(
 
 }  // namespace
 
-absl::Status CheckAdapter(const std::string& directory, const std::vector<ParameterSpec>& specs) {
+absl::Status CheckAdapter(const std::string& directory, const std::vector<ParameterSpec>& specs,
+                          const std::vector<std::string>& foreign_prefixes,
+                          std::vector<std::string>* warnings) {
   ASSIGN_OR_RETURN(const auto file, OpenWeights(directory));
-  return MatchTensors(*file, specs).status();
+  Matched matched = MatchTensors(*file, specs);
+  std::vector<std::string> foreign;
+  for (const std::string& name : matched.surplus) {
+    const bool left_alone = std::any_of(
+        foreign_prefixes.begin(), foreign_prefixes.end(),
+        [&](const std::string& prefix) { return absl::StartsWith(name, FileName(prefix)); });
+    if (left_alone) foreign.push_back(name);
+    if (!left_alone) matched.problems.push_back("surplus: " + name);
+  }
+  if (!foreign.empty()) {
+    warnings->push_back(absl::StrCat("the adapter's ", foreign.size(), " tensors of the vision ",
+                                     "part are left alone: ", foreign[0], " …"));
+  }
+  return ListOf(std::move(matched.problems), *file);
 }
 
 absl::Status LoadAdapter(const Context& context, const std::string& directory,
@@ -318,13 +339,14 @@ absl::Status LoadAdapter(const Context& context, const std::string& directory,
   ASSIGN_OR_RETURN(const auto file, OpenWeights(directory));
   std::vector<ParameterSpec> specs;
   for (const Parameter& parameter : parameters.parameters()) specs.push_back(parameter.spec);
-  ASSIGN_OR_RETURN(auto stored, MatchTensors(*file, specs));
+  Matched matched = MatchTensors(*file, specs);
+  RETURN_IF_ERROR(ListOf(std::move(matched.problems), *file));
   if (context.device().type == DeviceType::kMeta) return absl::OkStatus();
   for (int i = 0; i < parameters.num_parameters(); ++i) {
     const Parameter& parameter = parameters.parameters()[i];
     const Tensor part = parameters.Part(parameters.values(), i);
     std::vector<char> buffer(part.view().num_bytes());
-    RETURN_IF_ERROR(file->Read(*stored[FileName(parameter.spec.name)], 0, part.numel(),
+    RETURN_IF_ERROR(file->Read(*matched.stored[FileName(parameter.spec.name)], 0, part.numel(),
                                part.dtype(), buffer.data()));
     CopyToDevice(context.stream, buffer.data(), part.Mutable("load_adapter"));
   }

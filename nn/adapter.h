@@ -32,9 +32,12 @@ std::string FormatAdapterConfig(const LoraConfig& config, const std::string& bas
 // `directory`/adapter_model.safetensors has each parameter under its PEFT name, "base_model.model."
 // + name. Missing, surplus and misshapen tensors are listed at once; only the file's header is
 // read, before memory is asked for. Tables of the base model are passed over: CheckBaseTables.
-absl::Status CheckAdapter(const std::string& directory, const std::vector<ParameterSpec>& specs);
+// Adapters of modules with `foreign_prefixes` (ModelConfig) are left alone, with a warning.
+absl::Status CheckAdapter(const std::string& directory, const std::vector<ParameterSpec>& specs,
+                          const std::vector<std::string>& foreign_prefixes,
+                          std::vector<std::string>* warnings);
 
-// Fills the values of `parameters` from that file, which is checked first.
+// Fills the values of `parameters` from that file, which must have them all.
 absl::Status LoadAdapter(const Context& context, const std::string& directory,
                          FlatParameters& parameters);
 

@@ -167,45 +167,50 @@ TEST(Adapter, OfAnotherModelIsRefused) {
 }
 
 // PEFT stores the base table beside an adapter of embed_tokens.
+std::vector<float> ValuesOf(const SafetensorsFile& file, const StoredTensor& tensor) {
+  std::vector<float> values(tensor.numel());
+  EXPECT_TRUE(file.Read(tensor, 0, tensor.numel(), DType::kF32, values.data()).ok());
+  return values;
+}
+
+// To an adapter's file.
+void AddTensor(const std::string& adapter, const std::string& name,
+               const std::vector<int64_t>& shape, const std::vector<float>& added) {
+  const std::string path = adapter + "/adapter_model.safetensors";
+  std::map<std::string, std::vector<float>> values = {{name, added}};
+  SafetensorsWriter writer(path);
+  {
+    const auto file = *SafetensorsFile::Open(path);
+    for (const StoredTensor& tensor : file->tensors()) {
+      values[tensor.name] = ValuesOf(*file, tensor);
+      writer.Declare(tensor.name, DType::kF32, tensor.shape);
+    }
+  }
+  writer.Declare(name, DType::kF32, shape);
+  EXPECT_TRUE(writer.Begin({}).ok());
+  for (const StoredTensor& tensor : writer.tensors()) {
+    const auto& bytes = values[tensor.name];
+    EXPECT_TRUE(writer.Append({reinterpret_cast<const char*>(bytes.data()), tensor.bytes}).ok());
+  }
+  EXPECT_TRUE(writer.Finish().ok());
+}
+
 TEST(Adapter, BaseTablesInTheFileMustBeTheModels) {
   const std::string base = MakeModel("tables_base", TinyConfig("llama"));
   LoraConfig targeted, saved;
   targeted.target_modules = ParseModuleSelector("embed_tokens");
   saved.modules_to_save = {"embed_tokens"};
-  const auto read = [](const SafetensorsFile& file, const StoredTensor& tensor) {
-    std::vector<float> values(tensor.numel());
-    EXPECT_TRUE(file.Read(tensor, 0, tensor.numel(), DType::kF32, values.data()).ok());
-    return values;
-  };
   const auto weights = *SafetensorsFile::Open(base + "/model.safetensors");
-  const auto& embedding = *weights->Find("model.embed_tokens.weight");
-  const std::vector<float> table = read(*weights, embedding);
+  const std::vector<float> table = ValuesOf(*weights, *weights->Find("model.embed_tokens.weight"));
   std::vector<float> other = table;
   other[5] += 1;
   // The error of loading an adapter to whose own tensors `table` is added, with `rows`.
   const auto load = [&](const LoraConfig& lora, const char* module, std::vector<float> table,
                         int64_t rows) {
     const std::string adapter = MakeAdapter("tables_adapter", base, lora);
-    const std::string path = adapter + "/adapter_model.safetensors";
-    const std::string name = absl::StrCat("base_model.model.model.embed_tokens.", module);
-    std::map<std::string, std::vector<float>> values;
-    SafetensorsWriter writer(path);
-    {
-      const auto file = *SafetensorsFile::Open(path);
-      for (const StoredTensor& tensor : file->tensors()) {
-        values[tensor.name] = read(*file, tensor);
-        writer.Declare(tensor.name, DType::kF32, tensor.shape);
-      }
-    }
     table.resize(rows * 32);
-    values[name] = std::move(table);
-    writer.Declare(name, DType::kF32, {rows, 32});
-    EXPECT_TRUE(writer.Begin({}).ok());
-    for (const StoredTensor& tensor : writer.tensors()) {
-      const auto& bytes = values[tensor.name];
-      EXPECT_TRUE(writer.Append({reinterpret_cast<const char*>(bytes.data()), tensor.bytes}).ok());
-    }
-    EXPECT_TRUE(writer.Finish().ok());
+    AddTensor(adapter, absl::StrCat("base_model.model.model.embed_tokens.", module), {rows, 32},
+              table);
     return std::string(Model::Load(kernels::CpuContext(), {.directory = base, .adapter = adapter})
                            .status()
                            .message());
@@ -219,6 +224,32 @@ TEST(Adapter, BaseTablesInTheFileMustBeTheModels) {
   EXPECT_EQ(load(saved, "original_module.weight", table, 96), "");
   EXPECT_THAT(load(saved, "original_module.weight", other, 96),
               HasSubstr("differs from the base model's"));
+}
+
+// all-linear and lists of names mean the vision tower's modules to PEFT, too.
+TEST(Adapter, OfMultimodalModels) {
+  nlohmann::json config = {{"model_type", "gemma3"}, {"text_config", TinyConfig("gemma3_text")}};
+  config["text_config"]["sliding_window"] = 8;
+  const std::string base = MakeModel("vision_base", config);
+  const std::string adapter = MakeAdapter("vision_adapter", base, {});
+  const std::string written = *ReadFile(adapter + "/adapter_config.json");
+  EXPECT_THAT(written,
+              HasSubstr(R"("exclude_modules": ".*(?:vision_tower|multi_modal_projector))"));
+
+  const char* kTower = "base_model.model.model.vision_tower.layers.0.q_proj.lora_A.weight";
+  AddTensor(adapter, kTower, {1, 2}, {3, 4});
+  const auto model = Model::Load(kernels::CpuContext(), {.directory = base, .adapter = adapter});
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_THAT((*model)->warnings(), ElementsAre(HasSubstr("1 tensors of the vision part")));
+  ASSERT_TRUE((*model)->Save(adapter, "base").ok());
+  EXPECT_EQ(*ReadFile(adapter + "/adapter_config.json"), written);
+
+  const std::string llama = MakeModel("no_vision_base", TinyConfig("llama"));
+  const std::string other = MakeAdapter("no_vision_adapter", llama, {});
+  AddTensor(other, kTower, {1, 2}, {3, 4});
+  EXPECT_THAT(
+      Model::Load(kernels::CpuContext(), {.directory = llama, .adapter = other}).status().message(),
+      HasSubstr(absl::StrCat("surplus: ", kTower)));
 }
 
 TEST(Adapter, FilesHavePeftsNames) {

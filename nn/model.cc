@@ -2,6 +2,10 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "base/check.h"
 #include "base/file.h"
 #include "base/status.h"
@@ -13,6 +17,25 @@
 #include "tensor/kernels/attention.h"
 
 namespace lockstep::nn {
+namespace {
+
+// The same adapter for PEFT, to whom names like q_proj mean the vision tower's modules as well.
+LoraConfig WithoutVision(LoraConfig lora) {
+  constexpr absl::string_view kVision = R"(.*(?:vision_tower|multi_modal_projector)\..*)";
+  ModuleSelector& exclude = lora.exclude_modules;
+  if (exclude.regex && absl::StrContains(*exclude.regex, kVision)) return lora;
+  if (!exclude.names.empty()) {
+    exclude.regex = absl::StrCat(
+        "(?:.*\\.)?(?:", absl::StrReplaceAll(absl::StrJoin(exclude.names, "|"), {{".", "\\."}}),
+        ")");
+    exclude.names.clear();
+  }
+  exclude.regex =
+      absl::StrCat(exclude.regex ? absl::StrCat("(?:", *exclude.regex, ")|") : "", kVision);
+  return lora;
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Context& context,
                                                    const ModelOptions& options) {
@@ -84,7 +107,8 @@ absl::Status Model::DecideTrainable() {
   } else if (lora_) {
     ASSIGN_OR_RETURN(trainable_, TrainableOf(*lora_, config_, modules_));
     if (!options_.adapter.empty()) {
-      RETURN_IF_ERROR(CheckAdapter(options_.adapter, trainable_.specs));
+      RETURN_IF_ERROR(
+          CheckAdapter(options_.adapter, trainable_.specs, config_.foreign_prefixes, &warnings_));
     }
     ASSIGN_OR_RETURN(const std::vector<std::string> idle,
                      IdleNames(*lora_, AdapterPaths(modules_)));
@@ -107,7 +131,8 @@ absl::Status Model::Save(const std::string& directory, const std::string& base_n
   RETURN_IF_ERROR(MakeDirectories(directory));
   if (options_.full) return SaveFull(directory);
   CHECK(lora_) << "nothing was trained";
-  const std::string text = FormatAdapterConfig(*lora_, base_name, LinearPaths(modules_));
+  const LoraConfig lora = config_.nested_text ? WithoutVision(*lora_) : *lora_;
+  const std::string text = FormatAdapterConfig(lora, base_name, LinearPaths(modules_));
   RETURN_IF_ERROR(WriteFileAtomically(JoinPath(directory, "adapter_config.json"), text));
   return SaveAdapter(context_, directory, *parameters_);
 }
