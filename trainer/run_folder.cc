@@ -8,7 +8,6 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/check.h"
@@ -217,15 +216,13 @@ absl::Status CreateRunFolder(const RunStart& start, const TrainOptions& options,
     RETURN_IF_ERROR(MakeDirectories(copy.parent_path().string()));
     RETURN_IF_ERROR(WriteFileAtomically(copy.string(), content));
   }
-  std::string flags;
-  for (const absl::string_view line : absl::StrSplit(options.run_flags, '\n', absl::SkipEmpty())) {
-    const bool resolved =
-        absl::StartsWith(line, "--tokens_per_pack=") || absl::StartsWith(line, "--output_dir=");
-    if (!resolved) absl::StrAppend(&flags, line, "\n");
-  }
-  absl::StrAppend(&flags, "--tokens_per_pack=", tokens_per_pack, "\n",
-                  FlagLine("output_dir", start.folder), "\n");
-  return WriteFileAtomically(JoinPath(start.folder, "run.flags"), flags);
+  FlagValues flags = options.run_flags;
+  std::erase_if(flags, [](const auto& flag) {
+    return flag.first == "tokens_per_pack" || flag.first == "output_dir";
+  });
+  flags.push_back({"tokens_per_pack", absl::StrCat(tokens_per_pack)});
+  flags.push_back({"output_dir", start.folder});
+  return WriteFileAtomically(JoinPath(start.folder, "run.flags"), FlagFile(flags));
 }
 
 absl::Status WriteRunJson(const RunStart& start, const TrainOptions& options,
@@ -235,11 +232,6 @@ absl::Status WriteRunJson(const RunStart& start, const TrainOptions& options,
     for (const auto& [name, value] : rows) json[name] = value;
     return json;
   };
-  Json flags = Json::object();
-  for (const absl::string_view line : absl::StrSplit(options.run_flags, '\n', absl::SkipEmpty())) {
-    const auto [name, value] = NameAndValue(line);
-    flags[name] = value;
-  }
   Json placement = Json::array();
   for (const dist::Member& m : facts.members) {
     placement.push_back(
@@ -260,7 +252,7 @@ absl::Status WriteRunJson(const RunStart& start, const TrainOptions& options,
                        {"peak_bytes", facts.peak_bytes}}},
                      {"provenance", facts.provenance},
                      {"placement", placement},
-                     {"options", flags},
+                     {"options", object(options.run_flags)},
                      {"identity", facts.identity},
                      {"hashes", object(facts.hashes)},
                      {"versions", object(Versions())},

@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/file.h"
@@ -20,15 +19,6 @@ namespace {
 constexpr size_t kMaxMembers = 16;
 
 using Rows = std::vector<std::pair<std::string, std::string>>;
-
-Rows OptionRows(const TrainOptions& options) {
-  Rows rows;
-  for (const absl::string_view line : absl::StrSplit(options.run_flags, '\n', absl::SkipEmpty())) {
-    const std::pair<std::string, std::string> parts = absl::StrSplit(line, absl::MaxSplits('=', 1));
-    rows.push_back(parts);
-  }
-  return rows;
-}
 
 Rows Headlines(const MetricsHistory& history, int64_t num_steps) {
   Rows rows;
@@ -49,6 +39,12 @@ Rows Headlines(const MetricsHistory& history, int64_t num_steps) {
   rows.push_back({"tokens", HumanCount(tokens)});
   rows.push_back({"tokens per second", HumanCount(tokens / seconds)});
   rows.push_back({"time in steps", ClockTime(seconds)});
+  return rows;
+}
+
+Rows OptionRows(const TrainOptions& options) {
+  Rows rows;
+  for (const auto& [name, value] : options.run_flags) rows.push_back({"--" + name, value});
   return rows;
 }
 

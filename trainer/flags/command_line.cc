@@ -251,18 +251,16 @@ absl::Status WantNoArguments(const std::vector<std::string>& rest) {
                    "--name=value, a value of several words in quotes; --help lists the flags");
 }
 
-std::string FlagLine(absl::string_view name, absl::string_view value) {
-  const bool plain =
-      value.empty() || (value == absl::StripAsciiWhitespace(value) && value.front() != '"' &&
-                        value.find_first_of("\n\r") == absl::string_view::npos);
-  return plain ? absl::StrCat("--", name, "=", value)
-               : absl::StrCat("--", name, "=\"", absl::Utf8SafeCEscape(value), "\"");
-}
-
-std::pair<std::string, std::string> NameAndValue(absl::string_view flag_line) {
-  const absl::StatusOr<std::string> plain = WithoutQuotes("flags", flag_line);
-  CHECK(plain.ok()) << plain.status();
-  return absl::StrSplit(absl::StripPrefix(*plain, "--"), absl::MaxSplits('=', 1));
+std::string FlagFile(const FlagValues& flags) {
+  std::string file;
+  for (const auto& [name, value] : flags) {
+    const bool plain =
+        value.empty() || (value == absl::StripAsciiWhitespace(value) && value.front() != '"' &&
+                          value.find_first_of("\n\r") == std::string::npos);
+    absl::StrAppend(&file, "--", name, "=",
+                    plain ? value : absl::StrCat("\"", absl::Utf8SafeCEscape(value), "\""), "\n");
+  }
+  return file;
 }
 
 void PrintVersions() {

@@ -28,9 +28,10 @@ using FlagHints = std::map<std::string, std::string>;
 absl::StatusOr<std::vector<std::string>> ParseFlags(int argc, char** argv,
                                                     const FlagHints& foreign = {});
 
-// The line of a flag file that sets the flag to this value, whatever characters that has; and back.
-std::string FlagLine(absl::string_view name, absl::string_view value);
-std::pair<std::string, std::string> NameAndValue(absl::string_view flag_line);
+using FlagValues = std::vector<std::pair<std::string, std::string>>;  // names and values
+
+// The flag file that sets them: a line each, whatever characters a value has.
+std::string FlagFile(const FlagValues& flags);
 
 // One line for each of Versions() and the GPUs, on standard output.
 void PrintVersions();

@@ -99,14 +99,14 @@ bool PrintedHelp() {
   return true;
 }
 
-std::string RunFlags(const std::set<std::string>& without) {
-  std::string text;
+FlagValues RunFlags(const std::set<std::string>& without) {
+  FlagValues flags;
   ForEachFlag([&](const gflags::CommandLineFlagInfo& info, bool) {
     const bool one_off = info.name == "dry_run" || info.name == "verify" || info.name == "version";
     if (one_off || info.current_value.empty() || without.count(info.name) > 0) return;
-    absl::StrAppend(&text, FlagLine(info.name, WithAbsolutePaths(info)), "\n");
+    flags.push_back({info.name, WithAbsolutePaths(info)});
   });
-  return text;
+  return flags;
 }
 
 std::map<std::string, std::string> ResultFlags(const std::set<std::string>& without) {

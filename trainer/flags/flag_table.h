@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "trainer/flags/command_line.h"
+
 namespace lockstep {
 
 struct FlagGroup {
@@ -21,8 +23,8 @@ std::string HelpText(int width);
 // True if --help was asked for: then it has been printed, as wide as the terminal.
 bool PrintedHelp();
 
-// One --name=value a line of every flag that is set or has a default, without those named.
-std::string RunFlags(const std::set<std::string>& without);
+// Every flag that is set or has a default, without those named.
+FlagValues RunFlags(const std::set<std::string>& without);
 
 // Name and value of every flag that changes the result, without those named.
 std::map<std::string, std::string> ResultFlags(const std::set<std::string>& without);

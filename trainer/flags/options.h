@@ -12,6 +12,7 @@
 #include "nn/decoder.h"
 #include "nn/model.h"
 #include "nn/optim/lr_schedule.h"
+#include "trainer/flags/command_line.h"
 #include "trainer/flags/data_flags.h"
 #include "trainer/step/data_parallel.h"
 #include "trainer/step/step_profiler.h"
@@ -70,8 +71,8 @@ struct TrainOptions {
   // What decides the run's result, by flag, as text: a checkpoint belongs to a run with equal ones.
   // Files are not among them: their content is compared (run_identity.h).
   std::map<std::string, std::string> identity;
-  // Every flag as it was resolved, one --name=value a line: run.flags.
-  std::string run_flags;
+  // Every flag as it was resolved: run.flags.
+  FlagValues run_flags;
 };
 
 // Sets flags from the command line. Errors: UserError; a flag known from other trainers is answered
