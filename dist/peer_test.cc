@@ -13,8 +13,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
-#include "base/check.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/status.h"

@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "dist/exit_code.h"
 #include "dist/launch_env.h"
 #include "dist/socket.h"

@@ -9,7 +9,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "base/file.h"
 #include "base/hash.h"
 #include "base/status.h"
 #include "nn/safetensors.h"

@@ -3,7 +3,6 @@
 
 #include <cstdio>
 
-#include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "gflags/gflags.h"
 #include "tensor/runtime.h"

@@ -3,7 +3,6 @@
 #include <gflags/gflags.h>
 #include <simdjson.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <limits>

@@ -6,7 +6,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "base/check.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/num_cores.h"

@@ -10,7 +10,6 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "base/check.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "trainer/flags/command_line.h"

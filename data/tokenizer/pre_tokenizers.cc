@@ -7,7 +7,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "base/check.h"
 #include "base/status.h"
 #include "data/tokenizer/byte_level.h"
 #include "data/tokenizer/pattern.h"

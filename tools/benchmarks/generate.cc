@@ -1,6 +1,5 @@
 #include "tools/benchmarks/generate.h"
 
-#include <algorithm>
 #include <numeric>
 #include <vector>
 

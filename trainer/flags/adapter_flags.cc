@@ -2,8 +2,6 @@
 
 #include <gflags/gflags.h>
 
-#include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/numbers.h"
