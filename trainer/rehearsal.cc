@@ -13,7 +13,7 @@
 #include "nn/packed_tokens.h"
 #include "tensor/kernels/attention.h"
 #include "tensor/runtime.h"
-#include "trainer/step/evaluate.h"
+#include "trainer/step/device_pack.h"
 #include "trainer/step/step_gradient.h"
 
 namespace lockstep {

@@ -13,7 +13,7 @@
 #include "nn/packed_tokens.h"
 #include "tensor/kernels/attention.h"
 #include "trainer/plan/samples.h"
-#include "trainer/step/evaluate.h"
+#include "trainer/step/device_pack.h"
 
 namespace lockstep {
 namespace {

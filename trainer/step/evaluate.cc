@@ -7,6 +7,7 @@
 #include "autograd/tape.h"
 #include "data/loader.h"
 #include "nn/host_tensor.h"
+#include "trainer/step/device_pack.h"
 
 namespace lockstep {
 namespace {
@@ -27,17 +28,6 @@ struct Sums {
 };
 
 }  // namespace
-
-int64_t RowMultiple(DeviceType device) {
-  return device == DeviceType::kCUDA ? nn::kGpuRowMultiple : 1;
-}
-
-nn::PackedTokens OnDevice(const Context& context, const data::Pack& pack) {
-  return nn::ToDevice(context,
-                      {pack.input_ids, pack.positions, pack.cu_seqlens, pack.target_rows,
-                       pack.targets, pack.token_keys},
-                      RowMultiple(context.device().type));
-}
 
 std::vector<SequenceLoss> SequenceLosses(const Context& context, const nn::Decoder& decoder,
                                          const data::Pack& pack) {

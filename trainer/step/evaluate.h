@@ -17,7 +17,6 @@
 #include "data/step_plan.h"
 #include "dist/communicator.h"
 #include "nn/decoder.h"
-#include "nn/packed_tokens.h"
 #include "tensor/context.h"
 
 namespace lockstep {
@@ -42,11 +41,5 @@ Evaluation Evaluate(const Context& context, const nn::Decoder& decoder,
                     const data::Dataset& dataset, absl::Span<const data::Piece> pieces,
                     absl::Span<const data::PackPlan> packs, dist::Communicator& communicator,
                     absl::FunctionRef<void(int64_t pack)> on_pack);
-
-// Packs have a multiple of this many rows on a device, the last of them of no document.
-int64_t RowMultiple(DeviceType device);
-
-// A pack in the device's memory.
-nn::PackedTokens OnDevice(const Context& context, const data::Pack& pack);
 
 }  // namespace lockstep

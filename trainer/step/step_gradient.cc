@@ -2,7 +2,7 @@
 
 #include "autograd/tape.h"
 #include "nn/packed_tokens.h"
-#include "trainer/step/evaluate.h"
+#include "trainer/step/device_pack.h"
 
 namespace lockstep {
 
