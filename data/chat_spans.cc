@@ -32,8 +32,14 @@ class TurnFinder {
       : messages_(chat.messages.items()), renderer_(renderer), special_(special) {}
 
   // Messages [0, count).
-  absl::StatusOr<jinja::Rendered> Render(size_t count, bool add_generation_prompt) const {
-    return renderer_.render({messages_.begin(), messages_.begin() + count}, add_generation_prompt);
+  absl::StatusOr<jinja::Rendered> Render(size_t count) const {
+    return renderer_.render({messages_.begin(), messages_.begin() + count},
+                            /*add_generation_prompt=*/false);
+  }
+  // And what asks the assistant for the next one.
+  absl::StatusOr<jinja::Rendered> RenderPrompt(size_t count) const {
+    return renderer_.render({messages_.begin(), messages_.begin() + count},
+                            /*add_generation_prompt=*/true);
   }
 
   // The span of assistant message i in `text`, which has `count` messages. None if the template
@@ -41,7 +47,7 @@ class TurnFinder {
   std::optional<Span> Find(absl::string_view text, size_t i, size_t count) const {
     std::string through(text);
     if (i + 1 < count) {
-      absl::StatusOr<jinja::Rendered> rendered = Render(i + 1, false);
+      absl::StatusOr<jinja::Rendered> rendered = Render(i + 1);
       if (!rendered.ok()) return std::nullopt;
       through = std::move(rendered->text);
     }
@@ -57,12 +63,12 @@ class TurnFinder {
   // prompt may hold more than the turn has (an opened <think>): then the two part inside it, and
   // the turn begins there.
   std::optional<Span> BehindPrompt(const std::string& through, size_t i) const {
-    const absl::StatusOr<jinja::Rendered> prompt = Render(i, true);
+    const absl::StatusOr<jinja::Rendered> prompt = RenderPrompt(i);
     // A template may refuse a conversation that is cut here, before its first user message.
     if (!prompt.ok()) return InPlace(through, i);
     size_t begin = CommonPrefix(through, prompt->text);
     if (begin < prompt->text.size()) {
-      const absl::StatusOr<jinja::Rendered> before = Render(i, false);
+      const absl::StatusOr<jinja::Rendered> before = Render(i);
       if (!before.ok() || !absl::StartsWith(through, before->text)) return std::nullopt;
       const size_t first = before->text.size();
       const size_t mark = first < through.size() ? special_.LengthAt(through, first) : 0;
@@ -77,7 +83,8 @@ class TurnFinder {
   std::optional<Span> InPlace(const std::string& through, size_t i) const {
     std::vector<jinja::Value> messages(messages_.begin(), messages_.begin() + i);
     messages.push_back(StandIn(messages_[i]));
-    const absl::StatusOr<jinja::Rendered> other = renderer_.render(std::move(messages), false);
+    const absl::StatusOr<jinja::Rendered> other =
+        renderer_.render(std::move(messages), /*add_generation_prompt=*/false);
     if (!other.ok()) return std::nullopt;
     size_t begin = CommonPrefix(through, other->text);
     const absl::string_view rest = absl::string_view(through).substr(begin);
@@ -136,7 +143,7 @@ std::optional<std::vector<Span>> BlockSpans(const jinja::Rendered& whole, const 
 }
 
 absl::StatusOr<SpannedText> OneTurn(size_t i, const TurnFinder& finder, absl::string_view where) {
-  ASSIGN_OR_RETURN(const jinja::Rendered whole, finder.Render(i + 1, false));
+  ASSIGN_OR_RETURN(const jinja::Rendered whole, finder.Render(i + 1));
   const std::optional<Span> span = finder.Find(whole.text, i, i + 1);
   if (!span.has_value()) {
     return UserError(where,
@@ -157,7 +164,7 @@ absl::StatusOr<std::vector<SpannedText>> FindChatSpans(const ChatExample& chat,
   const std::vector<size_t> assistants = AssistantMessages(chat);
   const size_t count = chat.messages.items().size();
   const TurnFinder finder(chat, renderer, special);
-  ASSIGN_OR_RETURN(jinja::Rendered whole, finder.Render(count, false));
+  ASSIGN_OR_RETURN(jinja::Rendered whole, finder.Render(count));
   if (auto blocks = BlockSpans(whole, chat, assistants, special)) {
     return std::vector<SpannedText>{{std::move(whole.text), *std::move(blocks), 0}};
   }

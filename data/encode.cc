@@ -168,7 +168,8 @@ class Encoder : public DocumentEncoder {
       ChatExample chat;
       chat.tools = Value::None();
       const Value message = Value::Dict({{text("role"), text("user")}, {text("content"), content}});
-      const absl::StatusOr<jinja::Rendered> rendered = RenderMessages(chat, {message}, false);
+      const absl::StatusOr<jinja::Rendered> rendered =
+          RenderMessages(chat, {message}, /*add_generation_prompt=*/false);
       return rendered.ok() ? rendered->text : "";
     };
     const Value part = Value::Dict({{text("type"), text("text")}, {text("text"), text("words")}});
@@ -197,7 +198,8 @@ class Encoder : public DocumentEncoder {
 
   // A template's text is whole: nothing is added to it, so BOS cannot be there twice.
   absl::StatusOr<EncodedDocument> EncodeSpans(const SpannedText& text) const {
-    ASSIGN_OR_RETURN(const Encoding encoding, tokenizer_->Encode(text.text, false));
+    ASSIGN_OR_RETURN(const Encoding encoding,
+                     tokenizer_->Encode(text.text, /*add_special_tokens=*/false));
     EncodedDocument out = Assign(encoding, text.spans);
     out.notes |= text.notes;
     for (size_t i = 0; i < out.input_ids.size(); ++i) {
@@ -240,7 +242,7 @@ class Encoder : public DocumentEncoder {
   // Text with what the tokenizer's post-processor puts around it; no second BOS if the text has
   // one.
   absl::StatusOr<Encoding> EncodeWithSpecial(const std::string& text) const {
-    ASSIGN_OR_RETURN(Encoding encoding, tokenizer_->Encode(text, true));
+    ASSIGN_OR_RETURN(Encoding encoding, tokenizer_->Encode(text, /*add_special_tokens=*/true));
     const bool doubled = bos_.has_value() && encoding.ids.size() > 1 && encoding.ids[0] == *bos_ &&
                          encoding.ids[1] == *bos_ &&
                          encoding.offsets[0].begin == encoding.offsets[0].end;

@@ -25,16 +25,19 @@ class LoraSpecs {
       }
     };
     each([&](const LinearModule& part, int64_t r) {
-      out_.specs.push_back({part.path + ".lora_A.weight", {r, part.in}, true, 1.0});
+      out_.specs.push_back({part.path + ".lora_A.weight", {r, part.in}});
     });
     each([&](const LinearModule& part, int64_t r) {
-      out_.specs.push_back(
-          {part.path + ".lora_B.weight", {part.out, r}, true, lora_.loraplus_lr_ratio});
+      out_.specs.push_back({.name = part.path + ".lora_B.weight",
+                            .shape = {part.out, r},
+                            .learning_rate_ratio = lora_.loraplus_lr_ratio});
     });
     if (!lora_.use_dora) return;
     each([&](const LinearModule& part, int64_t) {
-      out_.specs.push_back(
-          {part.path + ".lora_magnitude_vector", {part.out}, true, lora_.loraplus_lr_ratio, true});
+      out_.specs.push_back({.name = part.path + ".lora_magnitude_vector",
+                            .shape = {part.out},
+                            .learning_rate_ratio = lora_.loraplus_lr_ratio,
+                            .full_precision = true});
     });
   }
   void AddEmbedding(const std::string& path, int64_t vocab, int64_t width) {

@@ -128,13 +128,15 @@ Rehearsal::Ready Rehearsal::Prepare(Device device, const Attention& attention,
   std::vector<kernels::AttentionProblem> first, later;
   for (const data::PackPlan& pack : data.evaluation) {
     for (const int layer : layers) {
-      later.push_back(ProblemOf(device, attention, data.validation.pieces, pack, layer, false));
+      later.push_back(
+          ProblemOf(device, attention, data.validation.pieces, pack, layer, /*backward=*/false));
     }
   }
   for (size_t i = 0; i < packs.size(); ++i) {
     for (const int layer : layers) {
       (i < num_first ? first : later)
-          .push_back(ProblemOf(device, attention, data.train.pieces, packs[i].plan, layer, true));
+          .push_back(ProblemOf(device, attention, data.train.pieces, packs[i].plan, layer,
+                               /*backward=*/true));
     }
   }
   const std::vector<bool> needs_new_plan =

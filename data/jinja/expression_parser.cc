@@ -227,7 +227,7 @@ ExprPtr ExpressionParser::ParseUnary(bool with_filter) {
     const Nesting nesting(*this);
     const Token sign = Take();
     node = Make(sign.text == "-" ? Expr::kNegate : Expr::kPlus, sign.line);
-    node->operands.push_back(ParseUnary(false));
+    node->operands.push_back(ParseUnary(/*with_filter=*/false));
     node = Finish(std::move(node));
   } else {
     node = ParsePrimary();
@@ -272,7 +272,7 @@ ExprPtr ExpressionParser::ParsePrimary(bool with_namespace) {
     return node;
   }
   if (SkipOperator("(")) {
-    ExprPtr node = ParseTuple(true, "", true);
+    ExprPtr node = ParseTuple(/*with_condition=*/true, "", /*explicit_parentheses=*/true);
     ExpectOperator(")");
     return node;
   }

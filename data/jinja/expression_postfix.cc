@@ -22,7 +22,7 @@ ExprPtr ExpressionParser::ParsePostfix(ExprPtr node) {
 ExprPtr ExpressionParser::ParseFilterExpression(ExprPtr node) {
   while (true) {
     if (IsOperator("|")) {
-      node = ParseFilters(std::move(node), false);
+      node = ParseFilters(std::move(node), /*start_inline=*/false);
     } else if (IsName("is")) {
       node = ParseTest(std::move(node));
     } else if (IsOperator("(")) {

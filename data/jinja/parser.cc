@@ -123,7 +123,7 @@ class Parser : public ExpressionParser {
   StmtPtr ParseIf(int line) {
     StmtPtr out = MakeStmt(Stmt::kIf, line);
     while (true) {
-      ExprPtr condition = ParseTuple(false);
+      ExprPtr condition = ParseTuple(/*with_condition=*/false);
       Body body = ParseBlock({"elif", "else", "endif"});
       out->branches.emplace_back(std::move(condition), std::move(body));
       const std::string tag = Take().text;
@@ -135,12 +135,12 @@ class Parser : public ExpressionParser {
 
   StmtPtr ParseFor(int line) {
     StmtPtr out = MakeStmt(Stmt::kFor, line);
-    out->target = ParseTarget("in", false);
+    out->target = ParseTarget("in", /*with_namespace=*/false);
     if (Stores(*out->target, "loop")) {
       Fail("Can't assign to special loop variable in for-loop target", line);
     }
     ExpectName("in");
-    out->expression = ParseTuple(false, "recursive");
+    out->expression = ParseTuple(/*with_condition=*/false, "recursive");
     if (SkipName("if")) {
       out->test = ParseExpression();
       out->test_target = CloneTarget(*out->target);
@@ -155,13 +155,13 @@ class Parser : public ExpressionParser {
 
   StmtPtr ParseSet(int line) {
     StmtPtr out = MakeStmt(Stmt::kSet, line);
-    out->target = ParseTarget("", true);
+    out->target = ParseTarget("", /*with_namespace=*/true);
     if (SkipOperator("=")) {
       out->expression = ParseTuple();
       return out;
     }
     out->kind = Stmt::kSetBlock;
-    out->filter = ParseFilters(nullptr, false);
+    out->filter = ParseFilters(nullptr, /*start_inline=*/false);
     out->body = ParseBlock({"endset"});
     return out;
   }
@@ -239,7 +239,7 @@ class Parser : public ExpressionParser {
 
   StmtPtr ParseFilterBlock(int line) {
     StmtPtr out = MakeStmt(Stmt::kFilterBlock, line);
-    out->filter = ParseFilters(nullptr, true);
+    out->filter = ParseFilters(nullptr, /*start_inline=*/true);
     out->body = ParseBlock({"endfilter"});
     return out;
   }
@@ -248,7 +248,7 @@ class Parser : public ExpressionParser {
     StmtPtr out = MakeStmt(Stmt::kWith, line);
     while (Current().kind != Token::kBlockEnd) {
       if (!out->targets.empty()) ExpectOperator(",");
-      out->targets.push_back(ParseTarget("", false));
+      out->targets.push_back(ParseTarget("", /*with_namespace=*/false));
       ExpectOperator("=");
       out->values.push_back(ParseExpression());
     }

@@ -126,7 +126,7 @@ class Printer {
   static std::vector<std::string> StringParts(const std::string& text, int64_t width,
                                               int64_t allowance) {
     std::vector<std::string> parts;
-    const std::vector<absl::string_view> lines = SplitLines(text, true);
+    const std::vector<absl::string_view> lines = SplitLines(text, /*keep_ends=*/true);
     for (size_t i = 0; i < lines.size(); ++i) {
       const bool last_line = i + 1 == lines.size();
       const std::string whole = QuoteString(lines[i]);

@@ -195,10 +195,10 @@ class JsonWriter {
     }
     out += '[';
     for (size_t i = 0; i < items.size(); ++i) {
-      Separate(i == 0, false, depth + 1);
+      Separate(i == 0, /*last=*/false, depth + 1);
       Write(items[i], depth + 1);
     }
-    Separate(false, true, depth);
+    Separate(/*first=*/false, /*last=*/true, depth);
     out += ']';
   }
 
@@ -241,12 +241,12 @@ class JsonWriter {
     }
     out += '{';
     for (size_t i = 0; i < items.size(); ++i) {
-      Separate(i == 0, false, depth + 1);
+      Separate(i == 0, /*last=*/false, depth + 1);
       AppendJsonString(Key(items[i]->first), options_.ensure_ascii, &out);
       out += options_.key_separator;
       Write(items[i]->second, depth + 1);
     }
-    Separate(false, true, depth);
+    Separate(/*first=*/false, /*last=*/true, depth);
     out += '}';
   }
 

@@ -96,8 +96,8 @@ Value GroupBy(Interpreter&, const Value& value, const Arguments& arguments) {
   const bool case_sensitive = bound.Flag(2, false);
   const Value* fallback = bound.HasValue(1) ? bound.Get(1) : nullptr;
   const std::vector<Keyed> sorted =
-      Sorted(value, KeyOf(bound.Get(0), case_sensitive, fallback), false);
-  const Getter real_key = KeyOf(bound.Get(0), true, fallback);
+      Sorted(value, KeyOf(bound.Get(0), case_sensitive, fallback), /*reverse=*/false);
+  const Getter real_key = KeyOf(bound.Get(0), /*case_sensitive=*/true, fallback);
   std::vector<Value> groups;
   for (size_t begin = 0; begin < sorted.size();) {
     std::vector<Value> members;

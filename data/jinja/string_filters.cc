@@ -100,7 +100,7 @@ Value Indent(Interpreter&, const Value& value, const Arguments& arguments) {
   const std::string text = value.str() + "\n";
   std::string out;
   bool at_first = true;
-  for (const absl::string_view line : SplitLines(text, false)) {
+  for (const absl::string_view line : SplitLines(text, /*keep_ends=*/false)) {
     if (!at_first) out += '\n';
     if (at_first ? first : blank || !line.empty()) out += indention;
     absl::StrAppend(&out, line);
@@ -138,7 +138,7 @@ Value WordWrap(Interpreter&, const Value& value, const Arguments& arguments) {
   }
   std::vector<std::string> lines;  // an empty line stays one
   const std::string separator = bound.HasValue(2) ? bound.String(2) : "\n";
-  for (const absl::string_view line : SplitLines(text, false)) {
+  for (const absl::string_view line : SplitLines(text, /*keep_ends=*/false)) {
     lines.push_back(absl::StrJoin(WrapLine(line, options), separator));
   }
   return Value::String(absl::StrJoin(lines, separator));

@@ -61,15 +61,21 @@ std::string Charts(const MetricsHistory& history) {
   const std::vector<Chart> charts = {
       {"Loss",
        "step",
-       {{"training", blue, x, loss, true, false},
-        {"validation", "#e0743b", eval_x, eval_loss, false, true}}},
+       {{.name = "training", .color = blue, .x = x, .y = loss, .smooth = true},
+        {.name = "validation", .color = "#e0743b", .x = eval_x, .y = eval_loss, .markers = true}}},
       {"Gradient norm",
        "step",
-       {{"before clipping", "#7a5af5", x, norm, true, false},
-        {"after", "#e0743b", x, clipped, false, false}},
-       true},
-      {"Learning rate", "step", {{"", "#12a594", x, rate, false, false}}, true},
-      {"Tokens per second", "step", {{"", "#c2410c", x, speed, true, false}}, true},
+       {{.name = "before clipping", .color = "#7a5af5", .x = x, .y = norm, .smooth = true},
+        {.name = "after", .color = "#e0743b", .x = x, .y = clipped}},
+       /*from_zero=*/true},
+      {"Learning rate",
+       "step",
+       {{.color = "#12a594", .x = x, .y = rate}},
+       /*from_zero=*/true},
+      {"Tokens per second",
+       "step",
+       {{.color = "#c2410c", .x = x, .y = speed, .smooth = true}},
+       /*from_zero=*/true},
   };
   std::string html;
   for (const Chart& chart : charts) {
