@@ -130,7 +130,6 @@ absl::StatusOr<DecoderWeights> Assemble(const Context& context, const ModelConfi
   Assembler assembler(context, trainable, source, parameters, options);
   const int64_t vocab = config.vocab_size, width = config.hidden_size;
   DecoderWeights out;
-  out.lora_dropout = options.lora_dropout;
   ASSIGN_OR_RETURN(out.embedding, assembler.Table(modules.embedding, vocab, width));
   out.embedding_lora = assembler.EmbeddingAdapter(modules.embedding);
   for (const LayerModules& module : modules.layers) {

@@ -18,7 +18,6 @@ struct AssembleOptions {
   DType compute_dtype = DType::kF32;  // of norms and biases
   DType base_dtype = DType::kF32;     // of frozen matrices
   uint64_t seed = 0;                  // of dropout
-  double lora_dropout = 0;
 };
 
 // Each part of a merged matrix is read straight into its rows. A weight that is a parameter goes to

@@ -67,9 +67,9 @@ absl::Status Model::Read() {
   assemble.compute_dtype = options_.compute_dtype;
   assemble.base_dtype = options_.base_dtype;
   assemble.seed = options_.seed;
-  assemble.lora_dropout = lora_ ? lora_->dropout : 0;
   ASSIGN_OR_RETURN(DecoderWeights weights, Assemble(context_, config_, modules_, trainable_, source,
                                                     *parameters_, assemble));
+  weights.lora_dropout = lora_ ? lora_->dropout : 0;
   const bool saved = !options_.adapter.empty();
   // A saved PiSSA adapter belongs to base weights without their principal part.
   if (lora_ && (!saved || lora_->init == LoraInit::kPissa)) {
