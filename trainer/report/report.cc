@@ -70,11 +70,11 @@ std::string Charts(const MetricsHistory& history) {
        /*from_zero=*/true},
       {"Learning rate",
        "step",
-       {{.color = "#12a594", .x = x, .y = rate}},
+       {{.name = "", .color = "#12a594", .x = x, .y = rate}},
        /*from_zero=*/true},
       {"Tokens per second",
        "step",
-       {{.color = "#c2410c", .x = x, .y = speed, .smooth = true}},
+       {{.name = "", .color = "#c2410c", .x = x, .y = speed, .smooth = true}},
        /*from_zero=*/true},
   };
   std::string html;
