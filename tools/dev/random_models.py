@@ -51,13 +51,19 @@ def random_case(seed):
         options["lora_dropout"] = 0.1
     if rng.random() < 0.15:
         options["use_dora"] = "true"
+    for name, value in (("use_rslora", "true"), ("loraplus_lr_ratio", 4), ("layers_to_transform", 1), ("weight_decay", 0.1),
+                        ("max_grad_norm", 0.1)):
+        if rng.random() < 0.1:
+            options[name] = value
     if rng.random() < 0.25:
         options["lora_target_modules"] = rng.choice(["q_proj,v_proj", "o_proj,down_proj", "gate_proj,k_proj", "up_proj,lm_head"])
     elif rng.random() < 0.15:
         options["rank_pattern"] = '{"q_proj": 8, "gate_proj": 24, "down_proj": 40}'
     elif rng.random() < 0.1:
-        options["train"] = "full"
-        for name in ("lora_r", "lora_alpha", "lora_dropout", "use_dora"):
+        options["modules_to_save"] = rng.choice(["lm_head", "embed_tokens"])
+    elif rng.random() < 0.1:
+        options.update(train="full", gradient_sum="exact")
+        for name in ("lora_r", "lora_alpha", "lora_dropout", "use_dora", "use_rslora", "loraplus_lr_ratio", "layers_to_transform"):
             options.pop(name, None)
     return config, options
 
