@@ -189,6 +189,12 @@ absl::StatusOr<bool> DocumentSource::NextElement(RawDocument& document) {
     ASSIGN_OR_RETURN(next, SkipSpace());
   }
   first_element_ = false;
+  if (next == ',' || next == ']') {
+    return UserError(where(),
+                     absl::StrCat("want an element of the JSON array, got '",
+                                  absl::string_view(&next, 1), "'"),
+                     "a comma stands only between two elements");
+  }
   document.line = line_;
   ElementEnd end;
   for (size_t offset = 0;; ++offset) {

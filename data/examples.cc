@@ -360,8 +360,11 @@ absl::StatusOr<Example> ParseExample(absl::string_view json, Format format,
         "put the formats into files of their own, or decide with --format");
   }
   if (!Fits(keys, document)) {
-    return UserError(where, absl::StrCat("want the keys ", absl::StrJoin(keys.required, ", "), " (",
-                                         keys.name, "), got ", KeyList(document)));
+    return UserError(where,
+                     absl::StrCat("want the keys ", absl::StrJoin(keys.required, ", "), " (",
+                                  keys.name, "), got ", KeyList(document)),
+                     "--columns=ours:theirs reads other names; --format decides for all files; "
+                     "--skip_bad_documents leaves out single documents");
   }
   Example out;
   out.format = format;

@@ -123,13 +123,17 @@ TEST_F(ResumeTest, InterruptedWritesACheckpointAndSaysSo) {
   signal(SIGHUP, SIG_DFL);  // or what runs the tests may have it ignored, as nohup does
   for (const auto& [signal, exit_code] : {std::pair{SIGINT, 130}, {SIGTERM, 143}, {SIGHUP, 129}}) {
     const std::string folder = FreshPath("interrupted");
-    TrainerProcess trainer(FlagsFor(folder, 2));
+    Flags first = FlagsFor(folder, 2);
+    first.push_back("--resume_from_checkpoint=none");
+    TrainerProcess trainer(first);
     ASSERT_TRUE(WaitForFile(folder + "/checkpoints/step-00000003", 60));
     trainer.SignalAll(signal);
     const Outcome stopped = trainer.Wait();
     if (stopped.exit_code == 0) continue;  // the run was faster than the signal
     ASSERT_EQ(stopped.exit_code, exit_code) << stopped.out << stopped.err;
     EXPECT_TRUE(absl::StrContains(stopped.out, "interrupted after step")) << stopped.out;
+    EXPECT_TRUE(absl::StrContains(stopped.out, " --resume_from_checkpoint=auto goes on from there"))
+        << "the same command alone would be refused: " << stopped.out;
     const Outcome outcome = Train(FlagsFor(folder, 1));
     ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
     EXPECT_TRUE(absl::StrContains(outcome.out, "goes on after step")) << outcome.out;

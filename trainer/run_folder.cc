@@ -132,10 +132,16 @@ std::string CheckpointFolder(const RunStart& start) {
   return JoinPath(start.folder, "checkpoints");
 }
 
-std::string HowItGoesOn(const RunStart& start) {
+std::string SameCommand(const RunStart& start, const TrainOptions& options) {
+  const bool goes_on = options.resume_from_checkpoint == "auto";
+  return absl::StrCat("the same command with --output_dir=", start.folder,
+                      goes_on ? "" : " --resume_from_checkpoint=auto");
+}
+
+std::string HowItGoesOn(const RunStart& start, const TrainOptions& options) {
   const std::vector<std::string> checkpoints = ListCheckpoints(CheckpointFolder(start));
   if (checkpoints.empty()) return "";
-  return absl::StrCat("the same command with --output_dir=", start.folder, " goes on from ",
+  return absl::StrCat(SameCommand(start, options), " goes on from ",
                       fs::path(checkpoints.back()).filename().string());
 }
 

@@ -70,7 +70,10 @@ void SayThatItIsFinished(const RunStart& start);
 
 std::string CheckpointFolder(const RunStart& start);
 
+// "the same command with FLAGS": what starts a run again, so that it goes on.
+std::string SameCommand(const RunStart& start, const TrainOptions& options);
+
 // Where a run that was cut off goes on from, and how; "" if it left no checkpoint.
-std::string HowItGoesOn(const RunStart& start);
+std::string HowItGoesOn(const RunStart& start, const TrainOptions& options);
 
 }  // namespace lockstep

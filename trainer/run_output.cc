@@ -215,10 +215,8 @@ absl::Status RunOutput::Finish(Ending ending, int64_t steps_done) {
   log_->Say(
       absl::StrFormat("memory: at most %s of %s planned", HumanBytes(peak), HumanBytes(planned)));
   if (ending == Ending::kInterrupted) {
-    log_->Say(
-        absl::StrFormat("interrupted after step %d; the same command with "
-                        "--output_dir=%s goes on from there",
-                        steps_done, start_.folder));
+    log_->Say(absl::StrFormat("interrupted after step %d; %s goes on from there", steps_done,
+                              SameCommand(start_, options_)));
   } else {
     RETURN_IF_ERROR(model_.Save(start_.folder, options_.data.model_name));
     for (const Sample& sample : samples_) {

@@ -48,7 +48,7 @@ absl::StatusOr<int> RunParent(const TrainOptions& options, const dist::LaunchEnv
   supervise.stall_timeout_seconds = options.stall_timeout_s;
   supervise.max_restarts = static_cast<int>(options.max_restarts);
   const int exit_code = dist::Supervise(env, supervise, argv);
-  const std::string onward = HowItGoesOn(start);
+  const std::string onward = HowItGoesOn(start, options);
   if (exit_code == dist::kExitRankLost && !onward.empty()) {
     std::fprintf(stderr, "HINT: %s\n", onward.c_str());
   }

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -21,12 +22,12 @@ namespace {
 // Files and folders where they are, from whichever folder the flags are read again.
 std::string WithAbsolutePaths(const gflags::CommandLineFlagInfo& info) {
   static const auto* names = new std::set<std::string>{
-      "model",         "train_file", "validation_file",       "init_adapter",
-      "chat_template", "cache_dir",  "resume_from_checkpoint"};
+      "model", "train_file", "validation_file", "init_adapter", "chat_template", "cache_dir"};
   if (names->count(info.name) == 0) return info.current_value;
   return absl::StrJoin(absl::StrSplit(info.current_value, ','), ",",
-                       [](std::string* out, absl::string_view path) {
-                         std::error_code error;  // "chatml", "-", "auto" are no files
+                       [](std::string* out, absl::string_view part) {
+                         const absl::string_view path = absl::StripAsciiWhitespace(part);
+                         std::error_code error;  // "chatml", "-" are no files
                          const bool is_path = std::filesystem::exists(std::string(path), error);
                          out->append(is_path ? std::filesystem::absolute(std::string(path)).string()
                                              : std::string(path));
@@ -102,8 +103,11 @@ bool PrintedHelp() {
 FlagValues RunFlags(const std::set<std::string>& without) {
   FlagValues flags;
   ForEachFlag([&](const gflags::CommandLineFlagInfo& info, bool) {
-    const bool one_off = info.name == "dry_run" || info.name == "verify" || info.name == "version";
-    if (one_off || info.current_value.empty() || without.count(info.name) > 0) return;
+    // How this start differs from the run, which goes on by itself.
+    static const auto* one_off =
+        new std::set<std::string>{"dry_run", "verify", "version", "resume_from_checkpoint"};
+    const bool left_out = one_off->count(info.name) > 0 || without.count(info.name) > 0;
+    if (left_out || info.current_value.empty()) return;
     flags.push_back({info.name, WithAbsolutePaths(info)});
   });
   return flags;

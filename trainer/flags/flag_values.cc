@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -68,8 +69,9 @@ absl::Status CheckRange(absl::string_view flag, double value, double low, double
 
 std::vector<std::string> UserPaths(const std::string& comma_separated) {
   std::vector<std::string> paths;
-  for (const absl::string_view path : absl::StrSplit(comma_separated, ',', absl::SkipEmpty())) {
-    paths.push_back(UserPath(path));
+  for (const absl::string_view path :
+       absl::StrSplit(comma_separated, ',', absl::SkipWhitespace())) {
+    paths.push_back(UserPath(absl::StripAsciiWhitespace(path)));
   }
   return paths;
 }

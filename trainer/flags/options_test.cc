@@ -164,7 +164,7 @@ TEST(OptionsTest, RunFlagsNameFilesFromAnywhere) {
   std::filesystem::current_path(::testing::TempDir());
   ASSERT_TRUE(WriteFileAtomically("a.jsonl", "{}").ok());
   ASSERT_TRUE(WriteFileAtomically("b.jsonl", "{}").ok());
-  const auto options = Read({"--train_file=a.jsonl,b.jsonl", "--chat_template=chatml"});
+  const auto options = Read({"--train_file=a.jsonl, b.jsonl", "--chat_template=chatml"});
   std::filesystem::current_path(home);
   ASSERT_TRUE(options.ok()) << options.status();
   const std::string folder = std::filesystem::absolute(::testing::TempDir()).lexically_normal();
@@ -172,7 +172,8 @@ TEST(OptionsTest, RunFlagsNameFilesFromAnywhere) {
               Contains(Pair("train_file", absl::StrCat(JoinPath(folder, "a.jsonl"), ",",
                                                        JoinPath(folder, "b.jsonl")))));
   EXPECT_THAT(options->run_flags, Contains(Pair("chat_template", "chatml")));
-  EXPECT_THAT(options->run_flags, Contains(Pair("resume_from_checkpoint", "auto")));
+  EXPECT_THAT(options->run_flags, Not(Contains(Pair("resume_from_checkpoint", ::testing::_))))
+      << "how one start began is no part of the run";
 }
 
 TEST(OptionsTest, RanksAndReportsAreNoPartOfARunsIdentity) {
@@ -185,7 +186,7 @@ TEST(OptionsTest, RanksAndReportsAreNoPartOfARunsIdentity) {
 
 TEST(OptionsTest, RelativePathsStartWhereTheUserIs) {
   setenv("BUILD_WORKING_DIRECTORY", "/home/someone", 1);
-  const auto options = Read({"--train_file=a.jsonl,/b.jsonl", "--output_dir=out"});
+  const auto options = Read({"--train_file=a.jsonl, /b.jsonl", "--output_dir=out"});
   unsetenv("BUILD_WORKING_DIRECTORY");
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_THAT(options->data.train_files,

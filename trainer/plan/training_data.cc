@@ -45,6 +45,10 @@ Totals Sum(const std::vector<data::Piece>& pieces) {
   return totals;
 }
 
+std::string Sequences(const std::vector<data::Piece>& pieces) {
+  return absl::StrCat(pieces.size(), pieces.size() == 1 ? " sequence" : " sequences");
+}
+
 }  // namespace
 
 absl::StatusOr<Documents> LoadDocuments(const DataOptions& options, const nn::ModelConfig& model,
@@ -157,15 +161,15 @@ std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& d
                               })},
       {"documents", absl::StrCat(set.num_documents())},
       {"trained on",
-       absl::StrFormat("%d sequences, %s tokens", train.pieces.size(), HumanCount(totals.tokens))},
+       absl::StrCat(Sequences(train.pieces), ", ", HumanCount(totals.tokens), " tokens")},
       {"supervised", absl::StrFormat("%s tokens (%s)", HumanCount(totals.supervised),
                                      Percent(totals.supervised, totals.tokens))},
   };
   if (!data.validation.pieces.empty()) {
     const Totals held = Sum(data.validation.pieces);
-    rows.push_back({"evaluated on",
-                    absl::StrFormat("%d sequences, %s supervised tokens",
-                                    data.validation.pieces.size(), HumanCount(held.supervised))});
+    rows.push_back(
+        {"evaluated on", absl::StrCat(Sequences(data.validation.pieces), ", ",
+                                      HumanCount(held.supervised), " supervised tokens")});
   }
   if (train.longest_document >= 0) {
     rows.push_back(
