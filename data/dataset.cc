@@ -30,7 +30,7 @@ absl::Status TakeLock(const std::string& path, double timeout_s, const ProgressF
     progress("waiting for another process that tokenizes the same data",
              static_cast<int64_t>(waited), static_cast<int64_t>(timeout_s));
   });
-  if (!taken.ok()) return WithHint(taken.status(), "see --cache_dir");
+  if (!taken.ok()) return Annotate(taken.status(), "--cache_dir");
   if (*taken) return absl::OkStatus();
   return UserError(path,
                    absl::StrCat("another process has been building this token cache for ",
@@ -232,7 +232,7 @@ absl::StatusOr<std::shared_ptr<const Dataset>> OpenOrBuildDataset(const DatasetS
     ASSIGN_OR_RETURN(file_hashes.emplace_back(), HashFile(file));
   }
   const std::string key = CacheKey(spec, file_hashes);
-  RETURN_IF_ERROR(MakeDirectories(spec.cache_dir));
+  RETURN_IF_ERROR(Annotate(MakeDirectories(spec.cache_dir), "--cache_dir"));
   const std::string path = JoinPath(spec.cache_dir, absl::StrCat(key, ".tokens"));
   if (auto dataset = TokenCache::Open(path, key, spec.files); dataset.ok()) return dataset;
   FileLock lock;

@@ -64,6 +64,13 @@ TEST_F(DatasetTest, TheFirstDocumentMayBeTheBadOne) {
   EXPECT_EQ((*dataset)->num_skipped(), 1);
 }
 
+// As where a user has no home: which flag names another place.
+TEST_F(DatasetTest, ACacheFolderThatCannotBeMadeSaysWhatItIs) {
+  spec_.files = {Write("a.jsonl", "{\"text\":\"a>b\"}\n")};
+  spec_.cache_dir = spec_.files[0] + "/cache";
+  EXPECT_EQ(Open().status().message().find("[--cache_dir] [" + spec_.cache_dir + "]"), 0u);
+}
+
 TEST_F(DatasetTest, ACacheSpeaksOfTodaysFiles) {
   spec_.skip_bad_documents = true;
   spec_.files = {Write("then.jsonl", "{\"text\":\"a>b\"}\n{broken\n")};

@@ -190,10 +190,10 @@ absl::StatusOr<bool> DocumentSource::NextElement(RawDocument& document) {
   }
   first_element_ = false;
   if (next == ',' || next == ']') {
-    return UserError(where(),
-                     absl::StrCat("want an element of the JSON array, got '",
-                                  absl::string_view(&next, 1), "'"),
-                     "a comma stands only between two elements");
+    return UserError(
+        where(),
+        absl::StrCat("want an element of the JSON array, got '", absl::string_view(&next, 1), "'"),
+        "a comma stands only between two elements");
   }
   document.line = line_;
   ElementEnd end;
@@ -264,7 +264,7 @@ absl::StatusOr<std::string> SpoolStream(const std::string& path, absl::string_vi
   const int input = path == "-" ? dup(STDIN_FILENO) : open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (input < 0) return SystemError(where, "cannot open", errno, "give a file");
   const absl::Cleanup close_input = [&] { close(input); };
-  RETURN_IF_ERROR(MakeDirectories(directory));
+  RETURN_IF_ERROR(Annotate(MakeDirectories(directory), "--cache_dir"));
   ASSIGN_OR_RETURN(const auto file, PassingFile::Create(directory));
   Hasher hasher;
   std::string start;  // from what is neither a mark of the byte order nor white space

@@ -98,6 +98,8 @@ TEST(DocumentSourceTest, BadFilesAreErrorsWithTheirPlace) {
   EXPECT_NE(message(ReadAll(Write("o.json", "[{},\n{\"a\": \"x"))).find("o.json:2] the file ends"),
             std::string::npos);
   EXPECT_NE(message(ReadAll(Write("c.json", "[{}\n{}]"))).find("want ','"), std::string::npos);
+  EXPECT_NE(message(ReadAll(Write("e.json", "[{},\n]"))).find("e.json:2] want an element"),
+            std::string::npos);
   EXPECT_NE(message(ReadAll(Write("t.json", "[{}] {}"))).find("nothing behind"), std::string::npos);
   const std::string gzip = Gzip(std::string(1000, 'x'));
   EXPECT_NE(message(ReadAll(Write("g", gzip.substr(0, gzip.size() - 4)))).find("too early"),

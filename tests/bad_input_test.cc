@@ -235,11 +235,13 @@ TEST_F(BadInputTest, TargetModulesThatMatchNothing) {
 
 // Legal, and yet hardly what was meant.
 TEST_F(BadInputTest, AdaptersThatMayDisappoint) {
-  const Outcome outcome = Run({"--lora_target_modules=q_proj,v_porj",
-                               "--rank_pattern={\"q_proj\":2}", "--layers_to_transform=0,7"});
+  const Outcome outcome =
+      Run({"--lora_target_modules=q_proj,v_porj", "--rank_pattern={\"q_proj\":2}",
+           "--layers_to_transform=0,7", "--lr_scheduler_type=constant", "--warmup_steps=2"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("note: target_modules: no adapter is at \"v_porj\""));
   EXPECT_THAT(outcome.out, HasSubstr("note: layers_to_transform: no adapter is at \"layer 7\""));
+  EXPECT_THAT(outcome.out, HasSubstr("note: --lr_scheduler_type=constant has no warm-up"));
   EXPECT_THAT(outcome.out, HasSubstr("note: vLLM does not apply an adapter's rank_pattern;"));
 }
 

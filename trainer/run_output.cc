@@ -120,6 +120,11 @@ void RunOutput::SayWhatBegins(const std::vector<std::string>& changes) {
   if (!options_.in_lockstep()) {
     log_->Say("note: without --gradient_sum=exact the bits depend on the number of ranks");
   }
+  const OptimizerOptions& optimizer = options_.optimizer;
+  if (optimizer.lr_scheduler_type == nn::LrSchedulerType::kConstant &&
+      optimizer.warmup_steps.value_or(0) > 0) {
+    log_->Say("note: --lr_scheduler_type=constant has no warm-up; constant_with_warmup has");
+  }
   for (const std::string& note : start_.notes) log_->Say(note);
   for (const std::string& change : changes) log_->Say(change);
   if (world_.size() > 1) log_->Say(MemberTable(world_.members(), kMaxMembers, world_.env()));

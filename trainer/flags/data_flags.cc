@@ -89,8 +89,7 @@ absl::Status ReadFilesFlags(DataOptions* options) {
     ASSIGN_OR_RETURN(FLAGS_train_file, EmbeddedExample("train.jsonl"));
   }
   ASSIGN_OR_RETURN(options->model, FindModelFolder(FLAGS_model));
-  const bool is_folder = options->model == UserPath(FLAGS_model);
-  options->model_name = is_folder ? options->model : FLAGS_model;
+  options->model_name = ModelName(options->model);
   options->train_files = UserPaths(FLAGS_train_file);
   options->validation_files = UserPaths(FLAGS_validation_file);
   if (options->train_files.empty()) {

@@ -17,7 +17,7 @@ namespace lockstep {
 
 struct DataOptions {
   std::string model;       // folder
-  std::string model_name;  // the hub id, if the user gave one; else the folder
+  std::string model_name;  // the hub id, where it lies in the hub's cache; else the folder
   std::vector<std::string> train_files;
   std::vector<std::string> validation_files;  // empty: none
   double validation_split = 0;                // share of train_files' documents

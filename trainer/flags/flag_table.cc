@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -25,8 +24,7 @@ std::string WithAbsolutePaths(const gflags::CommandLineFlagInfo& info) {
       "model", "train_file", "validation_file", "init_adapter", "chat_template", "cache_dir"};
   if (names->count(info.name) == 0) return info.current_value;
   return absl::StrJoin(absl::StrSplit(info.current_value, ','), ",",
-                       [](std::string* out, absl::string_view part) {
-                         const absl::string_view path = absl::StripAsciiWhitespace(part);
+                       [](std::string* out, absl::string_view path) {
                          std::error_code error;  // "chatml", "-" are no files
                          const bool is_path = std::filesystem::exists(std::string(path), error);
                          out->append(is_path ? std::filesystem::absolute(std::string(path)).string()

@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "trainer/flags/command_line.h"
@@ -46,6 +50,16 @@ absl::StatusOr<std::string> FindModelFolder(const std::string& name) {
   return UserError("--model",
                    absl::StrCat("there is neither a folder ", path, " nor a model in ", repository),
                    absl::StrCat("nothing is downloaded here; hf download ", name, " does it"));
+}
+
+std::string ModelName(const std::string& folder) {
+  const std::filesystem::path path = std::filesystem::path(folder) / "";  // one slash at the end
+  const std::filesystem::path snapshots = path.parent_path().parent_path();
+  const std::string repository = snapshots.parent_path().filename();
+  absl::string_view id = repository;
+  if (snapshots.filename() != "snapshots" || !absl::ConsumePrefix(&id, "models--")) return folder;
+  const std::pair<std::string, std::string> parts = absl::StrSplit(id, absl::MaxSplits("--", 1));
+  return absl::StrCat(parts.first, parts.second.empty() ? "" : "/", parts.second);
 }
 
 }  // namespace lockstep

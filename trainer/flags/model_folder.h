@@ -14,4 +14,9 @@ std::string EnvironmentOr(const char* variable, const std::string& otherwise);
 // local Hugging Face cache. Nothing is downloaded; the HINT of the error is the command that would.
 absl::StatusOr<std::string> FindModelFolder(const std::string& name);
 
+// What a model in `folder` is called elsewhere: its hub id if it lies in a Hugging Face cache
+// (…/models--org--name/snapshots/COMMIT), whether the user named the id or the folder; else
+// `folder`.
+std::string ModelName(const std::string& folder);
+
 }  // namespace lockstep

@@ -253,6 +253,10 @@ TEST(FindModelFolderTest, HubIdsAreLookedUpInTheLocalCache) {
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->data.model, repository + "/snapshots/abc");
   EXPECT_EQ(options->data.model_name, "some/model");
+  // As run.flags names it: the same run calls its model the same.
+  EXPECT_EQ(Read({"--model=" + options->data.model + "/"})->data.model_name, "some/model");
+  EXPECT_EQ(ModelName("/hub/models--gpt2/snapshots/abc"), "gpt2");
+  EXPECT_EQ(ModelName("/models/snapshots/abc"), "/models/snapshots/abc");
   EXPECT_THAT(FindModelFolder("some/other").status().message(),
               HasSubstr("hf download some/other"));
   EXPECT_THAT(FindModelFolder("./nowhere").status().message(), HasSubstr("no folder"));
