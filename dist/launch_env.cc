@@ -35,13 +35,13 @@ absl::StatusOr<LaunchEnv> FromParent(const Environment& variables) {
   env.master_addr = Text(variables, kStoreAddress);
   env.token = Text(variables, kToken);
   env.launch = Text(variables, kLaunch);
-  RETURN_IF_ERROR(Number(variables, "RANK", 0, true, &env.rank));
-  RETURN_IF_ERROR(Number(variables, "LOCAL_RANK", 0, true, &env.local_rank));
-  RETURN_IF_ERROR(Number(variables, "WORLD_SIZE", 1, true, &env.world_size));
-  RETURN_IF_ERROR(Number(variables, "LOCAL_WORLD_SIZE", 1, true, &env.local_world_size));
-  RETURN_IF_ERROR(Number(variables, kStorePort, 1, true, &env.master_port));
-  RETURN_IF_ERROR(Number(variables, kNode, 0, true, &env.node));
-  RETURN_IF_ERROR(Number(variables, kNumNodes, 1, true, &env.num_nodes));
+  RETURN_IF_ERROR(Number(variables, "RANK", 0, kRequired, &env.rank));
+  RETURN_IF_ERROR(Number(variables, "LOCAL_RANK", 0, kRequired, &env.local_rank));
+  RETURN_IF_ERROR(Number(variables, "WORLD_SIZE", 1, kRequired, &env.world_size));
+  RETURN_IF_ERROR(Number(variables, "LOCAL_WORLD_SIZE", 1, kRequired, &env.local_world_size));
+  RETURN_IF_ERROR(Number(variables, kStorePort, 1, kRequired, &env.master_port));
+  RETURN_IF_ERROR(Number(variables, kNode, 0, kRequired, &env.node));
+  RETURN_IF_ERROR(Number(variables, kNumNodes, 1, kRequired, &env.num_nodes));
   return env;
 }
 

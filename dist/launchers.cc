@@ -64,16 +64,16 @@ absl::StatusOr<Launcher> FromTorchrun(const Environment& env) {
   l.master_addr = Text(env, "MASTER_ADDR");
   l.job = Text(env, "TORCHELASTIC_RUN_ID");
   l.stale = !Has(env, "TORCHELASTIC_RUN_ID");
-  RETURN_IF_ERROR(Number(env, "RANK", 0, true, &l.rank));
-  RETURN_IF_ERROR(Number(env, "WORLD_SIZE", 1, true, &l.size));
-  RETURN_IF_ERROR(Number(env, "LOCAL_RANK", 0, true, &l.local_rank));
+  RETURN_IF_ERROR(Number(env, "RANK", 0, kRequired, &l.rank));
+  RETURN_IF_ERROR(Number(env, "WORLD_SIZE", 1, kRequired, &l.size));
+  RETURN_IF_ERROR(Number(env, "LOCAL_RANK", 0, kRequired, &l.local_rank));
   const bool one_node = l.size == 1 || IsLoopback(l.master_addr);
   if (one_node) l.local_size = l.size;
   RETURN_IF_ERROR(Number(env, "LOCAL_WORLD_SIZE", 1, !one_node, &l.local_size));
   l.num_nodes = (l.size + l.local_size - 1) / l.local_size;
   l.node = l.rank / l.local_size;
-  RETURN_IF_ERROR(Number(env, "GROUP_RANK", 0, false, &l.node));
-  RETURN_IF_ERROR(Number(env, "MASTER_PORT", 1, false, &l.port));
+  RETURN_IF_ERROR(Number(env, "GROUP_RANK", 0, kOptional, &l.node));
+  RETURN_IF_ERROR(Number(env, "MASTER_PORT", 1, kOptional, &l.port));
   // The agent's own store listens on MASTER_PORT itself.
   if (Text(env, "TORCHELASTIC_USE_AGENT_STORE") == "True") ++l.port;
   return l;
@@ -97,8 +97,8 @@ absl::StatusOr<Launcher> FromMpi(const Environment& env, const char* name,
   l.name = name;
   l.said_by = Present(env, {variables.rank, variables.size, variables.local_rank,
                             variables.local_size, "MASTER_ADDR", "MASTER_PORT", variables.job});
-  RETURN_IF_ERROR(Number(env, variables.rank, 0, true, &l.rank));
-  RETURN_IF_ERROR(Number(env, variables.size, 1, true, &l.size));
+  RETURN_IF_ERROR(Number(env, variables.rank, 0, kRequired, &l.rank));
+  RETURN_IF_ERROR(Number(env, variables.size, 1, kRequired, &l.size));
   RETURN_IF_ERROR(Number(env, variables.local_rank, 0, l.size > 1, &l.local_rank));
   RETURN_IF_ERROR(Number(env, variables.local_size, 1, l.size > 1, &l.local_size));
   l.num_nodes = (l.size + l.local_size - 1) / l.local_size;
@@ -106,7 +106,7 @@ absl::StatusOr<Launcher> FromMpi(const Environment& env, const char* name,
   l.master_addr = Text(env, "MASTER_ADDR");
   l.job = Text(env, variables.job);
   l.port = PortOfJob(l.job);
-  RETURN_IF_ERROR(Number(env, "MASTER_PORT", 1, false, &l.port));
+  RETURN_IF_ERROR(Number(env, "MASTER_PORT", 1, kOptional, &l.port));
   return l;
 }
 
@@ -116,11 +116,11 @@ absl::StatusOr<Launcher> FromSlurm(const Environment& env) {
   l.said_by = Present(
       env, {"SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NNODES",
             "SLURM_STEP_TASKS_PER_NODE", "SLURM_STEP_NODELIST", "SLURM_JOB_ID", "SLURM_STEP_ID"});
-  RETURN_IF_ERROR(Number(env, "SLURM_PROCID", 0, true, &l.rank));
-  RETURN_IF_ERROR(Number(env, "SLURM_NTASKS", 1, true, &l.size));
-  RETURN_IF_ERROR(Number(env, "SLURM_LOCALID", 0, true, &l.local_rank));
-  RETURN_IF_ERROR(Number(env, "SLURM_NODEID", 0, false, &l.node));
-  RETURN_IF_ERROR(Number(env, "SLURM_NNODES", 1, false, &l.num_nodes));
+  RETURN_IF_ERROR(Number(env, "SLURM_PROCID", 0, kRequired, &l.rank));
+  RETURN_IF_ERROR(Number(env, "SLURM_NTASKS", 1, kRequired, &l.size));
+  RETURN_IF_ERROR(Number(env, "SLURM_LOCALID", 0, kRequired, &l.local_rank));
+  RETURN_IF_ERROR(Number(env, "SLURM_NODEID", 0, kOptional, &l.node));
+  RETURN_IF_ERROR(Number(env, "SLURM_NNODES", 1, kOptional, &l.num_nodes));
 
   const std::string per_node =
       Has(env, "SLURM_STEP_TASKS_PER_NODE") ? "SLURM_STEP_TASKS_PER_NODE" : "SLURM_TASKS_PER_NODE";
@@ -145,7 +145,7 @@ absl::StatusOr<Launcher> FromSlurm(const Environment& env) {
     l.master_addr = nodes->front();
   }
   int job = 0;
-  RETURN_IF_ERROR(Number(env, "SLURM_JOB_ID", 0, true, &job));
+  RETURN_IF_ERROR(Number(env, "SLURM_JOB_ID", 0, kRequired, &job));
   l.job = absl::StrCat(job, ".", Text(env, "SLURM_STEP_ID"));
   l.port = 15000 + job % 20000;
   return l;

@@ -30,6 +30,7 @@ absl::StatusOr<std::optional<Launcher>> FindLauncher(const Environment& env);
 // Reading variables. One that is empty counts as not set.
 bool Has(const Environment& environment, const std::string& name);
 std::string Text(const Environment& environment, const std::string& name);
+inline constexpr bool kRequired = true, kOptional = false;
 // `*value` is the variable's number, at least `least`; unchanged where an optional one is not set.
 absl::Status Number(const Environment& environment, const std::string& name, int least,
                     bool required, int* value);

@@ -18,7 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status.h"
-#include "dist/peer_test.h"
+#include "dist/peer_check.h"
 #include "dist/timed_waits.h"
 #include "tensor/cuda_check.h"
 

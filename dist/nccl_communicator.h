@@ -32,8 +32,8 @@ inline constexpr size_t kMaxHostBytes = size_t{64} << 10;
 struct NcclOptions {
   Device device{DeviceType::kCUDA};  // this rank's GPU; no other rank's
   int max_channels = 16;             // docs/scaling.md has the measurement
-  // Before that, GPUs of one host show that direct copies between them work (peer_test.h); one that
-  // takes longer than this does not.
+  // Before that, GPUs of one host show that direct copies between them work (peer_check.h); one
+  // that takes longer than this does not.
   std::chrono::milliseconds peer_limit{100};
   // From the exchange of NCCL's id to the first collective. Collectives have none: the watchdog
   // sees what stands still.

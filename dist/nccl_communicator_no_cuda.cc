@@ -1,6 +1,6 @@
 #include "base/status.h"
 #include "dist/nccl_communicator.h"
-#include "dist/peer_test.h"
+#include "dist/peer_check.h"
 
 namespace lockstep::dist {
 namespace {

@@ -14,7 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "dist/gradient_reducer.h"
-#include "dist/peer_test.h"
+#include "dist/peer_check.h"
 #include "dist/trap_kernel.h"
 #include "tensor/half.h"
 

@@ -1,4 +1,4 @@
-#include "dist/peer_test.h"
+#include "dist/peer_check.h"
 
 #include <cuda_runtime_api.h>
 #include <unistd.h>
