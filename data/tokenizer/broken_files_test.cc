@@ -1,4 +1,5 @@
-// Broken tokenizer.json files, texts and ids: whatever comes, no crash and no hang.
+// tokenizer.json files of broken settings and expressions, and random texts and ids: whatever
+// comes, no crash and no hang. Broken bytes are tokenizer_fuzz_test's.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -97,7 +98,7 @@ void Mutate(json& value, Random& random, int depth) {
   value = Parts()[Below(random, static_cast<int>(Parts().size()))];
 }
 
-TEST(FuzzTest, MutatedSettings) {
+TEST(BrokenFilesTest, MutatedSettings) {
   Random random(1);
   int loaded = 0;
   for (int i = 0; i < 1500; ++i) {
@@ -116,32 +117,7 @@ TEST(FuzzTest, MutatedSettings) {
   EXPECT_GT(loaded, 50);
 }
 
-TEST(FuzzTest, MutatedBytes) {
-  Random random(2);
-  const std::string good = SmallTokenizer().dump();
-  for (int i = 0; i < 3000; ++i) {
-    std::string bad = good;
-    for (int k = 1 + Below(random, 4); k > 0; --k) {
-      const size_t at = Below(random, static_cast<int>(bad.size()));
-      switch (Below(random, 3)) {
-        case 0:
-          bad[at] = static_cast<char>(random());
-          break;
-        case 1:
-          bad.erase(at, Below(random, 20));
-          break;
-        default:
-          bad.insert(at, RandomBytes(random, 4));
-          break;
-      }
-    }
-    if (Below(random, 10) == 0) bad.resize(Below(random, static_cast<int>(bad.size())));
-    const auto tokenizer = Tokenizer::Parse(bad, "tokenizer.json");
-    if (tokenizer.ok()) Exercise(**tokenizer, random);
-  }
-}
-
-TEST(FuzzTest, RandomExpressions) {
+TEST(BrokenFilesTest, RandomExpressions) {
   Random random(3);
   const std::vector<std::string> bits = {
       "(",       ")",       "[",    "]",     "^",         "&&",     "-",    "|",   "*",   "+",
@@ -159,7 +135,7 @@ TEST(FuzzTest, RandomExpressions) {
 }
 
 // Exponential backtracking ends in an error, deep nesting in a refusal.
-TEST(FuzzTest, CostlyExpressionsEnd) {
+TEST(BrokenFilesTest, CostlyExpressionsEnd) {
   json settings = SmallTokenizer();
   settings["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "(a|aa|a*)*b(?=c)"}}}};
   const auto tokenizer = Tokenizer::Parse(settings.dump(), "tokenizer.json");
@@ -173,7 +149,7 @@ TEST(FuzzTest, CostlyExpressionsEnd) {
   }
 }
 
-TEST(FuzzTest, LongTexts) {
+TEST(BrokenFilesTest, LongTexts) {
   const auto tokenizer = Tokenizer::Parse(SmallTokenizer().dump(), "tokenizer.json");
   for (const std::string& text :
        {std::string(2000000, 'l'), std::string(2000000, ' '), std::string(1000000, '\0')}) {
@@ -183,7 +159,7 @@ TEST(FuzzTest, LongTexts) {
   }
 }
 
-TEST(FuzzTest, MutatedConfig) {
+TEST(BrokenFilesTest, MutatedConfig) {
   Random random(4);
   const std::string folder = ::testing::TempDir() + "/fuzzed_config";
   ASSERT_TRUE(MakeDirectories(folder).ok());
