@@ -38,10 +38,6 @@ double EpochAfter(const TrainingData& data, int64_t step) {
   return static_cast<double>(step / per_epoch) + std::min(seen, pieces) / pieces;
 }
 
-nn::AdamWOptions OptimizerOf(const OptimizerOptions& o) {
-  return {o.adam_beta1, o.adam_beta2, o.adam_epsilon, o.weight_decay, o.max_grad_norm};
-}
-
 nn::LrSchedule ScheduleOf(const OptimizerOptions& o, int64_t num_steps) {
   nn::LrSchedule schedule;
   schedule.type = o.lr_scheduler_type;
@@ -79,7 +75,7 @@ class Loop {
       : run_(run),
         parallel_(run.context, &run.model.parameters(), &run.world.communicator(),
                   run.options.reduction),
-        optimizer_(run.context, run.model.parameters(), OptimizerOf(run.options.optimizer),
+        optimizer_(run.context, run.model.parameters(), run.options.optimizer.adamw,
                    dist::kOverflowSlot),
         schedule_(ScheduleOf(run.options.optimizer, run.num_steps)),
         loader_(*run.data.documents.train, run.data.train.pieces, *run.data.plan, run.world.rank(),

@@ -34,13 +34,13 @@ DEFINE_double(min_lr_rate, kDefaults.optimizer.min_lr_rate,
               "Of cosine_with_min_lr: the end, as a share of the peak.");
 DEFINE_string(warmup_steps, "", "Steps of linear warm-up; beats the ratio.");
 DEFINE_double(warmup_ratio, kDefaults.optimizer.warmup_ratio, "Warm-up as a share of all steps.");
-DEFINE_double(weight_decay, kDefaults.optimizer.weight_decay,
+DEFINE_double(weight_decay, kDefaults.optimizer.adamw.weight_decay,
               "AdamW's decoupled decay; not of norms and biases.");
-DEFINE_double(adam_beta1, kDefaults.optimizer.adam_beta1, "Decay of the first moment.");
-DEFINE_double(adam_beta2, kDefaults.optimizer.adam_beta2, "Decay of the second moment.");
-DEFINE_double(adam_epsilon, kDefaults.optimizer.adam_epsilon,
+DEFINE_double(adam_beta1, kDefaults.optimizer.adamw.beta1, "Decay of the first moment.");
+DEFINE_double(adam_beta2, kDefaults.optimizer.adamw.beta2, "Decay of the second moment.");
+DEFINE_double(adam_epsilon, kDefaults.optimizer.adamw.eps,
               "Added to the root of the second moment.");
-DEFINE_double(max_grad_norm, kDefaults.optimizer.max_grad_norm,
+DEFINE_double(max_grad_norm, kDefaults.optimizer.adamw.max_grad_norm,
               "Clip the gradient to this norm; 0: never.");
 
 DEFINE_string(output_dir, "", "Where everything goes. Default: runs/RUN_NAME.");
@@ -145,12 +145,13 @@ absl::Status ReadOptimizerFlags(TrainOptions* options) {
   ASSIGN_OR_RETURN(o.warmup_steps, OptionalInteger("warmup_steps", FLAGS_warmup_steps));
   RETURN_IF_ERROR(CheckRange("warmup_steps", o.warmup_steps.value_or(0), 0, kInfinity));
   RETURN_IF_ERROR(CheckRange("warmup_ratio", o.warmup_ratio = FLAGS_warmup_ratio, 0, 1));
-  RETURN_IF_ERROR(CheckRange("weight_decay", o.weight_decay = FLAGS_weight_decay, 0, kInfinity));
-  RETURN_IF_ERROR(CheckRange("adam_beta1", o.adam_beta1 = FLAGS_adam_beta1, 0, 0.9999999));
-  RETURN_IF_ERROR(CheckRange("adam_beta2", o.adam_beta2 = FLAGS_adam_beta2, 0, 0.9999999));
+  RETURN_IF_ERROR(
+      CheckRange("weight_decay", o.adamw.weight_decay = FLAGS_weight_decay, 0, kInfinity));
+  RETURN_IF_ERROR(CheckRange("adam_beta1", o.adamw.beta1 = FLAGS_adam_beta1, 0, 0.9999999));
+  RETURN_IF_ERROR(CheckRange("adam_beta2", o.adamw.beta2 = FLAGS_adam_beta2, 0, 0.9999999));
   // With 0, an element whose gradient is 0 would become 0 / 0: all of A, whose B is 0, in step one.
-  RETURN_IF_ERROR(CheckRange("adam_epsilon", o.adam_epsilon = FLAGS_adam_epsilon, 1e-20, 1));
-  return CheckRange("max_grad_norm", o.max_grad_norm = FLAGS_max_grad_norm, 0, kInfinity);
+  RETURN_IF_ERROR(CheckRange("adam_epsilon", o.adamw.eps = FLAGS_adam_epsilon, 1e-20, 1));
+  return CheckRange("max_grad_norm", o.adamw.max_grad_norm = FLAGS_max_grad_norm, 0, kInfinity);
 }
 
 absl::Status ReadLengthOfRunFlags(TrainOptions* options) {

@@ -11,6 +11,7 @@
 #include "dist/launch_env.h"
 #include "nn/decoder.h"
 #include "nn/model.h"
+#include "nn/optim/adamw.h"
 #include "nn/optim/lr_schedule.h"
 #include "trainer/flags/command_line.h"
 #include "trainer/flags/data_flags.h"
@@ -25,9 +26,7 @@ struct OptimizerOptions {
   double min_lr_rate = 0;
   std::optional<int64_t> warmup_steps;  // given: instead of the ratio
   double warmup_ratio = 0.03;
-  double weight_decay = 0;
-  double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
-  double max_grad_norm = 1.0;  // 0: no clipping
+  nn::AdamWOptions adamw;
 };
 
 enum class OnNonFinite { kStop, kSkip };
