@@ -23,6 +23,7 @@ constexpr const char* kHarmless[] = {
     "bad_words_ids",
     "bos_token_id",
     "chunk_size_feed_forward",
+    "cls_token_id",
     "decoder_start_token_id",
     "diversity_penalty",
     "do_sample",
@@ -41,6 +42,7 @@ constexpr const char* kHarmless[] = {
     "keys_to_ignore_at_inference",
     "label2id",
     "length_penalty",
+    "mask_token_id",
     "max_length",
     "max_sequence_length",
     "min_length",
@@ -76,6 +78,7 @@ constexpr const char* kHarmless[] = {
     "torchscript",
     "transformers_version",
     "typical_p",
+    "unk_token_id",
     "use_bfloat16",
     "use_cache",
 };

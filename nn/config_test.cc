@@ -247,6 +247,7 @@ TEST(Config, FieldsThatChangeNothingPass) {
   nlohmann::json object = Base("llama");
   object.update({{"_name_or_path", "x"},
                  {"pretraining_tp", 1},
+                 {"unk_token_id", 0},
                  {"rope_interleaved", false},
                  {"is_llama_config", true},
                  {"transformers.js_config", {{"dtype", "q4"}}},
