@@ -38,8 +38,9 @@ bool StartsWithAny(const std::string& name, const std::vector<std::string>& pref
 
 absl::StatusOr<std::vector<std::string>> ShardNames(const std::string& directory) {
   const std::string index = JoinPath(directory, kIndex);
+  // Beside an index, which may be an earlier model's, transformers takes the single file.
+  if (FileExists(JoinPath(directory, kSingle))) return std::vector<std::string>{kSingle};
   if (!FileExists(index)) {
-    if (FileExists(JoinPath(directory, kSingle))) return std::vector<std::string>{kSingle};
     const bool pickled = FileExists(JoinPath(directory, "pytorch_model.bin")) ||
                          FileExists(JoinPath(directory, "pytorch_model.bin.index.json"));
     return UserError(directory, absl::StrCat("neither ", kSingle, " nor ", kIndex, " is there"),

@@ -65,6 +65,14 @@ TEST(Weights, Shards) {
   EXPECT_THAT(ErrorOf({.directory = folder}), HasSubstr("model-00002-of-00002.safetensors"));
 }
 
+TEST(Weights, TheSingleFileGoesBeforeAnIndex) {
+  const std::string folder = MakeModel("index_too", TinyConfig("llama"));
+  ASSERT_TRUE(WriteFileAtomically(folder + "/model.safetensors.index.json",
+                                  R"({"weight_map": {"x": "model-00001-of-00002.safetensors"}})")
+                  .ok());
+  EXPECT_NE(LoadOrFail({.directory = folder}), nullptr);
+}
+
 TEST(Weights, MultimodalFilesGiveTheirTextPart) {
   nlohmann::json text = TinyConfig("gemma3_text");
   text["sliding_window"] = 5;
@@ -169,8 +177,9 @@ TEST(Weights, ATiedHeadsOwnTensorMustBeTheEmbedding) {
         tensor.name = tensor.name == "model.embed_tokens.weight" ? "lm_head.weight" : "";
       },
       First);
+  std::filesystem::rename(same + "/model.safetensors", same + "/body.safetensors");
   const nlohmann::json index = {
-      {"weight_map", {{"lm_head.weight", "head.safetensors"}, {"model", "model.safetensors"}}}};
+      {"weight_map", {{"lm_head.weight", "head.safetensors"}, {"model", "body.safetensors"}}}};
   ASSERT_TRUE(WriteFileAtomically(same + "/model.safetensors.index.json", index.dump()).ok());
   const auto twice = LoadOrFail({.directory = same});
   ASSERT_NE(twice, nullptr);
