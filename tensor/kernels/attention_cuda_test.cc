@@ -134,8 +134,9 @@ void ExpectTheCpus(const Case& c, DType dtype, double tolerance) {
 TEST(AttentionCudaTest, MatchesTheCpu) {
   SKIP_WITHOUT_GPU();
   for (const auto& [dtype, tolerance] : kCudaTypes) {
-    for (const Case& c :
-         AndDrawn<Case>(Cases(), [](Draw& draw) { return Drawn(draw, 8 * draw.Size(20)); })) {
+    for (const Case& c : AndDrawn<Case>(Cases(), [](Draw& draw) {
+           return Drawn(draw, draw.Of({32, 64, 80, 96, 128}));
+         })) {
       ExpectTheCpus(c, dtype, tolerance);
     }
   }
