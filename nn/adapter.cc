@@ -122,7 +122,7 @@ std::string FileName(const std::string& parameter) { return kPrefix + parameter;
 
 // Names of older files: with the adapter's name, or a magnitude with ".weight".
 std::string CanonicalName(const std::string& name) {
-  std::string out = absl::StrReplaceAll(
+  const std::string out = absl::StrReplaceAll(
       name, {{".lora_A.default.", ".lora_A."},
              {".lora_B.default.", ".lora_B."},
              {".lora_embedding_A.default", ".lora_embedding_A"},
@@ -130,10 +130,9 @@ std::string CanonicalName(const std::string& name) {
              {".lora_magnitude_vector.weight", ".lora_magnitude_vector"},
              {".lora_magnitude_vector.default.weight", ".lora_magnitude_vector"}});
   // Gemma 3 as transformers 4 named it.
-  if (absl::StartsWith(out, "base_model.model.language_model.model.")) {
-    out = absl::StrReplaceAll(out, {{"language_model.model.", "model.language_model."}});
-  }
-  return out;
+  return absl::StrReplaceAll(
+      out, {{"base_model.model.language_model.model.", "base_model.model.model.language_model."},
+            {"base_model.model.language_model.lm_head.", "base_model.model.lm_head."}});
 }
 
 // The base model's own embedding or head, which PEFT stores too where it has an adapter

@@ -1,5 +1,6 @@
 #include "nn/adapter.h"
 
+#include "absl/strings/str_replace.h"
 #include "gmock/gmock.h"
 #include "nn/testing.h"
 
@@ -173,17 +174,20 @@ std::vector<float> ValuesOf(const SafetensorsFile& file, const StoredTensor& ten
   return values;
 }
 
-// To an adapter's file.
-void AddTensor(const std::string& adapter, const std::string& name,
-               const std::vector<int64_t>& shape, const std::vector<float>& added) {
+using Replacements = std::vector<std::pair<std::string, std::string>>;
+
+// Rewrites an adapter's file under other names and with a tensor more.
+void EditTensors(const std::string& adapter, const Replacements& in_names, const std::string& name,
+                 const std::vector<int64_t>& shape, const std::vector<float>& added) {
   const std::string path = adapter + "/adapter_model.safetensors";
   std::map<std::string, std::vector<float>> values = {{name, added}};
   SafetensorsWriter writer(path);
   {
     const auto file = *SafetensorsFile::Open(path);
     for (const StoredTensor& tensor : file->tensors()) {
-      values[tensor.name] = ValuesOf(*file, tensor);
-      writer.Declare(tensor.name, DType::kF32, tensor.shape);
+      const std::string renamed = absl::StrReplaceAll(tensor.name, in_names);
+      values[renamed] = ValuesOf(*file, tensor);
+      writer.Declare(renamed, DType::kF32, tensor.shape);
     }
   }
   writer.Declare(name, DType::kF32, shape);
@@ -193,6 +197,10 @@ void AddTensor(const std::string& adapter, const std::string& name,
     EXPECT_TRUE(writer.Append({reinterpret_cast<const char*>(bytes.data()), tensor.bytes}).ok());
   }
   EXPECT_TRUE(writer.Finish().ok());
+}
+void AddTensor(const std::string& adapter, const std::string& name,
+               const std::vector<int64_t>& shape, const std::vector<float>& added) {
+  EditTensors(adapter, {}, name, shape, added);
 }
 
 TEST(Adapter, BaseTablesInTheFileMustBeTheModels) {
@@ -243,6 +251,16 @@ TEST(Adapter, OfMultimodalModels) {
   EXPECT_THAT((*model)->warnings(), ElementsAre(HasSubstr("1 tensors of the vision part")));
   ASSERT_TRUE((*model)->Save(adapter, "base").ok());
   EXPECT_EQ(*ReadFile(adapter + "/adapter_config.json"), written);
+
+  // As transformers 4 named them.
+  LoraConfig saved;
+  saved.modules_to_save = {"lm_head", "embed_tokens"};
+  const std::string older = MakeAdapter("older_adapter", base, saved);
+  EditTensors(older,
+              {{"model.model.language_model.", "model.language_model.model."},
+               {"model.lm_head.", "model.language_model.lm_head."}},
+              "base_model.model.vision_tower.vision_model.fc1.lora_A.weight", {1, 2}, {3, 4});
+  EXPECT_NE(LoadOrFail({.directory = base, .adapter = older}), nullptr);
 
   const std::string llama = MakeModel("no_vision_base", TinyConfig("llama"));
   const std::string other = MakeAdapter("no_vision_adapter", llama, {});
