@@ -49,6 +49,33 @@ run() {
   same_as_one $? "$folder"
 }
 
+# lives PROCESS: whether it runs; one that only waits to be collected has ended.
+lives() { grep -qs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status"; }
+
+# process_of RANK FOLDER: its number, from the table that rank 0 prints.
+process_of() { awk -v rank="$1" '$1 == rank && $3 ~ /^[0-9]+$/ { print $5 }' "$work/$2.log"; }
+
+# lose_a_rank FOLDER COMMAND...: a launcher's command that ends with the trainer's, whose rank 1 is
+# killed while it trains. Prints the launcher's exit code.
+lose_a_rank() {
+  local folder=$1 log=$work/$1.log job code rank
+  shift
+  "$@" --max_steps=100000 --save_steps=2 --output_dir="$work/$folder" >"$log" 2>&1 &
+  job=$!
+  for _ in $(seq 300); do [ ! -e "$work/$folder/checkpoints/step-00000002" ] || break; sleep 0.2; done
+  local ranks=("$(process_of 0 "$folder")" "$(process_of 1 "$folder")")
+  expect "kills rank 1" kill -9 "${ranks[1]:-none}"
+  wait $job
+  code=$?
+  expect "exit code $code of a launcher that lost a rank" test $code != 0 -a $code != 124
+  for rank in "${ranks[@]}"; do
+    for _ in $(seq 100); do lives "$rank" || continue 2; sleep 0.1; done
+    expect "process $rank has ended" false
+  done
+  expect "a checkpoint" test -s "$(find "$work/$folder/checkpoints" -name state.json | tail -n 1)"
+  echo "$case_name: exit code $code; $(grep -m 1 -iE "lost|killed .signal|exited on signal" "$log")"
+}
+
 # expect_ranks FOLDER N
 expect_ranks() { expect "$2 ranks" grep -q "\"ranks\": $2," "$work/$1/run.json"; }
 
@@ -104,6 +131,8 @@ else
   echo "torchrun of torch $("$(dirname "$torchrun")/python" -c 'import torch; print(torch.__version__)')"
   run torchrun timeout 120 "$torchrun" --no-python --nproc_per_node=$several "${train[@]}"
   expect_ranks torchrun $several
+  begin "torchrun, a rank is killed"
+  lose_a_rank torchrun3 timeout 60 "$torchrun" --no-python --nproc_per_node=2 "${train[@]}"
 fi
 if [ -n "$torchrun" ] && begin_on_two_hosts "torchrun"; then
   for host in 1 0; do
@@ -138,6 +167,8 @@ else
   mpirun=(timeout 120 "$mpirun" --allow-run-as-root)
   run openmpi "${mpirun[@]}" -n $several --oversubscribe "${train[@]}"
   expect_ranks openmpi $several
+  begin "Open MPI, a rank is killed"
+  lose_a_rank openmpi3 "${mpirun[@]}" -n 2 --oversubscribe "${train[@]}"
   slots=node0:$per_host,node1:$per_host
   if begin_on_two_hosts "Open MPI"; then
     run openmpi2 on 0 "${mpirun[@]}" --host $slots -n $all --mca plm_rsh_agent "$work/rsh" \
@@ -162,6 +193,8 @@ else
   "$mpiexec" --version | sed -n 's/ *Version: */MPICH /p'
   run mpich timeout 120 "$mpiexec" -n $several "${train[@]}"
   expect_ranks mpich $several
+  begin "MPICH, a rank is killed"
+  lose_a_rank mpich3 timeout 60 "$mpiexec" -n 2 "${train[@]}"
   if begin_on_two_hosts "MPICH"; then
     run mpich2 on 0 timeout 120 "$mpiexec" -launcher rsh -launcher-exec "$work/rsh" -iface eth0 \
       -hosts node0:$per_host,node1:$per_host -n $all "${train[@]}" --master_addr=10.77.0.1
@@ -170,10 +203,12 @@ else
 fi
 
 # --- Slurm ----------------------------------------------------------------------------------------
-# A cluster of the two hosts, with a munge of its own.
+# A cluster of the two hosts, or of this machine, with a munge of its own.
+gpus=
 start_slurm() {
-  local host
-  mkdir -p "$work/slurm/state" "$work/slurm/spool0" "$work/slurm/spool1"
+  local host names=(node0 node1) addresses=(10.77.0.1 10.77.0.2)
+  [ -n "$hosts" ] || { names=("$(hostname -s)") addresses=(127.0.0.1); }
+  mkdir -p "$work/slurm/state"
   chmod 755 "$work" "$work/slurm"
   head -c 1024 /dev/urandom >"$work/slurm/key" && chmod 400 "$work/slurm/key"
   munged --force --key-file="$work/slurm/key" --socket="$work/slurm/munge" \
@@ -181,7 +216,7 @@ start_slurm() {
     --seed-file="$work/slurm/seed" >"$work/slurm.log" 2>&1 || return
   cat >"$work/slurm/slurm.conf" <<EOF
 ClusterName=lockstep
-SlurmctldHost=node0(10.77.0.1)
+SlurmctldHost=${names[0]}(${addresses[0]})
 SlurmUser=root
 AuthType=auth/munge
 AuthInfo=socket=$work/slurm/munge
@@ -198,19 +233,26 @@ SlurmctldLogFile=$work/slurm/slurmctld.txt
 SlurmdLogFile=$work/slurm/slurmd-%n.txt
 ReturnToService=2
 MpiDefault=none
-NodeName=node0 NodeAddr=10.77.0.1 CPUs=4 State=UNKNOWN
-NodeName=node1 NodeAddr=10.77.0.2 CPUs=4 State=UNKNOWN
-PartitionName=all Nodes=node0,node1 Default=YES State=UP
+PartitionName=all Nodes=ALL Default=YES State=UP
 EOF
+  # GPUs that Slurm deals to tasks; of their files only the names count.
+  if [ "$device" = cuda ] && [ -z "$hosts" ] && mknod "$work/slurm/gpu0" c 1 3 &&
+    mknod "$work/slurm/gpu1" c 1 3; then
+    gpus=" Gres=gpu:2"
+    echo "GresTypes=gpu" >>"$work/slurm/slurm.conf"
+    echo "Name=gpu File=$work/slurm/gpu[0-1] Flags=nvidia_gpu_env" >"$work/slurm/gres.conf"
+  fi
   echo "CgroupPlugin=cgroup/v1" >"$work/slurm/cgroup.conf"  # not used, but looked for
   export SLURM_CONF=$work/slurm/slurm.conf
-  spawn 0 "$work/slurm/ctld.txt" slurmctld -D
-  for host in 0 1; do
-    mkdir -p "$work/slurm/spoolnode$host"
-    spawn $host "$work/slurm/slurmd.txt" slurmd -D
+  for host in "${!names[@]}"; do
+    mkdir -p "$work/slurm/spool${names[host]}"
+    echo "NodeName=${names[host]} NodeAddr=${addresses[host]} CPUs=4 State=UNKNOWN$gpus" \
+      >>"$work/slurm/slurm.conf"
   done
+  spawn 0 "$work/slurm/ctld.txt" slurmctld -D
+  for host in "${!names[@]}"; do spawn "$host" "$work/slurm/slurmd.txt" slurmd -D; done
   for _ in $(seq 100); do
-    [ "$(on 0 sinfo -h -t idle -o %D 2>/dev/null)" = 2 ] && return
+    [ "$(on 0 sinfo -h -t idle -o %D 2>/dev/null)" = ${#names[@]} ] && return
     sleep 0.2
   done
   false
@@ -219,25 +261,34 @@ EOF
 begin "Slurm"
 if ! command -v slurmctld slurmd srun munged >/dev/null; then
   skip "Slurm is not installed (slurmctld, slurmd, srun, munged)"
-elif [ -z "$hosts" ]; then
-  skip "no hosts to make a cluster of"
 elif ! start_slurm; then
-  skip "Slurm did not start: $(tail -n 3 "$work/slurm.log")"
+  skip "Slurm did not start: $(tail -n 3 "$work/slurm.log" "$work"/slurm/*.txt)"
 else
   srun --version
-  if [ "$device" = cpu ]; then
+  if [ "$device" = cpu ] || [ -z "$hosts" ]; then
     run slurm on 0 timeout 120 srun -N 1 -n $several "${train[@]}"
     expect_ranks slurm $several
+    begin "Slurm, a rank is killed"
+    lose_a_rank slurm5 on 0 timeout 60 srun -N 1 -n 2 "${train[@]}"
   fi
-  begin "Slurm on two hosts"
-  run slurm2 on 0 timeout 120 srun -N 2 --ntasks-per-node=$per_host "${train[@]}"
-  expect_ranks slurm2 $all
-  begin "Slurm, one task on each of two hosts"
-  run slurm3 on 0 timeout 120 srun -N 2 --ntasks-per-node=1 "${train[@]}" --nproc_per_node=$per_host
-  expect_ranks slurm3 $all
+  if [ -n "$gpus" ]; then
+    begin "Slurm, each task sees a GPU of its own alone"
+    run slurm6 timeout 120 srun -n 2 --gpus-per-task=1 "${train[@]}"
+    expect_ranks slurm6 2
+    expect "GPU 0 twice" test "$(grep -cE "^ +[01] .*cuda:0 " "$work/slurm6.log")" = 2
+  fi
+  if begin_on_two_hosts "Slurm"; then
+    run slurm2 on 0 timeout 120 srun -N 2 --ntasks-per-node=$per_host "${train[@]}"
+    expect_ranks slurm2 $all
+  fi
+  if begin_on_two_hosts "Slurm, one task a host"; then
+    run slurm3 on 0 timeout 120 srun -N 2 --ntasks-per-node=1 "${train[@]}" \
+      --nproc_per_node=$per_host
+    expect_ranks slurm3 $all
+  fi
   begin "Slurm's batch script, where no srun has started anything"
   printf '#!/bin/bash\nexec "$@"\n' >"$work/batch" && chmod +x "$work/batch"
-  run slurm4 on 0 timeout 120 sbatch -N 2 -n $all -W -o "$work/batch.txt" "$work/batch" \
+  run slurm4 on 0 timeout 120 sbatch -n $several -W -o "$work/batch.txt" "$work/batch" \
     "${train[@]}" --nproc_per_node=$per_host
   expect_ranks slurm4 $per_host
 fi
