@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <csignal>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -25,6 +24,7 @@
 #include "dist/gloo_communicator.h"
 #include "dist/rendezvous.h"
 #include "dist/socket.h"
+#include "dist/stop_signals.h"
 #include "dist/store_keys.h"
 #include "dist/watchdog.h"
 
@@ -34,19 +34,6 @@ namespace {
 constexpr double kBeatSeconds = 0.2;
 constexpr std::chrono::milliseconds kVerdictPatience{2000};
 constexpr std::chrono::seconds kLeavePatience{10};
-
-std::atomic<int> received_signal{0};
-
-void OnSignal(int signal) {
-  if (received_signal.exchange(signal) != 0) _exit(128 + signal);
-}
-
-void ListenToSignals() {
-  struct sigaction action = {};
-  action.sa_handler = &OnSignal;
-  sigemptyset(&action.sa_mask);
-  for (const int signal : {SIGINT, SIGTERM}) PCHECK(sigaction(signal, &action, nullptr) == 0);
-}
 
 // The end of this process from any of its threads; other threads may be anywhere.
 [[noreturn]] void EndLost(absl::string_view report) {
@@ -99,7 +86,10 @@ class RankWorld final : public World {
 
   absl::Status Join() {
     signal(SIGPIPE, SIG_IGN);  // Gloo writes to connections that may be cut: an error, not the end
-    if (!env_.has_parent) ListenToSignals();
+    if (!env_.has_parent) {
+      BlockStopSignals();
+      KeepStopSignals();
+    }
     RETURN_IF_ERROR(Annotate(JoinStore(), "join: store"));
     RETURN_IF_ERROR(Annotate(MeetRanks(), "join: ranks"));
     RETURN_IF_ERROR(Annotate(Connect(), "join: communicator"));
@@ -123,7 +113,7 @@ class RankWorld final : public World {
   }
 
   int stop_requested() const override {
-    const int signal = received_signal;
+    const int signal = KeptStopSignal();
     return signal != 0 ? 128 + signal : stop_.load();
   }
 

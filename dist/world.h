@@ -17,7 +17,8 @@
 // SIGPIPE is ignored from JoinWorld on: whoever writes to a cut connection gets an error.
 //
 // With a parent, SIGHUP, SIGINT and SIGTERM are ignored here and arrive as stop_requested(); under
-// another launcher this process's own signals set it.
+// another launcher this process's own SIGINT and SIGTERM set it (stop_signals.h: BlockStopSignals
+// where threads are started before JoinWorld).
 #pragma once
 
 #include <functional>

@@ -14,6 +14,7 @@
 #include "base/thread_pool.h"
 #include "dist/exit_code.h"
 #include "dist/nccl_communicator.h"
+#include "dist/stop_signals.h"
 #include "dist/world.h"
 #include "nn/model.h"
 #include "tensor/parking.h"
@@ -244,6 +245,7 @@ absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& p
 
 absl::StatusOr<int> RunRank(const TrainOptions& options, const dist::LaunchEnv& env) {
   StartupTimes startup(env.has_parent);
+  if (!env.has_parent) dist::BlockStopSignals();  // before there are threads
   SetNumThreads(static_cast<int>(
       options.num_threads.value_or(std::max(1, NumCores() / env.local_world_size))));
   ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(DeviceOf(options, env)));
