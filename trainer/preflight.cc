@@ -14,10 +14,9 @@
 #include "nn/weights.h"
 #include "tensor/runtime.h"
 #include "trainer/plan/memory_plan.h"
+#include "trainer/plan/num_steps.h"
 #include "trainer/prepare.h"
 #include "trainer/report/environment.h"
-#include "trainer/report/run_log.h"
-#include "trainer/train_loop.h"
 
 namespace lockstep {
 namespace {

@@ -23,6 +23,7 @@
 #include "trainer/checkpoint/run_identity.h"
 #include "trainer/output_folder.h"
 #include "trainer/plan/memory_plan.h"
+#include "trainer/plan/num_steps.h"
 #include "trainer/plan/training_data.h"
 #include "trainer/prepare.h"
 #include "trainer/rehearsal.h"

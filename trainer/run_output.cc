@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/number.h"
 #include "base/status.h"
+#include "trainer/plan/num_steps.h"
 #include "trainer/report/environment.h"
 #include "trainer/report/report.h"
 

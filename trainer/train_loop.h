@@ -1,11 +1,7 @@
 // The training loop, from the first evaluation to the last step.
 #pragma once
 
-#include <cstdint>
-
 #include "absl/status/statusor.h"
-#include "data/step_plan.h"
-#include "trainer/flags/options.h"
 #include "trainer/training_run.h"
 
 namespace lockstep {
@@ -15,8 +11,5 @@ enum class Ending { kDone, kEarlyStopped, kInterrupted };
 // Errors, the same on all ranks: a loss or gradient that is not finite (--on_nonfinite=stop); on
 // rank 0 also what its files say.
 absl::StatusOr<Ending> TrainLoop(Run& run);
-
-// The steps of the whole run: --max_steps, or the epochs'.
-int64_t NumSteps(const TrainOptions& options, const data::StepPlan& plan);
 
 }  // namespace lockstep
