@@ -98,6 +98,9 @@ class Builder {
 
   DatasetNotes Notes() const {
     DatasetNotes notes = {spec_.files, formats_, remarks_, num_skipped_};
+    if (const auto listed = static_cast<int64_t>(remarks_.size()); num_skipped_ > listed) {
+      notes.remarks.push_back(absl::StrCat("skipped: ", num_skipped_ - listed, " more"));
+    }
     if (!ignored_keys_.empty()) {
       notes.remarks.push_back(
           absl::StrCat("keys that no format has, ignored: ", absl::StrJoin(ignored_keys_, ", ")));

@@ -64,6 +64,18 @@ TEST_F(DatasetTest, TheFirstDocumentMayBeTheBadOne) {
   EXPECT_EQ((*dataset)->num_skipped(), 1);
 }
 
+TEST_F(DatasetTest, AListOfSkippedDocumentsThatIsCutSaysSo) {
+  std::string text = "{\"text\":\"a>b\"}\n";
+  for (int i = 0; i < 103; ++i) text += "{broken\n";
+  spec_.files = {Write("a.jsonl", text)};
+  spec_.skip_bad_documents = true;
+  const auto dataset = Open();
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ((*dataset)->num_skipped(), 103);
+  ASSERT_EQ((*dataset)->remarks().size(), 101u);
+  EXPECT_EQ((*dataset)->remarks().back(), "skipped: 3 more");
+}
+
 // As where a user has no home: which flag names another place.
 TEST_F(DatasetTest, ACacheFolderThatCannotBeMadeSaysWhatItIs) {
   spec_.files = {Write("a.jsonl", "{\"text\":\"a>b\"}\n")};

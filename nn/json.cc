@@ -41,7 +41,10 @@ absl::StatusOr<nlohmann::json> ParseJsonObject(absl::string_view text, absl::str
     return UserError(where, absl::StrCat("want a JSON object, got ", value.type_name()),
                      "the file is damaged: fetch it again");
   } catch (const nlohmann::json::parse_error& error) {
-    return UserError(where, absl::StrCat("not JSON at byte ", error.byte, " of ", text.size()),
+    return UserError(where,
+                     error.byte > text.size()
+                         ? absl::StrCat("not JSON: it ends too early, at byte ", text.size())
+                         : absl::StrCat("not JSON at byte ", error.byte, " of ", text.size()),
                      "the file is damaged or incomplete: fetch it again");
   } catch (const nlohmann::json::exception& error) {
     return UserError(where, absl::StrCat("not JSON: ", error.what()),

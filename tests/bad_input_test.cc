@@ -180,7 +180,7 @@ TEST_F(BadInputTest, Model) {
 
   const std::string config = ReadFile(model_ + "/config.json").value_or("");
   WriteModelFile("config.json", "{");
-  ExpectRefused({}, {"config.json"});
+  ExpectRefused({}, {"config.json", "not JSON: it ends too early, at byte 1"});
   const auto replaced = [&](const std::string& from, const std::string& to) {
     std::string text = config;
     return text.replace(text.find(from), from.size(), to);
@@ -225,7 +225,7 @@ TEST_F(BadInputTest, AMissingShardIsNamed) {
   WriteModelFile("model.safetensors.index.json",
                  R"({"weight_map":{"model.norm.weight":"model-00001-of-00002.safetensors"}})");
   ASSERT_EQ(remove((model_ + "/model.safetensors").c_str()), 0);
-  ExpectRefused({}, {"model-00001-of-00002.safetensors"});
+  ExpectRefused({}, {"model-00001-of-00002.safetensors", "HINT: the download is incomplete"});
 }
 
 TEST_F(BadInputTest, TargetModulesThatMatchNothing) {
