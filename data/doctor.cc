@@ -225,7 +225,7 @@ void Describe(const AllCases& cases, const DoctorInput& input, Diagnosis& out) {
   add(policy == LongDocuments::kRefuse ? kError : if_dropped, "too_long", cases.too_long,
       absl::StrCat("want at most ", input.length.max_seq_length, " tokens; longer documents ",
                    Fate(input.length, cases.tokens_lost)),
-      "--max_seq_length and --long_documents decide");
+      "--max_seq_length (at most the model's own) and --long_documents decide");
   add(if_most(cases.cut_off), "answer_cut_off", cases.cut_off,
       "all that would be learned lies behind the cut; training leaves these out",
       "a larger --max_seq_length, or --long_documents=split");
