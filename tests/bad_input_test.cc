@@ -81,6 +81,8 @@ TEST_F(BadInputTest, NamesFromElsewhere) {
   ExpectRefused({"--max_length=4"}, {"HINT: --max_seq_length"});
   ExpectRefused({"--bf16"}, {"HINT: --dtype=bf16"});
   ExpectRefused({"--report_to=none"}, {"HINT: metrics.jsonl"});
+  ExpectRefused({"--load_best_model_at_end"}, {"HINT: --early_stopping_patience"});
+  ExpectRefused({"--torch_dtype=bfloat16"}, {"HINT: --dtype"});
   ExpectRefused({"--num_gpus=2"}, {"HINT: --nproc_per_node"});
 }
 

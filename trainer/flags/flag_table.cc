@@ -196,6 +196,17 @@ const std::map<std::string, std::string>& ForeignFlags() {
       {"config_file", kFile},
       {"yaml", kFile},
       {"use_flash_attention_2", kAlways},
+      {"attn_implementation", kAlways},
+      {"use_liger_kernel", kAlways},
+      {"eval_on_start", kAlways},
+      {"do_train", kAlways},
+      {"torch_dtype", "--dtype, and --base_dtype for the frozen weights"},
+      {"dataloader_num_workers", "--num_threads"},
+      {"local_rank", "--nproc_per_node starts ranks; of launchers the variables are read"},
+      {"trust_remote_code", "nothing of a model's folder is executed"},
+      {"load_best_model_at_end",
+       "--early_stopping_patience keeps the best evaluation's parameters"},
+      {"push_to_hub", "nothing is sent anywhere; hf upload does it"},
       {"overwrite_output_dir", "give another --output_dir; a run's folder is never overwritten"},
   };
   return *flags;
