@@ -1,6 +1,7 @@
 #include "trainer/report/metrics.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -114,7 +115,12 @@ MetricsLog::~MetricsLog() { close(fd_); }
 
 absl::Status MetricsLog::Append(const std::string& line) {
   const ssize_t written = write(fd_, line.data(), line.size());
-  if (written == static_cast<ssize_t>(line.size())) return absl::OkStatus();
+  if (written == static_cast<ssize_t>(line.size())) {
+    struct stat file;
+    if (fstat(fd_, &file) != 0 || file.st_nlink > 0) return absl::OkStatus();
+    return UserError(path_, "the file is gone; somebody removed it during the run",
+                     "start the run again");
+  }
   return SystemError(path_, "cannot write", written < 0 ? errno : ENOSPC,
                      "free some space and start the same command again: it resumes");
 }

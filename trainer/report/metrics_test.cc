@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 
@@ -60,6 +61,17 @@ TEST(MetricsTest, ResumingCutsOffWhatCameAfterTheCheckpoint) {
   EXPECT_EQ((*log)->history().evals.size(), 2u);
   ASSERT_TRUE((*log)->Add(Step(3)).ok());
   EXPECT_EQ(*ReadFile(path), whole);
+}
+
+TEST(MetricsTest, AFileThatIsGoneIsSaid) {
+  const std::string path = Path("metrics_gone.jsonl");
+  const auto log = MetricsLog::Open(path, -1);
+  ASSERT_TRUE(log.ok()) << log.status();
+  ASSERT_TRUE((*log)->Add(Step(1)).ok());
+  ASSERT_EQ(unlink(path.c_str()), 0);
+  const absl::Status status = (*log)->Add(Step(2));
+  EXPECT_THAT(status.message(), ::testing::HasSubstr("the file is gone"));
+  EXPECT_THAT(status.message(), ::testing::HasSubstr(path));
 }
 
 TEST(MetricsTest, NotFiniteIsNullAndReadsBack) {
