@@ -104,6 +104,16 @@ on 1 "$program" --run nproc=2 nnodes=2 node_rank=0 master_addr=10.77.0.1 \
 expect "exit code of host 1" test $? = 1
 says 1 "no address of"
 
+for address in "" 127.0.0.1; do
+  clean
+  begin "a host without a loopback interface"
+  # shellcheck disable=SC2016
+  unshare --net bash -c '[ -n "$0" ] || { ip link set lo up && ip addr del 127.0.0.1/8 dev lo; }
+    exec timeout 60 "$@"' "$address" "$program" --run nproc=2 out="$work" >"$work/host-0" 2>&1
+  expect "exit code" test $? = 1
+  says 0 "the loopback interface is missing or down"
+done
+
 clean
 begin "a link that delays by 10 ms and loses 2 % of the frames"
 if [ ! -e /dev/net/tun ]; then

@@ -8,6 +8,10 @@
 namespace lockstep::dist {
 namespace {
 
+constexpr std::chrono::seconds kReachItself{5};
+constexpr char kLoopbackHint[] =
+    "the loopback interface is missing or down: ip link set lo up; ip addr add 127.0.0.1/8 dev lo";
+
 // Where several processes take themselves for rank 0, each would serve on a port of its own.
 absl::Status CheckOnlyStore(const LaunchEnv& env, int own_port) {
   for (int i = 0; i < env.port_candidates; ++i) {
@@ -29,12 +33,19 @@ absl::Status CheckOnlyStore(const LaunchEnv& env, int own_port) {
 absl::StatusOr<std::unique_ptr<StoreServer>> StartStore(const LaunchEnv& env) {
   auto server =
       StoreServer::Start(env.master_addr, env.master_port, env.port_candidates, env.token);
+  const std::string where = absl::StrCat("store at ", env.master_addr, ":", env.master_port);
   if (server.ok()) {
+    const auto itself = ConnectTo(env.master_addr, (*server)->port(), kReachItself);
+    if (!itself.ok()) {
+      return UserError(
+          where, absl::StrCat(HostName(), " cannot reach itself: ", itself.status().message()),
+          env.num_nodes == 1 ? kLoopbackHint : "");
+    }
     RETURN_IF_ERROR(CheckOnlyStore(env, (*server)->port()));
     return server;
   }
-  const std::string where = absl::StrCat("store at ", env.master_addr, ":", env.master_port);
   if (absl::IsFailedPrecondition(server.status())) {
+    if (env.num_nodes == 1) return UserError(where, server.status().message(), kLoopbackHint);
     return UserError(
         where,
         absl::StrCat("this process is node 0 of ", env.num_nodes,
