@@ -1,6 +1,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,6 +29,14 @@ using Clock = std::chrono::steady_clock;
 
 constexpr size_t kMaxStrangers = 64;
 constexpr std::chrono::seconds kHelloTimeout{5};
+
+// Every rank holds two connections; the usual limit on files, 1,024, would end at 500 ranks.
+void AllowManyConnections() {
+  rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = files.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &files);
+}
 
 struct Connection {
   Fd socket;
@@ -256,6 +265,7 @@ std::string RandomToken() {
 absl::StatusOr<std::unique_ptr<StoreServer>> StoreServer::Start(const std::string& address,
                                                                 int port, int candidates,
                                                                 const std::string& token) {
+  AllowManyConnections();
   absl::StatusOr<Fd> listener = absl::InvalidArgumentError("no port to listen on");
   for (int i = 0; i < candidates; ++i) {
     listener = Listen(address, port == 0 ? 0 : port + i);

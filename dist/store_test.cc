@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <chrono>
@@ -109,6 +110,24 @@ TEST_F(StoreTest, OfTooManyStrangersTheOldestGoAtOnceAndAllInTheEnd) {
   ASSERT_TRUE(WriteFull(silent.back(), hello.data(), hello.size(), 1s).ok());
   EXPECT_TRUE(ReadFull(silent.back(), bytes, sizeof(bytes), 60s).ok());
   EXPECT_TRUE(absl::IsUnavailable(ReadFull(silent[98], bytes, 1, 60s)));
+}
+
+TEST(Store, ServesMoreClientsThanTheUsualLimitOnFiles) {
+  rlimit files;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &files), 0);
+  files.rlim_cur = 100;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &files), 0);
+  if (files.rlim_max < 500)
+    GTEST_SKIP() << "more than " << files.rlim_max << " files are forbidden";
+  const auto server = StoreServer::Start("127.0.0.1", 0, 1, "token");
+  ASSERT_TRUE(server.ok()) << server.status();
+  std::vector<std::unique_ptr<StoreClient>> clients;
+  for (int i = 0; i < 150; ++i) {
+    auto client = StoreClient::Connect("127.0.0.1", (*server)->port(), 1, "token", 10s);
+    ASSERT_TRUE(client.ok()) << client.status();
+    clients.push_back(*std::move(client));
+  }
+  EXPECT_EQ(*clients.back()->Add("count", 1), 1);
 }
 
 TEST(Store, AfterAMalformedAnswerNoLaterOneIsTaken) {
