@@ -200,7 +200,9 @@ absl::Status Build(const DatasetSpec& spec, const DocumentEncoder& encoder,
         absl::StrJoin(spec.files, ","),
         absl::StrCat("want at least one document, got none",
                      skipped == 0 ? "" : absl::StrCat("; bad ones that were skipped: ", skipped)),
-        "each line is a JSON object, or the file is one array of them");
+        "of JSONL each line is a JSON object, other JSON is one array of them; paragraphs of a "
+        ".txt "
+        "file are its documents");
   }
   return cache->Finish(key, builder.Notes());
 }

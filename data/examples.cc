@@ -380,6 +380,12 @@ absl::StatusOr<Example> ParseExample(absl::string_view json, Format format,
 }
 
 absl::StatusOr<Example> TextDocument(absl::string_view text, const SourcePosition& source) {
+  if (const size_t zero = text.find('\0'); zero != text.npos) {
+    return UserError(
+        Place(source),
+        absl::StrCat("byte ", zero + 1, " of this text is zero, as in UTF-16: want UTF-8"),
+        "convert the file: iconv -f UTF-16 -t UTF-8");
+  }
   Example out;
   out.format = Format::kText;
   out.source = source;

@@ -108,7 +108,7 @@ absl::StatusOr<Format> RecognizeFormat(absl::string_view json, const SourcePosit
 absl::StatusOr<Example> ParseExample(absl::string_view json, Format format,
                                      const SourcePosition& source, const ExampleOptions& options);
 
-// A paragraph of a plain text file. (Invalid UTF-8 is an error of the encoder.)
+// A paragraph of a plain text file. Errors: a zero byte. (Invalid UTF-8 is one of the encoder.)
 absl::StatusOr<Example> TextDocument(absl::string_view text, const SourcePosition& source);
 
 }  // namespace lockstep::data

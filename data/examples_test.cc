@@ -170,5 +170,12 @@ TEST(Examples, NullIsNoText) {
                   .ok());
 }
 
+// UTF-16 without a mark is valid UTF-8, with a zero behind each letter.
+TEST(Examples, TextWithZeroBytesIsNoText) {
+  EXPECT_TRUE(TextDocument("ab", {"a.txt", 3}).ok());
+  const auto wide = TextDocument(absl::string_view("a\0b\0", 4), {"a.txt", 3});
+  EXPECT_THAT(wide.status().message(), HasSubstr("[a.txt:3] byte 2 of this text is zero"));
+}
+
 }  // namespace
 }  // namespace lockstep::data
