@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "nn/adapter.h"
+#include "nn/adapter_config.h"
 #include "nn/json.h"
 #include "nn/merged_rows.h"
 #include "nn/trainable.h"

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "nn/adapter.h"
+#include "nn/adapter_config.h"
 #include "nn/assemble.h"
 #include "nn/lora_init.h"
 #include "nn/save_model.h"

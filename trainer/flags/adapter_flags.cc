@@ -10,7 +10,7 @@
 #include "absl/types/span.h"
 #include "base/number.h"
 #include "base/status.h"
-#include "nn/adapter.h"
+#include "nn/adapter_config.h"
 #include "nn/config.h"
 #include "nn/modules.h"
 #include "nn/trainable.h"

@@ -1,6 +1,6 @@
 #include "base/check.h"
 #include "base/fuzz/driver.h"
-#include "nn/adapter.h"
+#include "nn/adapter_config.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);
