@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/check.h"
+#include "base/status.h"
 
 namespace lockstep::dist {
 namespace {
@@ -61,9 +62,9 @@ std::string Describe(const Ending& ending) {
   return absl::StrCat("was killed by signal ", ending.code, " (", strsignal(ending.code), ")");
 }
 
-RankProcess::RankProcess(const LaunchEnv& rank, Environment environment,
-                         const std::vector<std::string>& argv, bool own_terminal)
-    : rank_(rank.rank) {
+absl::StatusOr<std::unique_ptr<RankProcess>> RankProcess::Start(
+    const LaunchEnv& rank, Environment environment, const std::vector<std::string>& argv,
+    bool own_terminal) {
   for (auto& [name, value] : VariablesFor(rank)) environment[name] = value;
   std::vector<std::string> variables;
   for (const auto& [name, value] : environment) variables.push_back(absl::StrCat(name, "=", value));
@@ -71,20 +72,28 @@ RankProcess::RankProcess(const LaunchEnv& rank, Environment environment,
   const std::vector<char*> argument_pointers = Pointers(arguments);
   const std::vector<char*> variable_pointers = Pointers(variables);
 
-  Fd child_end;
+  const std::string where = absl::StrCat("rank ", rank.rank);
+  Fd output, child_end;
   if (!own_terminal) {
     int ends[2];
-    PCHECK(pipe2(ends, O_CLOEXEC) == 0) << "pipe";
-    output_ = Fd(ends[0]);
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+      return SystemError(where, "cannot make a pipe", errno,
+                         "raise the limit on files (ulimit -n)");
+    }
+    output = Fd(ends[0]);
     child_end = Fd(ends[1]);
-    PCHECK(fcntl(output_.get(), F_SETFL, O_NONBLOCK) == 0);
+    PCHECK(fcntl(output.get(), F_SETFL, O_NONBLOCK) == 0);
   }
   const pid_t parent = getpid();
-  pid_ = fork();
-  PCHECK(pid_ >= 0) << "fork";
-  if (pid_ == 0) {
+  const pid_t pid = fork();
+  if (pid < 0) {
+    return SystemError(where, "cannot start a process", errno,
+                       "raise the limit on processes (ulimit -u, or the container's pids)");
+  }
+  if (pid == 0) {
     ExecuteAnew(parent, child_end.get(), argument_pointers.data(), variable_pointers.data());
   }
+  return std::unique_ptr<RankProcess>(new RankProcess(rank.rank, pid, std::move(output)));
 }
 
 RankProcess::~RankProcess() {

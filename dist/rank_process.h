@@ -3,10 +3,13 @@
 
 #include <sys/types.h>
 
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "dist/exit_code.h"
 #include "dist/launch_env.h"
 #include "dist/socket.h"
@@ -32,9 +35,11 @@ class RankProcess {
   // Executes this program anew with `argv` and `environment` plus the variables of `rank`. The
   // child ignores SIGHUP, SIGINT and SIGTERM and is killed when this thread's process ends. With
   // `own_terminal` it has this process's streams; else its output comes here and its input is
-  // empty.
-  RankProcess(const LaunchEnv& rank, Environment environment, const std::vector<std::string>& argv,
-              bool own_terminal);
+  // empty. A UserError where the system allows no more processes or open files.
+  static absl::StatusOr<std::unique_ptr<RankProcess>> Start(const LaunchEnv& rank,
+                                                            Environment environment,
+                                                            const std::vector<std::string>& argv,
+                                                            bool own_terminal);
   ~RankProcess();  // kills what still runs
   RankProcess(const RankProcess&) = delete;
   RankProcess& operator=(const RankProcess&) = delete;
@@ -57,8 +62,11 @@ class RankProcess {
   void Kill();
 
  private:
+  RankProcess(int rank, pid_t pid, Fd output)
+      : rank_(rank), pid_(pid), output_(std::move(output)) {}
+
   const int rank_;
-  pid_t pid_ = -1;
+  const pid_t pid_;
   Fd output_;
   Fd log_;
   std::string said_;  // the last 64 KiB

@@ -66,8 +66,9 @@ class Watch {
         signals_(signals),
         watchdog_(env.world_size, options.stall_timeout_seconds) {}
 
-  Verdict Run(const std::vector<std::string>& argv, const Environment& environment) {
-    StartRanks(argv, environment);
+  absl::StatusOr<Verdict> Run(const std::vector<std::string>& argv,
+                              const Environment& environment) {
+    RETURN_IF_ERROR(StartRanks(argv, environment));
     while (!AllEnded()) {
       WaitForEvents();
       HandleSignals();
@@ -86,15 +87,16 @@ class Watch {
   bool asked_to_stop() const { return stop_code_ != 0 || stop_elsewhere_; }
 
  private:
-  void StartRanks(const std::vector<std::string>& argv, const Environment& environment) {
+  absl::Status StartRanks(const std::vector<std::string>& argv, const Environment& environment) {
     for (int i = 0; i < env_.local_world_size; ++i) {
       LaunchEnv rank = env_;
       rank.rank = env_.rank + i;
       rank.local_rank = i;
       rank.master_port = store_.port();
-      ranks_.push_back(
-          std::make_unique<RankProcess>(rank, environment, argv, /*own_terminal=*/rank.rank == 0));
+      ASSIGN_OR_RETURN(ranks_.emplace_back(), RankProcess::Start(rank, environment, argv,
+                                                                 /*own_terminal=*/rank.rank == 0));
     }
+    return absl::OkStatus();
   }
 
   bool AllEnded() const {
@@ -333,7 +335,7 @@ absl::StatusOr<Verdict> Attempt(LaunchEnv env, const SuperviseOptions& options,
   }
   ASSIGN_OR_RETURN(const auto store, FindStore(env, kFindStoreTimeout));
   Watch watch(env, options, *store, signals);
-  Verdict verdict = watch.Run(argv, environment);
+  ASSIGN_OR_RETURN(Verdict verdict, watch.Run(argv, environment));
   *asked_to_stop = watch.asked_to_stop();
   WaitForTheOtherParents(env, verdict, *store);
   return verdict;

@@ -10,8 +10,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <iostream>
 #include <iterator>
+#include <system_error>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
@@ -278,7 +280,30 @@ void PrintError(const absl::Status& status) {
                has_hint ? "" : "\nHINT: --help says what is wanted");
 }
 
+namespace {
+
+std::terminate_handler terminate_before = nullptr;
+
+// std::thread's constructor throws where no thread can be started; nobody catches it.
+void EndUncaught() {
+  try {
+    if (const std::exception_ptr uncaught = std::current_exception()) {
+      std::rethrow_exception(uncaught);
+    }
+  } catch (const std::system_error& error) {
+    PrintError(UserError("process", absl::StrCat("cannot start a thread: ", error.code().message()),
+                         "raise the limit on processes (ulimit -u, or the container's pids)"));
+    _exit(dist::kExitUserError);
+  } catch (...) {
+    terminate_before();
+  }
+  std::abort();
+}
+
+}  // namespace
+
 void StartProcess(const char* argv0) {
+  terminate_before = std::set_terminate(&EndUncaught);
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (fcntl(fd, F_GETFD) < 0) PCHECK(open("/dev/null", O_RDWR) == fd);  // takes the lowest number
   }

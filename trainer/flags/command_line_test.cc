@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <system_error>
+#include <thread>
 
 #include "base/file.h"
 
@@ -136,6 +138,17 @@ TEST(ToolMainDeathTest, ExitCodes) {
       ExitedWithCode(0),
       "A tool.\n\nFlags:\n  --label=two\\\\nlines\n      a text\n(.|\n)*  --help, --version");
   EXPECT_EXIT(exit(RunTool({"--version"}, absl::NotFoundError("run"))), ExitedWithCode(0), "");
+}
+
+TEST(StartProcessDeathTest, AThreadThatCannotBeStartedIsAnErrorOfTheEnvironment) {
+  const auto no_more_threads = [] {
+    StartProcess("test");
+    std::thread([] {  // where nobody catches it
+      throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
+    })
+        .join();
+  };
+  EXPECT_EXIT(no_more_threads(), ::testing::ExitedWithCode(1), "cannot start a thread.*\nHINT: ");
 }
 
 TEST(ToolMainDeathTest, WhatStandardOutputDoesNotTakeIsAnError) {
