@@ -99,6 +99,26 @@ TEST(LinearLoraTest, FrozenPartsGetNoGradient) {
   }
 }
 
+// In any order: what one has written, the next adds to.
+TEST(LinearLoraTest, AdaptersThatReachTheSameOutputsAdd) {
+  const std::vector<Tensor> in = Inputs(1);
+  const auto frozen = [&](int i) { return Variable::Frozen(in[i]); };
+  const auto apply = [&](double scale, double other) {
+    Tape tape(CpuContext(), Tape::Mode::kForward);
+    return ToVector(
+        LinearLora(tape, frozen(0),
+                   {frozen(1),
+                    frozen(2),
+                    {{frozen(3), frozen(4), scale, 3}, {frozen(5), frozen(6), other, 1}}})
+            .value());
+  };
+  const std::vector<double> both = apply(2, -3), first = apply(2, 0), second = apply(0, -3),
+                            base = apply(0, 0);
+  for (size_t i = 0; i < both.size(); ++i) {
+    EXPECT_NEAR(both[i] - base[i], first[i] - base[i] + (second[i] - base[i]), 1e-12) << i;
+  }
+}
+
 TEST(LinearLoraTest, WithoutAdaptersAndBias) {
   GradCheck("linear", {Random(DType::kF64, {3, 4}, 1), Random(DType::kF64, {5, 4}, 2)},
             [](Tape& tape, absl::Span<const Variable> in) -> std::vector<Variable> {

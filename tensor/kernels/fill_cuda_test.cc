@@ -14,9 +14,11 @@ TEST(FillCudaTest, WritesEveryElementAndNoOther) {
       EXPECT_EQ(ToVector(ToCpu(y.tensor())), std::vector<double>(3 * 77, value)) << NameOf(dtype);
     }
   }
-  const Tensor x = ToGpu(FromVector(DType::kF32, {2, 3}, {1, 2, 3, 4, 5, 6}));
-  Fill(GpuContext()->stream, x.Slice(1, 1, 2), 0.0);
-  EXPECT_EQ(ToVector(ToCpu(x)), (std::vector<double>{1, 0, 3, 4, 0, 6}));
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    const Tensor x = ToGpu(FromVector(dtype, {2, 3}, {1, 2, 3, 4, 5, 6}));
+    Fill(GpuContext()->stream, x.Slice(1, 1, 2), 0.0);
+    EXPECT_EQ(ToVector(ToCpu(x)), (std::vector<double>{1, 0, 3, 4, 0, 6})) << NameOf(dtype);
+  }
 }
 
 }  // namespace

@@ -43,13 +43,6 @@ struct Share {
   }
 };
 
-// Where a thread of the tile that begins at (row, column) works.
-struct TilePlace {
-  int64_t row, column;
-  __device__ TilePlace(int64_t first_row, int64_t first_column)
-      : row(first_row + threadIdx.x % 4 * 2), column(first_column + threadIdx.x % 32 / 4 * 8) {}
-};
-
 // 4 ranks of two neighboring columns of b: the first operand of one product.
 struct ColumnPair {
   uint32_t part[4];
@@ -87,24 +80,5 @@ struct TileSums {
   // Element (row 2t + i, column 8g + c).
   __device__ __forceinline__ float at(int i, int c) const { return sum[c / 2][c % 2 * 2 + i]; }
 };
-
-// b is read for this tile alone; `column` is the thread's first.
-template <int kSteps>
-__device__ __forceinline__ TileSums ShareOf(const Share& share, int64_t first_row, int64_t num_rows,
-                                            int64_t column) {
-  TileSums sums;
-#pragma unroll
-  for (int step = 0; step < kSteps; ++step) {
-    const uint2 h = LoadH(share, first_row, num_rows, step);
-    const int rank = step * 16 + threadIdx.x % 4 * 4;
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      ColumnPair b;
-      b.Load(share, column + 2 * j, rank);
-      Mma(b.part, h.x, h.y, sums.sum[j]);
-    }
-  }
-  return sums;
-}
 
 }  // namespace lockstep::kernels::device
