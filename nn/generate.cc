@@ -55,8 +55,7 @@ Text Begin(const Context& context, const Decoder& decoder, absl::Span<const int3
 
 // With dynamic and longrope a text that grows may come to other frequencies: all of its keys are
 // turned by those, as if it had been as long from the start.
-void ForgetStaleKeys(const Context& context, const Decoder& decoder, Text& text) {
-  const ModelConfig& config = decoder.config();
+void ForgetStaleKeys(const ModelConfig& config, Text& text) {
   const bool same =
       std::all_of(config.ropes.begin(), config.ropes.end(), [&](const RopeConfig& rope) {
         return HaveSameFrequencies(rope, text.cache.length(), text.length());
@@ -64,7 +63,7 @@ void ForgetStaleKeys(const Context& context, const Decoder& decoder, Text& text)
   if (same || text.seen.empty()) return;
   text.news.insert(text.news.begin(), text.seen.begin(), text.seen.end());
   text.seen.clear();
-  text.cache = KvCache(context, config, decoder.compute_dtype(), text.cache.capacity());
+  text.cache.Clear();
 }
 
 // The logits of what follows each text, [texts, V]. All have news.
@@ -73,7 +72,7 @@ std::vector<float> NextLogits(const Context& context, const Decoder& decoder,
   std::vector<int32_t> ids, positions, cu_seqlens = {0}, last_rows;
   ForwardOptions options;
   for (Text* text : texts) {
-    ForgetStaleKeys(context, decoder, *text);
+    ForgetStaleKeys(decoder.config(), *text);
     for (size_t i = 0; i < text->news.size(); ++i) {
       ids.push_back(text->news[i]);
       positions.push_back(static_cast<int32_t>(text->cache.length() + i));

@@ -36,6 +36,9 @@ class KvCache {
   // All layers have appended `tokens`.
   void Advance(int64_t tokens);
 
+  // Nothing is there any more.
+  void Clear() { length_ = 0; }
+
  private:
   std::vector<Tensor> layers_;  // [capacity, 2·K·D]
   int64_t capacity_;

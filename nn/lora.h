@@ -71,8 +71,7 @@ absl::StatusOr<std::vector<std::optional<LoraTarget>>> ResolveTargets(
 
 // What of the configuration says nothing about this model: names of target_modules, layers of
 // layers_to_transform and keys of rank_pattern and alpha_pattern that no target matches, a sentence
-// each. PEFT passes over them;
-// often they are misspelled.
+// each. PEFT passes over them; often they are misspelled.
 absl::StatusOr<std::vector<std::string>> IdleNames(const LoraConfig& config,
                                                    const std::vector<std::string>& modules);
 
