@@ -36,9 +36,9 @@ TEST(AddRmsNormTest, LeavesAGradientThatOthersHoldAlone) {
              Random(DType::kF64, {5, 6}, 3), Random(DType::kF64, {6}, 4)},
             [](Tape& tape, absl::Span<const Variable> in) -> std::vector<Variable> {
               const AddRmsNormResult first =
-                  AddRmsNorm(tape, {in[0], {in[1]}, Variable(), in[3], {.eps = 1e-5}});
+                  AddRmsNorm(tape, {in[0], in[1], Variable(), in[3], {.eps = 1e-5}});
               const AddRmsNormResult second =
-                  AddRmsNorm(tape, {first.sum, {in[2]}, Variable(), in[3], {.eps = 1e-5}});
+                  AddRmsNorm(tape, {first.sum, in[2], Variable(), in[3], {.eps = 1e-5}});
               return {second.normed, first.normed};
             },
             {.as_leaves = {}, .frozen = {false, false, false, true}});
@@ -57,7 +57,7 @@ TEST(AddRmsNormTest, Differentiates) {
 TEST(AddRmsNormTest, DifferentiatesWhereOneOutputIsNotUsed) {
   for (const int used : {0, 1}) {
     const CheckedFunction f = [&](Tape& tape, absl::Span<const Variable> in) {
-      const AddRmsNormResult r = AddRmsNorm(tape, {in[0], {in[1]}, Variable(), in[3], {}});
+      const AddRmsNormResult r = AddRmsNorm(tape, {in[0], in[1], Variable(), in[3], {}});
       return std::vector<Variable>{used == 0 ? r.sum : r.normed};
     };
     GradCheck("one output", Inputs(1.0), f,
@@ -76,7 +76,7 @@ TEST(AddRmsNormTest, WithoutABranchTheStreamIsNormed) {
 // What decoders do where segments keep only the sum.
 TEST(AddRmsNormTest, ANormFromARstdThatIsKnownHasTheSameBitsAndGradients) {
   const CheckedFunction apart = [](Tape& tape, absl::Span<const Variable> in) {
-    const ResidualSumResult first = ResidualSum(tape, {in[0], {in[1]}, {}, in[3], {}});
+    const ResidualSumResult first = ResidualSum(tape, {in[0], in[1], {}, in[3], {}});
     const AddRmsNormResult again =
         AddRmsNorm(tape, {first.sum, {}, Variable(), in[3], {}, first.rstd});
     return std::vector<Variable>{again.sum, again.normed};
@@ -86,7 +86,7 @@ TEST(AddRmsNormTest, ANormFromARstdThatIsKnownHasTheSameBitsAndGradients) {
   std::vector<Variable> in;
   for (const Tensor& tensor : Inputs(1.0)) in.push_back(Variable::Frozen(tensor));
   Tape tape(kernels::CpuContext(), Tape::Mode::kForward);
-  const AddRmsNormResult whole = AddRmsNorm(tape, {in[0], {in[1]}, {}, in[3], {}});
+  const AddRmsNormResult whole = AddRmsNorm(tape, {in[0], in[1], {}, in[3], {}});
   kernels::ExpectNear(apart(tape, in)[1].value(), whole.normed.value(), 0, 0);
 }
 

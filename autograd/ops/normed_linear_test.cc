@@ -29,7 +29,7 @@ LoraDropout Dropout(double p) {
 CheckedFunction Function(bool branch, bool post, double p) {
   return [=](Tape& tape, absl::Span<const Variable> in) {
     const ResidualInput head = {
-        in[0], {branch ? in[1] : Variable()}, post ? in[2] : Variable(), in[3], {}};
+        in[0], branch ? in[1] : Variable(), post ? in[2] : Variable(), in[3], {}};
     const NormedResult r =
         NormedLinear(tape, head, {in[4], Variable(), {{in[5], in[6], 0.5, 0, 7}}}, Dropout(p));
     return std::vector<Variable>{r.sum, r.y};
@@ -40,7 +40,7 @@ TEST(NormedLinearTest, IsANormBeforeALinear) {
   std::vector<Variable> in;
   for (const Tensor& tensor : Inputs()) in.push_back(Variable::Frozen(tensor));
   Tape tape(CpuContext(), Tape::Mode::kForward);
-  const AddRmsNormResult normed = AddRmsNorm(tape, {in[0], {in[1]}, in[2], in[3], {}});
+  const AddRmsNormResult normed = AddRmsNorm(tape, {in[0], in[1], in[2], in[3], {}});
   const LoraLayer layer = {in[4], Variable(), {{in[5], in[6], 0.5}}};
   const Variable y = LinearLora(tape, normed.normed, layer);
   const std::vector<Variable> fused = Function(true, true, 0)(tape, in);
@@ -70,7 +70,7 @@ TEST(NormedLinearTest, DifferentiatesWhereTheStreamIsFrozen) {
   // A layer behind layers without adapters: stream and branch are results of ops on frozen values.
   for (const bool post : {false, true}) {
     const CheckedFunction behind = [&](Tape& tape, absl::Span<const Variable> in) {
-      const AddRmsNormResult before = AddRmsNorm(tape, {in[0], {in[1]}, in[2], in[3], {}});
+      const AddRmsNormResult before = AddRmsNorm(tape, {in[0], in[1], in[2], in[3], {}});
       std::vector<Variable> inputs(in.begin(), in.end());
       inputs[0] = before.sum;
       inputs[1] = before.normed;
