@@ -4,6 +4,7 @@
 #include "autograd/ops/glu.h"
 #include "autograd/ops/linear_lora.h"
 #include "tensor/kernels/testing.h"
+#include "tensor/parking.h"
 
 namespace lockstep::autograd {
 namespace {
@@ -91,17 +92,22 @@ TEST(NormedMlpTest, OneAdapterForBothHalves) {
 
 // A segment's end: neither its output nor what only leads there is computed again.
 TEST(NormedMlpTest, DifferentiatesAsTheEndOfASegment) {
-  const CheckedFunction f = [](Tape& tape, absl::Span<const Variable> in) {
-    return tape.Checkpoint("segment", in, [](Tape& t, absl::Span<const Variable> x) {
-      const NormedResult result = NormedMlp(t, Head(x), GateUp(x), Down(x), GluActivation::kSilu,
-                                            Dropout(0.4), /*ends_segment=*/true);
-      return std::vector<Variable>{result.sum, result.y};
-    });
+  const Tape::Segment segment = [](Tape& t, absl::Span<const Variable> x) {
+    const NormedResult result = NormedMlp(t, Head(x), GateUp(x), Down(x), GluActivation::kSilu,
+                                          Dropout(0.4), /*ends_segment=*/true);
+    return std::vector<Variable>{result.sum, result.y};
   };
   const GradCheckOptions options = {
       .as_leaves = {false, true, true, true, true, true, true, true, true, false, true},
       .frozen = {false, true, true}};
-  GradCheck("segment", Inputs(), f, options);
+  CpuAllocator host;
+  Parking parking(CpuContext(), CpuContext().stream, &host);
+  for (Parking* const place : {static_cast<Parking*>(nullptr), &parking}) {
+    const CheckedFunction f = [&](Tape& tape, absl::Span<const Variable> in) {
+      return tape.Checkpoint("segment", in, segment, place);
+    };
+    GradCheck(place == nullptr ? "segment" : "parked", Inputs(), f, options);
+  }
 }
 
 }  // namespace
