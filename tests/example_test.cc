@@ -67,8 +67,8 @@ TEST(ExampleTest, ItsSamplesHaveDifferentPrompts) {
 // The samples are for people to look at: a model that cannot speak is written all the same.
 TEST(ExampleTest, AModelThatCannotSpeakIsWritten) {
   const std::string folder = FreshPath("mute");
-  const Outcome outcome = Train({"--learning_rate=1e6", "--lora_alpha=1e6", "--gradient_sum=fp32",
-                                 "--on_nonfinite=skip", "--max_steps=3", "--output_dir=" + folder});
+  const Outcome outcome = Train(
+      {"--learning_rate=1e30", "--on_nonfinite=skip", "--max_steps=3", "--output_dir=" + folder});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("after:  ([generate] the logit of token 0 is not a number"));
   EXPECT_TRUE(FileExists(folder + "/adapter_model.safetensors"));
