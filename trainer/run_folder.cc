@@ -117,6 +117,7 @@ std::vector<std::string> TokenizerFiles(const std::string& model) {
   constexpr char kMore[] = "additional_chat_templates";
   std::error_code none;
   for (const auto& entry : fs::directory_iterator(JoinPath(model, kMore), none)) {
+    if (!entry.is_regular_file(none)) continue;
     names.push_back(JoinPath(kMore, entry.path().filename().string()));
   }
   return names;

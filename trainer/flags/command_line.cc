@@ -291,12 +291,15 @@ void EndUncaught() {
       std::rethrow_exception(uncaught);
     }
   } catch (const std::system_error& error) {
-    PrintError(UserError("process", absl::StrCat("cannot start a thread: ", error.code().message()),
-                         "raise the limit on processes (ulimit -u, or the container's pids)"));
-    _exit(dist::kExitUserError);
+    if (error.code() == std::errc::resource_unavailable_try_again) {
+      PrintError(UserError("process",
+                           absl::StrCat("cannot start a thread: ", error.code().message()),
+                           "raise the limit on processes (ulimit -u, or the container's pids)"));
+      _exit(dist::kExitUserError);
+    }
   } catch (...) {
-    terminate_before();
   }
+  terminate_before();
   std::abort();
 }
 

@@ -116,8 +116,8 @@ MetricsLog::~MetricsLog() { close(fd_); }
 absl::Status MetricsLog::Append(const std::string& line) {
   const ssize_t written = write(fd_, line.data(), line.size());
   if (written == static_cast<ssize_t>(line.size())) {
-    struct stat file;
-    if (fstat(fd_, &file) != 0 || file.st_nlink > 0) return absl::OkStatus();
+    struct stat file;  // some file systems count no links
+    if (fstat(fd_, &file) != 0 || file.st_nlink > 0 || FileExists(path_)) return absl::OkStatus();
     return UserError(path_, "the file is gone; somebody removed it during the run",
                      "start the run again");
   }
