@@ -201,8 +201,7 @@ absl::Status Build(const DatasetSpec& spec, const DocumentEncoder& encoder,
         absl::StrCat("want at least one document, got none",
                      skipped == 0 ? "" : absl::StrCat("; bad ones that were skipped: ", skipped)),
         "of JSONL each line is a JSON object, other JSON is one array of them; paragraphs of a "
-        ".txt "
-        "file are its documents");
+        ".txt file are its documents");
   }
   return cache->Finish(key, builder.Notes());
 }

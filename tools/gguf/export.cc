@@ -45,7 +45,8 @@ absl::StatusOr<std::string> Architecture(const nn::ModelConfig& config, const st
                      "merge writes a folder of any family, which llama.cpp's own converter reads");
   }
   if (config.activation != nn::Activation::kSilu) {
-    return UserError(where, "hidden_act: llama.cpp would compute silu");
+    return UserError(where, "hidden_act: want silu, which llama.cpp computes here, got GELU",
+                     "merge writes a Hugging Face folder, which transformers reads");
   }
   for (const nn::LayerConfig& layer : config.layers) {
     if (layer.window > 0 && layer.window < config.max_position_embeddings) {
