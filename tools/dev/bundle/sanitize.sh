@@ -4,8 +4,9 @@
 # has memory of its own there, so that its end and what was never written are seen. Logs lie in
 # logs/sanitizer/. Fails if a test fails or if a tool reports an error. Racecheck and initcheck watch
 # our own kernels alone: they know neither the cluster barriers of cuBLASLt's kernels nor what cuDNN's
-# write by the tensor memory accelerator. Tests named Long… are for memcheck alone, as the others
-# would take too long for them; what our kernels do there they do in the short ones too.
+# write by the tensor memory accelerator. Tests of products (cuBLASLt's) and those named Long… are for
+# memcheck alone: the others would take too long, and what our kernels do there they do in the short
+# ones too.
 #
 #   sanitize.sh [PATTERN of tests, as --gtest_filter takes them]
 set -uo pipefail
