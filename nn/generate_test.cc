@@ -33,7 +33,6 @@ class GenerateTest : public ::testing::Test {
   void Load(const nlohmann::json& config) {
     const std::string directory = ::testing::TempDir();
     ASSERT_TRUE(WriteFileAtomically(JoinPath(directory, "config.json"), config.dump()).ok());
-    runtime_ = *Runtime::Open(Device{DeviceType::kCPU, 0});
     auto model =
         Model::Load(context(), {.directory = directory, .training = false, .random_init = true});
     ASSERT_TRUE(model.ok()) << model.status();
@@ -73,7 +72,7 @@ class GenerateTest : public ::testing::Test {
     return static_cast<int32_t>(std::max_element(values.begin(), values.end()) - values.begin());
   }
 
-  std::unique_ptr<Runtime> runtime_;
+  std::unique_ptr<Runtime> runtime_ = *Runtime::Open(Device{DeviceType::kCPU, 0});
   std::unique_ptr<Model> model_;
   std::vector<int32_t> said_;
   size_t most_ = 1000;
