@@ -58,12 +58,15 @@ process_of() { awk -v rank="$1" '$1 == rank && $3 ~ /^[0-9]+$/ { print $5 }' "$w
 # lose_a_rank FOLDER COMMAND...: a launcher's command that ends with the trainer's, whose rank 1 is
 # killed while it trains. Prints the launcher's exit code.
 lose_a_rank() {
-  local folder=$1 log=$work/$1.log job code rank
+  local folder=$1 log=$work/$1.log job code rank ranks
   shift
   "$@" --max_steps=100000 --save_steps=2 --output_dir="$work/$folder" >"$log" 2>&1 &
   job=$!
-  for _ in $(seq 300); do [ ! -e "$work/$folder/checkpoints/step-00000002" ] || break; sleep 0.2; done
-  local ranks=("$(process_of 0 "$folder")" "$(process_of 1 "$folder")")
+  for _ in $(seq 300); do  # any checkpoint: the first one is soon rotated away
+    ! compgen -G "$work/$folder/checkpoints/step-*" >/dev/null || break
+    sleep 0.2
+  done
+  ranks=("$(process_of 0 "$folder")" "$(process_of 1 "$folder")")
   expect "kills rank 1" kill -9 "${ranks[1]:-none}"
   wait $job
   code=$?
