@@ -6,14 +6,14 @@
 # our own kernels alone: they know neither the cluster barriers of cuBLASLt's kernels nor what cuDNN's
 # write by the tensor memory accelerator. Tests of products (cuBLASLt's) and those named Long… are for
 # memcheck alone: the others would take too long, and what our kernels do there they do in the short
-# ones too.
+# ones too. For the same reason tests take the shapes that they name and draw none.
 #
 #   sanitize.sh [PATTERN of tests, as --gtest_filter takes them]
 set -uo pipefail
 here=$(dirname "$(readlink -f "$0")")
 [ -d "$here/bin" ] || tar -C "$here" -xJf "$here/programs.tar.xz"
 export tests=$here/tests/tensor_kernels_gpu_tests logs=$here/logs/sanitizer
-export LOCKSTEP_TEST_SEPARATE_BLOCKS=1
+export LOCKSTEP_TEST_SEPARATE_BLOCKS=1 LOCKSTEP_TEST_SHAPES=${LOCKSTEP_TEST_SHAPES:-0}
 rm -rf "$logs"
 mkdir -p "$logs"
 cd "$here/runfiles" || exit 1
