@@ -6,6 +6,9 @@ TRAIN: the trainer. The models have two layers, and widths, heads, ranks and opt
 fused kernel of a GPU, odd enough for the general ones. The trained bytes must be the same whatever --gradient_checkpointing is, and
 on a CPU for 1, 2 and 3 ranks and any number of threads. On a GPU, in fp32 and bf16, losses and gradient norms must be those of the
 CPU within LIMITS; their largest relative differences are printed.
+
+What differs is printed when it is found. --seconds count from the start of this program: what has not ended by then is killed and not
+counted.
 """
 import argparse
 import json
@@ -16,11 +19,13 @@ import shutil
 import struct
 import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy
 
+START = time.monotonic()
 STEPS = 3
+LONGEST = 120  # seconds that no run of the trainer takes
 # On a GPU, relative differences of losses and of gradient norms. What shows a wrong kernel, not a bound of rounding.
 LIMITS = {"fp32": (2e-5, 2e-3), "bf16": (0.02, 0.15)}
 
@@ -131,13 +136,31 @@ def save(folder, config, tensors, tokenizer, seed):
             file.write(array.tobytes())
 
 
+class OutOfTime(Exception):
+    """--seconds have passed."""
+
+
+def seconds_left(args):
+    left = START + args.seconds - time.monotonic()
+    if left <= 0:
+        raise OutOfTime
+    return left
+
+
 def run(args, folder, options, name, **more):
     """Losses and gradient norms of each step, and the bytes of what was trained; or what the trainer said."""
+    left = seconds_left(args)
     out = f"{folder}/{name}"
     flags = {"model": folder, "train_file": f"{folder}/lines.jsonl", "validation_split": 0, "eval_steps": 0, "save_steps": 0, "warmup_steps": 0,
              "lr_scheduler_type": "constant", "max_steps": STEPS, "nproc_per_node": 1, "num_threads": 2, "output_dir": out,
              **options, **more}
-    result = subprocess.run([args.train, *(f"--{k}={v}" for k, v in flags.items())], capture_output=True, text=True, timeout=120)
+    try:
+        result = subprocess.run([args.train, *(f"--{k}={v}" for k, v in flags.items())], capture_output=True, text=True,
+                                timeout=min(left, LONGEST))
+    except subprocess.TimeoutExpired as late:
+        if left < LONGEST:
+            raise OutOfTime from late
+        return [f"did not end in {LONGEST} s"]
     if result.returncode != 0:
         return result.stderr.strip().splitlines()[-3:]
     with open(f"{out}/metrics.jsonl") as file:
@@ -163,12 +186,20 @@ def same_bytes(args, folder, options, name, first, variants):
 
 def check(args, seed):
     """The largest differences by type, what is wrong, and the case."""
-    config, options = random_case(seed)
+    seconds_left(args)
+    config, options = case = random_case(seed)
     folder = f"{args.out}/{seed}"
-    save(folder, config, tensors_of(config, seed), args.tokenizer, seed)
+    try:
+        save(folder, config, tensors_of(config, seed), args.tokenizer, seed)
+        return *compare(args, seed, folder, options), case
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def compare(args, seed, folder, options):
     want = run(args, folder, options, "cpu", device="cpu", dtype="fp32")
     if isinstance(want, list):
-        return {}, f"the CPU refuses: {want}", (config, options)
+        return {}, f"the CPU refuses: {want}"
     found, wrong, mode = {}, [], random.Random(seed).choice(["cheap", "layer"])
     if args.device == "cpu":
         cpu = {"device": "cpu", "dtype": "fp32"}
@@ -184,8 +215,7 @@ def check(args, seed):
         if not all(d <= limit for d, limit in zip(found[dtype], limits)):
             wrong.append(f"{dtype}: off by {found[dtype][0]:.1e} and {found[dtype][1]:.1e}: {got[:2]}, want {want[:2]}")
         wrong += same_bytes(args, folder, options, dtype, got, [{**gpu, "gradient_checkpointing": mode}])
-    shutil.rmtree(folder)
-    return found, "; ".join(wrong), (config, options)
+    return found, "; ".join(wrong)
 
 
 def main():
@@ -196,23 +226,27 @@ def main():
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--side", type=int, default=8, help="cases side by side")
-    parser.add_argument("--seconds", type=float, default=600, help="when to begin no more")
+    parser.add_argument("--seconds", type=float, default=600, help="when to end")
     args = parser.parse_args()
-    end = time.time() + args.seconds
+    found, failed = [], 0
     with ThreadPoolExecutor(args.side) as pool:
-        results = list(pool.map(lambda s: check(args, s) if time.time() < end else None, range(args.seed, args.seed + args.count)))
-    results = [r for r in results if r is not None]
-    for i, (_, wrong, case) in enumerate(results):
-        if wrong:
-            print(f"{args.seed + i}: {wrong}\n    {case}")
+        cases = {pool.submit(check, args, seed): seed for seed in range(args.seed, args.seed + args.count)}
+        for done in as_completed(cases):
+            try:
+                differences, wrong, case = done.result()
+            except OutOfTime:
+                continue
+            found.append(differences)
+            failed += wrong != ""
+            if wrong:
+                print(f"{cases[done]}: {wrong}\n    {case}", flush=True)
     for dtype in LIMITS:
-        of_type = [found[dtype] for found, _, _ in results if dtype in found]
+        of_type = [differences[dtype] for differences in found if dtype in differences]
         for which, name in enumerate(("loss", "gradient norm") if of_type else ()):
             values = sorted(d[which] for d in of_type)
             print(f"{dtype}, {name}: median {values[len(values) // 2]:.1e}, largest {values[-1]:.1e} of {len(of_type)} models")
-    failed = sum(1 for _, wrong, _ in results if wrong)
-    print(f"{len(results) - failed} of {len(results)} agree")
-    raise SystemExit(failed > 0)
+    print(f"{len(found) - failed} of {len(found)} agree, after {time.monotonic() - START:.0f} s; of {args.count} to try")
+    raise SystemExit(failed > 0 or not found)
 
 
 main()
