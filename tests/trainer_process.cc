@@ -102,4 +102,9 @@ bool WaitForFile(const std::string& path, double timeout_s) {
   return WaitUntil([&] { return FileExists(path); }, timeout_s);
 }
 
+bool WaitForWords(const std::string& path, const std::string& words, double timeout_s) {
+  const auto there = [&] { return ContentOf(path).find(words) != std::string::npos; };
+  return WaitUntil(there, timeout_s);
+}
+
 }  // namespace lockstep

@@ -49,7 +49,8 @@ std::string FreshPath(const std::string& name);
 // The first of 16 ports that no other test is likely to use: where ranks of a launcher meet.
 int FreshPort();
 
-// True once `path` exists; waits for it.
+// True once `path` exists, or once `words` are in it; waits for it.
 bool WaitForFile(const std::string& path, double timeout_s);
+bool WaitForWords(const std::string& path, const std::string& words, double timeout_s);
 
 }  // namespace lockstep

@@ -166,6 +166,9 @@ CheckpointState StateAtStart(const Prepared& prepared) {
   CheckpointState state = prepared.start.state;
   state.identity = prepared.identity;
   state.tokens_per_pack = prepared.data->plan_options.tokens_per_pack;
+  if (prepared.start.kind == RunStart::Kind::kNew) {
+    state.evaluation_due = !prepared.data->evaluation.empty();
+  }
   return state;
 }
 

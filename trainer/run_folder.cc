@@ -184,12 +184,10 @@ absl::StatusOr<RunStart> DecideStart(const std::string& folder, const TrainOptio
 }
 
 std::string EncodeStart(const RunStart& start) {
-  const CheckpointState& state = start.state;
-  return Json{
-      {"kind", static_cast<int>(start.kind)},     {"folder", start.folder},
-      {"checkpoint", start.checkpoint},           {"step", state.step},
-      {"tokens_per_pack", state.tokens_per_pack}, {"best_step", state.best_step},
-      {"best_eval_loss", state.best_eval_loss},   {"evals_since_best", state.evals_since_best}}
+  return Json{{"kind", static_cast<int>(start.kind)},
+              {"folder", start.folder},
+              {"checkpoint", start.checkpoint},
+              {"state", start.state}}
       .dump();
 }
 
@@ -200,11 +198,7 @@ absl::StatusOr<RunStart> DecodeStart(const std::string& text) {
     start.kind = static_cast<RunStart::Kind>(json.at("kind").get<int>());
     json.at("folder").get_to(start.folder);
     json.at("checkpoint").get_to(start.checkpoint);
-    json.at("step").get_to(start.state.step);
-    json.at("tokens_per_pack").get_to(start.state.tokens_per_pack);
-    json.at("best_step").get_to(start.state.best_step);
-    json.at("best_eval_loss").get_to(start.state.best_eval_loss);
-    json.at("evals_since_best").get_to(start.state.evals_since_best);
+    json.at("state").get_to(start.state);
   } catch (const Json::exception& wrong) {
     return absl::InternalError(absl::StrCat("rank 0 said: ", wrong.what()));
   }

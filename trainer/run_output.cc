@@ -108,8 +108,10 @@ absl::Status RunOutput::Begin() {
   // What a later start takes for a run's comes after run.json: killed in between, it begins anew.
   RETURN_IF_ERROR(MakeDirectories(CheckpointFolder(start_)));
   world_.SetLogDirectory(JoinPath(start_.folder, "logs"));
-  ASSIGN_OR_RETURN(log_, RunLog::Open(start_.folder, resumes ? start_.state.step : -1, num_steps_,
-                                      options_.logging_steps));
+  const int64_t last_step = resumes ? start_.state.step : -1;
+  const int64_t last_eval = last_step - (start_.state.evaluation_due ? 1 : 0);
+  ASSIGN_OR_RETURN(
+      log_, RunLog::Open(start_.folder, last_step, last_eval, num_steps_, options_.logging_steps));
   SayWhatBegins(ProvenanceChanges(before, ProvenanceOf(options_, world_)));
   prompts_ = ChoosePrompts(data_);
   return absl::OkStatus();

@@ -25,10 +25,6 @@
 namespace lockstep {
 namespace {
 
-bool Due(int64_t step, int64_t every, int64_t num_steps) {
-  return step == num_steps || (every > 0 && step % every == 0);
-}
-
 // Passes over the data after step `step` (from 0).
 double EpochAfter(const TrainingData& data, int64_t step) {
   const int64_t per_epoch = data.plan->steps_per_epoch();
@@ -95,28 +91,32 @@ class Loop {
 
  private:
   absl::StatusOr<Ending> Steps() {
-    if (run_.state.step == 0) {
-      RETURN_IF_ERROR(EvaluateNow());
-      if (IsBestSoFar()) RETURN_IF_ERROR(Save());
-      if (!run_.data.evaluation.empty()) run_.startup.Done("evaluation");
+    CheckpointState& state = run_.state;
+    if (state.evaluation_due) {  // of the untrained model, or the one that a stop cut off
+      RETURN_IF_ERROR(EvaluateAndSave(/*saves=*/false));
+      run_.startup.Done("evaluation");
     }
-    while (run_.state.step < run_.num_steps) {
+    while (state.step < run_.num_steps && !stop_ && !OutOfPatience()) {
       RETURN_IF_ERROR(StartProfile());
       QueueStep();
       RETURN_IF_ERROR(StopProfile());
-      const bool evaluates = Due(run_.state.step, run_.options.eval_steps, run_.num_steps);
-      const bool saves = Due(run_.state.step, run_.options.save_steps, run_.num_steps);
-      const bool awaited = evaluates || saves || !has_finished_a_step_;
+      state.evaluation_due = !run_.data.evaluation.empty() && Due(run_.options.eval_steps);
+      const bool saves = Due(run_.options.save_steps);
+      const bool awaited = state.evaluation_due || saves || !has_finished_a_step_;
       RETURN_IF_ERROR(FinishSteps(awaited ? 0 : steps_ahead_));
       RETURN_IF_ERROR(run_.saver.Poll());
-      if (evaluates) RETURN_IF_ERROR(EvaluateNow());
-      const bool stop = stop_ && run_.state.step < run_.num_steps;
-      if (stop) RETURN_IF_ERROR(FinishSteps(0));
-      if (stop || saves || OutOfPatience() || IsBestSoFar()) RETURN_IF_ERROR(Save());
-      if (stop) return Ending::kInterrupted;
-      if (OutOfPatience()) return Ending::kEarlyStopped;
+      RETURN_IF_ERROR(EvaluateAndSave(saves));
     }
-    return Ending::kDone;
+    if (IsInterrupted()) return Ending::kInterrupted;
+    return OutOfPatience() ? Ending::kEarlyStopped : Ending::kDone;
+  }
+
+  // What comes between two steps.
+  absl::Status EvaluateAndSave(bool saves) {
+    if (run_.state.evaluation_due && !stop_) RETURN_IF_ERROR(EvaluateNow());
+    if (IsInterrupted()) RETURN_IF_ERROR(FinishSteps(0));
+    if (saves || IsInterrupted() || OutOfPatience() || IsBestSoFar()) return Save();
+    return absl::OkStatus();
   }
 
   absl::Status StartProfile() {
@@ -226,22 +226,26 @@ class Loop {
     return record;
   }
 
+  // Unless the ranks agree to stop before its end: then the run goes on with it.
   absl::Status EvaluateNow() {
-    if (run_.data.evaluation.empty()) return absl::OkStatus();
-    const Evaluation evaluation =
-        Evaluate(run_.context, run_.model.decoder(), run_.data.validation_set(),
-                 run_.data.validation.pieces, run_.data.evaluation, run_.world.communicator(),
-                 [&](int64_t pack) { Report("evaluate", pack); });
+    const std::optional<Evaluation> evaluation = Evaluate(
+        run_.context, run_.model.decoder(), run_.data.validation_set(), run_.data.validation.pieces,
+        run_.data.evaluation, run_.world.communicator(),
+        [&](int64_t pack) { Report("evaluate", pack); },
+        [&] { return run_.world.stop_requested() != 0; });
+    stop_ = !evaluation.has_value();
+    if (stop_) return absl::OkStatus();
     CheckpointState& state = run_.state;
-    const bool better = !std::isnan(evaluation.loss) &&
-                        (state.best_step < 0 || evaluation.loss < state.best_eval_loss);
+    state.evaluation_due = false;
+    const bool better = !std::isnan(evaluation->loss) &&
+                        (state.best_step < 0 || evaluation->loss < state.best_eval_loss);
     state.evals_since_best = better ? 0 : state.evals_since_best + 1;
     if (better) {
       state.best_step = state.step;
-      state.best_eval_loss = evaluation.loss;
+      state.best_eval_loss = evaluation->loss;
     }
     RETURN_IF_ERROR(
-        run_.log.Add(EvalRecord{state.step, evaluation.loss, evaluation.supervised_tokens}));
+        run_.log.Add(EvalRecord{state.step, evaluation->loss, evaluation->supervised_tokens}));
     return run_.on_evaluation();
   }
 
@@ -257,6 +261,16 @@ class Loop {
   void CopyState() {
     parallel_.AwaitState();
     run_.saver.CopyState();
+  }
+
+  // After every N-th step, and after the last.
+  bool Due(int64_t every) const {
+    return run_.state.step == run_.num_steps || (every > 0 && run_.state.step % every == 0);
+  }
+
+  // Something is left to do: asked to stop when all is done, a run is done.
+  bool IsInterrupted() const {
+    return stop_ && (run_.state.step < run_.num_steps || run_.state.evaluation_due);
   }
 
   bool OutOfPatience() const {

@@ -68,12 +68,7 @@ absl::Status Remove(const std::string& checkpoint) {
 absl::Status WriteInto(const std::string& unfinished, const std::string& final_name,
                        const CheckpointState& state, ParameterCopy& copy) {
   RETURN_IF_ERROR(MakeDirectories(unfinished));
-  Json json = {{"step", state.step},
-               {"tokens_per_pack", state.tokens_per_pack},
-               {"identity", state.identity},
-               {"best_step", state.best_step},
-               {"best_eval_loss", state.best_eval_loss},
-               {"evals_since_best", state.evals_since_best}};
+  Json json = state;
   ASSIGN_OR_RETURN(json[kTensorFile], WriteTensors(JoinPath(unfinished, kTensorFile), copy));
   RETURN_IF_ERROR(WriteFileAtomically(JoinPath(unfinished, kStateFile), json.dump(1) + "\n"));
   RETURN_IF_ERROR(SyncFile(unfinished));
@@ -82,6 +77,26 @@ absl::Status WriteInto(const std::string& unfinished, const std::string& final_n
 }
 
 }  // namespace
+
+void to_json(Json& json, const CheckpointState& state) {
+  json = {{"step", state.step},
+          {"tokens_per_pack", state.tokens_per_pack},
+          {"identity", state.identity},
+          {"evaluation_due", state.evaluation_due},
+          {"best_step", state.best_step},
+          {"best_eval_loss", state.best_eval_loss},
+          {"evals_since_best", state.evals_since_best}};
+}
+
+void from_json(const Json& json, CheckpointState& state) {
+  json.at("step").get_to(state.step);
+  json.at("tokens_per_pack").get_to(state.tokens_per_pack);
+  json.at("identity").get_to(state.identity);
+  state.evaluation_due = json.value("evaluation_due", false);  // older ones follow their evaluation
+  json.at("best_step").get_to(state.best_step);
+  json.at("best_eval_loss").get_to(state.best_eval_loss);
+  json.at("evals_since_best").get_to(state.evals_since_best);
+}
 
 std::string CheckpointName(int64_t step) { return absl::StrFormat("step-%08d", step); }
 
@@ -112,12 +127,7 @@ absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint) {
   std::string hash;
   try {
     const Json json = Json::parse(text);
-    json.at("step").get_to(state.step);
-    json.at("tokens_per_pack").get_to(state.tokens_per_pack);
-    json.at("identity").get_to(state.identity);
-    json.at("best_step").get_to(state.best_step);
-    json.at("best_eval_loss").get_to(state.best_eval_loss);
-    json.at("evals_since_best").get_to(state.evals_since_best);
+    json.get_to(state);
     json.at(kTensorFile).get_to(hash);
   } catch (const Json::exception& wrong) {
     return Damaged(path, wrong.what());

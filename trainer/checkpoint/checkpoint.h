@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -26,11 +27,16 @@ struct CheckpointState {
   int64_t step = 0;  // steps done
   int64_t tokens_per_pack = 0;
   RunIdentity identity;
+  bool evaluation_due = false;  // of `step`: the run was asked to stop before it was over
   // Early stopping's memory.
   int64_t best_step = -1;  // of the lowest evaluation so far; -1: none yet
   double best_eval_loss = 0;
   int64_t evals_since_best = 0;
 };
+
+// As in state.json. from_json throws what nlohmann's own conversions throw.
+void to_json(nlohmann::json& json, const CheckpointState& state);
+void from_json(const nlohmann::json& json, CheckpointState& state);
 
 // Writes folder/step-NNNNNNNN of what copy.Begin has copied; where it is there already, whole, it
 // is left alone.

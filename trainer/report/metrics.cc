@@ -87,11 +87,12 @@ absl::StatusOr<MetricsHistory> ParseMetrics(absl::string_view text, absl::string
 }
 
 absl::StatusOr<std::unique_ptr<MetricsLog>> MetricsLog::Open(const std::string& path,
-                                                             int64_t last_step) {
+                                                             int64_t last_step, int64_t last_eval) {
   MetricsHistory history;
   if (last_step >= 0 && FileExists(path)) {
     ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
     ASSIGN_OR_RETURN(history, ParseMetrics(text, path, last_step));
+    std::erase_if(history.evals, [&](const EvalRecord& eval) { return eval.step > last_eval; });
   }
   std::string kept;
   size_t eval = 0;

@@ -55,9 +55,10 @@ absl::StatusOr<MetricsHistory> ParseMetrics(absl::string_view text, absl::string
 
 class MetricsLog {
  public:
-  // Continues `path` behind `last_step`: later lines are cut off, atomically. last_step −1: anew.
+  // Continues `path` behind `last_step` and the evaluation after `last_eval`: later lines are cut
+  // off, atomically. last_step −1: anew.
   static absl::StatusOr<std::unique_ptr<MetricsLog>> Open(const std::string& path,
-                                                          int64_t last_step);
+                                                          int64_t last_step, int64_t last_eval);
   ~MetricsLog();
   MetricsLog(const MetricsLog&) = delete;
   MetricsLog& operator=(const MetricsLog&) = delete;

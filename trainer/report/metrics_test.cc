@@ -42,7 +42,7 @@ TEST(MetricsTest, ResumingCutsOffWhatCameAfterTheCheckpoint) {
   const std::string path = Path("metrics_resume.jsonl");
   std::string until_two;
   {
-    auto log = MetricsLog::Open(path, -1);
+    auto log = MetricsLog::Open(path, -1, -1);
     ASSERT_TRUE(log.ok()) << log.status();
     ASSERT_TRUE((*log)->Add(EvalRecord{0, 3.5, 7}).ok());
     ASSERT_TRUE((*log)->Add(Step(1)).ok());
@@ -54,18 +54,23 @@ TEST(MetricsTest, ResumingCutsOffWhatCameAfterTheCheckpoint) {
   const std::string whole = *ReadFile(path);
   // As a crash in the middle of a line leaves it.
   ASSERT_TRUE(WriteFileAtomically(path, whole + "{\"step\":4,\"ep").ok());
-  auto log = MetricsLog::Open(path, 2);
+  auto log = MetricsLog::Open(path, 2, 2);
   ASSERT_TRUE(log.ok()) << log.status();
   EXPECT_EQ(*ReadFile(path), until_two);
   EXPECT_EQ((*log)->history().steps.size(), 2u);
   EXPECT_EQ((*log)->history().evals.size(), 2u);
   ASSERT_TRUE((*log)->Add(Step(3)).ok());
   EXPECT_EQ(*ReadFile(path), whole);
+  // A checkpoint that was written before its step was evaluated.
+  const auto unevaluated = MetricsLog::Open(path, 2, 1);
+  ASSERT_TRUE(unevaluated.ok()) << unevaluated.status();
+  EXPECT_EQ((*unevaluated)->history().steps.size(), 2u);
+  EXPECT_EQ((*unevaluated)->history().evals.size(), 1u);
 }
 
 TEST(MetricsTest, AFileThatIsGoneIsSaid) {
   const std::string path = Path("metrics_gone.jsonl");
-  const auto log = MetricsLog::Open(path, -1);
+  const auto log = MetricsLog::Open(path, -1, -1);
   ASSERT_TRUE(log.ok()) << log.status();
   ASSERT_TRUE((*log)->Add(Step(1)).ok());
   ASSERT_EQ(unlink(path.c_str()), 0);

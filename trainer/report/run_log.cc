@@ -37,9 +37,11 @@ absl::StatusOr<FilePtr> OpenTimes(const std::string& path, int64_t last_step) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RunLog>> RunLog::Open(const std::string& folder, int64_t last_step,
-                                                     int64_t num_steps, int64_t logging_steps) {
+                                                     int64_t last_eval, int64_t num_steps,
+                                                     int64_t logging_steps) {
   auto log = std::make_unique<RunLog>();
-  ASSIGN_OR_RETURN(log->metrics_, MetricsLog::Open(JoinPath(folder, "metrics.jsonl"), last_step));
+  ASSIGN_OR_RETURN(log->metrics_,
+                   MetricsLog::Open(JoinPath(folder, "metrics.jsonl"), last_step, last_eval));
   ASSIGN_OR_RETURN(log->events_, EventFile::Create(JoinPath(folder, "tensorboard"), last_step + 1));
   ASSIGN_OR_RETURN(log->times_, OpenTimes(JoinPath(folder, "timings.jsonl"), last_step));
   const std::string log_path = JoinPath(folder, "logs/rank-0.log");

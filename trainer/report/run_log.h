@@ -22,9 +22,11 @@ class RunLog {
   // A silent one.
   RunLog() = default;
 
-  // Continues the files of `folder` behind `last_step` (−1: anew).
+  // Continues the files of `folder` behind `last_step` (−1: anew) and the evaluation after
+  // `last_eval`.
   static absl::StatusOr<std::unique_ptr<RunLog>> Open(const std::string& folder, int64_t last_step,
-                                                      int64_t num_steps, int64_t logging_steps);
+                                                      int64_t last_eval, int64_t num_steps,
+                                                      int64_t logging_steps);
 
   absl::Status Add(const StepRecord& record);
   absl::Status Add(const EvalRecord& record);

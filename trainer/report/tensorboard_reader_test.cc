@@ -60,7 +60,8 @@ TEST(TensorboardReader, ReadsOurScalars) {
   step.supervised_tokens = 812;
   step.step_time_s = 0.5;
   {
-    const auto log = RunLog::Open(run, /*last_step=*/-1, /*num_steps=*/9, /*logging_steps=*/0);
+    const auto log =
+        RunLog::Open(run, /*last_step=*/-1, /*last_eval=*/-1, /*num_steps=*/9, /*logging_steps=*/0);
     ASSERT_TRUE(log.ok()) << log.status();
     ASSERT_TRUE((*log)->Add(EvalRecord{0, 3, 77}).ok());
     for (const auto& [number, loss] : {std::pair{1, 2.5}, {2, 9.0}, {3, 9.5}}) {
@@ -70,7 +71,8 @@ TEST(TensorboardReader, ReadsOurScalars) {
     }
   }
   {
-    const auto resumed = RunLog::Open(run, /*last_step=*/1, /*num_steps=*/9, /*logging_steps=*/0);
+    const auto resumed =
+        RunLog::Open(run, /*last_step=*/1, /*last_eval=*/1, /*num_steps=*/9, /*logging_steps=*/0);
     ASSERT_TRUE(resumed.ok()) << resumed.status();
     step.step = 2;
     step.loss = 0.25;

@@ -1,5 +1,6 @@
 #include "trainer/step/evaluate.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -50,25 +51,33 @@ std::vector<SequenceLoss> SequenceLosses(const Context& context, const nn::Decod
   return losses;
 }
 
-Evaluation Evaluate(const Context& context, const nn::Decoder& decoder,
-                    const data::Dataset& dataset, absl::Span<const data::Piece> pieces,
-                    absl::Span<const data::PackPlan> packs, dist::Communicator& communicator,
-                    absl::FunctionRef<void(int64_t)> on_pack) {
-  Sums sums;
-  const auto dealt = data::DealPacks(packs, communicator.size());
-  for (const int64_t index : dealt[communicator.rank()]) {
-    on_pack(index);
-    const data::Pack pack = data::BuildPack(dataset, pieces, packs[index], /*epoch=*/0);
-    for (const SequenceLoss& loss : SequenceLosses(context, decoder, pack)) sums.Add(loss);
-  }
+std::optional<Evaluation> Evaluate(const Context& context, const nn::Decoder& decoder,
+                                   const data::Dataset& dataset,
+                                   absl::Span<const data::Piece> pieces,
+                                   absl::Span<const data::PackPlan> packs,
+                                   dist::Communicator& communicator,
+                                   absl::FunctionRef<void(int64_t)> on_pack,
+                                   absl::FunctionRef<bool()> stop_requested) {
   const auto over_ranks = [&](int64_t value) {
     return dist::AllReduceValue(communicator, value, dist::ReduceOp::kSum, "evaluation");
   };
+  const auto dealt = data::DealPacks(packs, communicator.size());
+  const std::vector<int64_t>& own = dealt[communicator.rank()];
+  size_t rounds = 0;  // packs are dealt by falling cost: those of a round are alike
+  for (const std::vector<int64_t>& of_rank : dealt) rounds = std::max(rounds, of_rank.size());
+  Sums sums;
+  for (size_t round = 0; round < rounds; ++round) {
+    if (over_ranks(stop_requested()) > 0) return std::nullopt;
+    if (round >= own.size()) continue;
+    on_pack(own[round]);
+    const data::Pack pack = data::BuildPack(dataset, pieces, packs[own[round]], /*epoch=*/0);
+    for (const SequenceLoss& loss : SequenceLosses(context, decoder, pack)) sums.Add(loss);
+  }
   const double sum = static_cast<double>(over_ranks(sums.quanta)) * kQuantum;
   const bool finite = over_ranks(sums.not_finite) == 0;
   const int64_t supervised = over_ranks(sums.supervised);
   const double mean = supervised == 0 ? 0.0 : sum / static_cast<double>(supervised);
-  return {finite ? mean : std::numeric_limits<double>::quiet_NaN(), supervised};
+  return Evaluation{finite ? mean : std::numeric_limits<double>::quiet_NaN(), supervised};
 }
 
 }  // namespace lockstep

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -36,10 +37,14 @@ std::vector<SequenceLoss> SequenceLosses(const Context& context, const nn::Decod
                                          const data::Pack& pack);
 
 // All ranks call it; packs are dealt to them by cost. `on_pack` is called before each pack of this
-// rank.
-Evaluation Evaluate(const Context& context, const nn::Decoder& decoder,
-                    const data::Dataset& dataset, absl::Span<const data::Piece> pieces,
-                    absl::Span<const data::PackPlan> packs, dist::Communicator& communicator,
-                    absl::FunctionRef<void(int64_t pack)> on_pack);
+// rank. Before each of them the ranks ask each other whether `stop_requested` is true on one: then
+// all end together, without a result.
+std::optional<Evaluation> Evaluate(const Context& context, const nn::Decoder& decoder,
+                                   const data::Dataset& dataset,
+                                   absl::Span<const data::Piece> pieces,
+                                   absl::Span<const data::PackPlan> packs,
+                                   dist::Communicator& communicator,
+                                   absl::FunctionRef<void(int64_t pack)> on_pack,
+                                   absl::FunctionRef<bool()> stop_requested);
 
 }  // namespace lockstep

@@ -1,0 +1,161 @@
+// A run that is asked to stop in an evaluation stops there, on all ranks, and goes on with it: it
+// ends with the same figures and bytes as one that nothing happened to.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "tests/tiny_model.h"
+#include "tests/trainer_process.h"
+#include "trainer/report/metrics.h"
+
+namespace lockstep {
+namespace {
+
+using ::testing::HasSubstr;
+using Flags = std::vector<std::string>;
+
+class StopInEvaluationTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    model_ = new std::string(FreshPath("model"));
+    documents_ = new std::string(FreshPath("documents") + ".jsonl");
+    WriteTinyModel(*model_);
+    WriteUnevenDocuments(*documents_, 12, 60);
+  }
+
+  // Steps are nothing beside evaluations of `validation`.
+  static Flags FlagsFor(const std::string& folder, const std::string& validation) {
+    return {"--model=" + *model_,     "--train_file=" + *documents_,
+            "--output_dir=" + folder, "--validation_file=" + validation,
+            "--max_steps=4",          "--eval_steps=2",
+            "--learning_rate=1e-2",   "--lora_r=4",
+            "--tokens_per_pack=512",  "--num_threads=1"};
+  }
+
+  static std::string LongValidation() {
+    static const std::string path = [] {
+      const std::string fresh = FreshPath("long") + ".jsonl";
+      WriteUnevenDocuments(fresh, 6000, 300, /*seed=*/3);
+      return fresh;
+    }();
+    return path;
+  }
+
+  struct Result {
+    std::string adapter, figures;
+    bool operator==(const Result&) const = default;
+  };
+  static Result ResultIn(const std::string& folder) {
+    const auto history =
+        ParseMetrics(ReadFile(folder + "/metrics.jsonl").value_or(""), folder, INT64_MAX);
+    EXPECT_TRUE(history.ok()) << history.status();
+    Result result = {ReadFile(folder + "/adapter_model.safetensors").value_or("none"), ""};
+    for (StepRecord record : history->steps) {
+      record.step_time_s = record.tokens_per_second = 0;
+      result.figures += ToJsonLine(record);
+    }
+    for (const EvalRecord& record : history->evals) result.figures += ToJsonLine(record);
+    return result;
+  }
+
+  static Result WholeRun(const Flags& flags) {
+    Flags whole = flags;
+    const std::string folder = FreshPath("whole");
+    whole.push_back("--output_dir=" + folder);
+    EXPECT_EQ(Train(whole).exit_code, 0);
+    return ResultIn(folder);
+  }
+
+  static std::string* model_;
+  static std::string* documents_;
+};
+std::string* StopInEvaluationTest::model_ = nullptr;
+std::string* StopInEvaluationTest::documents_ = nullptr;
+
+TEST_F(StopInEvaluationTest, ItIsObeyedThereAndTheRunGoesOnWithIt) {
+  const std::string folder = FreshPath("stopped");
+  Flags flags = FlagsFor(folder, LongValidation());
+  flags.push_back("--nproc_per_node=2");
+  struct Case {
+    int step;
+    std::string file, words;  // what tells that the evaluation after `step` comes or has begun
+  };
+  for (const auto& [step, file, words] :
+       {Case{0, "/run.json", "running"}, {2, "/metrics.jsonl", "{\"step\":2,\"epoch\""}}) {
+    SCOPED_TRACE(step);
+    TrainerProcess trainer(flags);
+    ASSERT_TRUE(WaitForWords(folder + file, words, 100));
+    trainer.SignalAll(SIGINT);
+    const Outcome outcome = trainer.Wait();
+    ASSERT_EQ(outcome.exit_code, 130) << outcome.out << outcome.err;
+    EXPECT_THAT(outcome.out, HasSubstr(absl::StrCat("interrupted after step ", step, ";")));
+    EXPECT_FALSE(WaitForWords(folder + "/metrics.jsonl",
+                              absl::StrCat("{\"step\":", step, ",\"eval_loss\""), 0));
+  }
+  flags.back() = "--nproc_per_node=3";
+  const Outcome outcome = Train(flags);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("goes on after step 2"));
+  const Result got = ResultIn(folder), want = WholeRun(flags);
+  EXPECT_EQ(got.figures, want.figures);
+  EXPECT_TRUE(got == want) << "the adapters differ";
+}
+
+// A launcher's signal need not reach every rank at once, or at all.
+TEST_F(StopInEvaluationTest, OneRankThatIsAskedIsEnough) {
+  const std::string folder = FreshPath("stopped");
+  const int port = FreshPort();
+  std::vector<std::unique_ptr<TrainerProcess>> ranks;
+  for (int rank = 0; rank < 2; ++rank) {
+    const std::map<std::string, std::string> variables = {{"RANK", absl::StrCat(rank)},
+                                                          {"LOCAL_RANK", absl::StrCat(rank)},
+                                                          {"WORLD_SIZE", "2"},
+                                                          {"LOCAL_WORLD_SIZE", "2"},
+                                                          {"MASTER_ADDR", "127.0.0.1"},
+                                                          {"MASTER_PORT", absl::StrCat(port)},
+                                                          {"TORCHELASTIC_RUN_ID", "test"}};
+    ranks.push_back(std::make_unique<TrainerProcess>(FlagsFor(folder, LongValidation()),
+                                                     "/dev/null", variables));
+  }
+  ASSERT_TRUE(WaitForWords(folder + "/metrics.jsonl", "{\"step\":2,\"epoch\"", 100));
+  ranks[1]->Signal(SIGTERM);
+  for (const auto& rank : ranks) {
+    const Outcome outcome = rank->Wait();
+    EXPECT_EQ(outcome.exit_code, 143) << outcome.out << outcome.err;
+  }
+  EXPECT_FALSE(WaitForWords(folder + "/metrics.jsonl", "{\"step\":2,\"eval_loss\"", 0));
+  EXPECT_TRUE(FileExists(folder + "/checkpoints/step-00000002/state.json"));
+}
+
+// Early stopping saves a checkpoint before the first step, after an evaluation: it is not repeated.
+TEST_F(StopInEvaluationTest, AnEvaluationThatIsOverIsNotRepeated) {
+  const std::string folder = FreshPath("early"), validation = FreshPath("short") + ".jsonl";
+  WriteUnevenDocuments(validation, 12, 60, /*seed=*/3);
+  Flags flags = FlagsFor(folder, validation);
+  flags.push_back("--early_stopping_patience=1");
+  flags.push_back("--nproc_per_node=1");
+  ASSERT_EQ(Train(flags).exit_code, 0);
+  const Result want = ResultIn(folder);
+  // As it would be, had the run been killed before its next checkpoint.
+  for (const auto& entry : std::filesystem::directory_iterator(folder + "/checkpoints")) {
+    if (entry.path().filename() != "step-00000000") std::filesystem::remove_all(entry.path());
+  }
+  std::filesystem::remove(folder + "/adapter_model.safetensors");
+  const Outcome outcome = Train(flags);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("goes on after step 0"));
+  const Result got = ResultIn(folder);
+  EXPECT_EQ(got.figures, want.figures);
+  EXPECT_TRUE(got == want) << "the adapters differ";
+}
+
+}  // namespace
+}  // namespace lockstep
