@@ -200,6 +200,11 @@ TEST(CompareRunsTest, NamesWhatDiffers) {
   const RunIdentity now = {{"lora_r", "8"}, {"seed", "1"}, {"content of --model", "bb"}};
   const absl::Status status = CompareRuns("run", stored, now);
   EXPECT_THAT(status.message(), HasSubstr("--lora_r was \"16\" and is \"8\""));
+  // Only with early stopping does --eval_steps decide the result.
+  const RunIdentity early = {{"early_stopping_patience", "2"}, {"eval_steps", "10"}};
+  EXPECT_THAT(CompareRuns("run", {{"early_stopping_patience", ""}}, early).message(),
+              HasSubstr("--early_stopping_patience was not given and is \"2\"; "
+                        "--eval_steps was without effect and is \"10\""));
   EXPECT_THAT(status.message(), HasSubstr("content of --model is another"));
   EXPECT_THAT(status.message(), ::testing::Not(HasSubstr("seed")));
 }

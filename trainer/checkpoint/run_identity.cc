@@ -27,6 +27,21 @@ std::string SampledHash(absl::string_view bytes) {
   return HashHex(sample);
 }
 
+// As "--eval_steps was without effect and is "10"": an option's empty value stands for none.
+std::string WhatDiffers(absl::string_view name, const std::string* was, const std::string& is) {
+  const auto shown = [](const std::string& value) {
+    return value.empty() ? "not given" : absl::StrCat("\"", value, "\"");
+  };
+  if (absl::StartsWith(name, "content of ")) {
+    const bool is_tokens = absl::EndsWith(name, "_file");  // a data set's key
+    return absl::StrCat(
+        name, is_tokens ? " is another (the file, the tokenizer, the template or a data flag)"
+                        : " is another");
+  }
+  return absl::StrCat("--", name, " was ", was == nullptr ? "without effect" : shown(*was),
+                      " and is ", shown(is));
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> FolderFingerprint(const std::string& folder) {
@@ -70,14 +85,9 @@ absl::Status CompareRuns(absl::string_view where, const RunIdentity& stored,
   int count = 0;
   for (const auto& [name, value] : now) {
     const auto before = stored.find(name);
-    const std::string old = before == stored.end() ? "" : before->second;
-    if (old == value || ++count > 4) continue;
-    const bool is_content = absl::StartsWith(name, "content of ");
-    const bool is_tokens = absl::EndsWith(name, "_file");  // a data set's key
-    absl::StrAppend(&differences, count > 1 ? "; " : "", is_content ? "" : "--", name,
-                    is_tokens ? " is another (the file, the tokenizer, the template or a data flag)"
-                    : is_content ? " is another"
-                                 : absl::StrCat(" was \"", old, "\" and is \"", value, "\""));
+    const std::string* const old = before == stored.end() ? nullptr : &before->second;
+    if ((old != nullptr ? *old : "") == value || ++count > 4) continue;
+    absl::StrAppend(&differences, count > 1 ? "; " : "", WhatDiffers(name, old, value));
   }
   if (count == 0) return absl::OkStatus();
   if (count > 4) absl::StrAppend(&differences, "; and ", count - 4, " more");
