@@ -87,6 +87,13 @@ timeout 120 "${train[@]}" --nproc_per_node=1 --output_dir="$work/one" >"$work/on
 expect "exit code" test $? = 0
 expect "an adapter" test -s "$work/one/adapter_model.safetensors"
 
+if [ "$device" = cuda ] && [ "$(nvidia-smi -L | grep -c ^GPU)" -lt 2 ]; then
+  begin "launchers"
+  skip "two ranks need 2 GPUs"
+  finish_tests
+  exit
+fi
+
 # by_hand_on_two_hosts FOLDER ADDRESS
 by_hand_on_two_hosts() {
   local host
