@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/progress.h"
 #include "base/status.h"
@@ -18,6 +20,8 @@ namespace lockstep {
 namespace {
 
 constexpr size_t kPieceBytes = size_t{64} << 20;
+constexpr size_t kCollectedBytes = size_t{1} << 20;
+constexpr char kTemporary[] = ".tmp-";  // behind the name of what is not whole yet
 
 absl::Status WriteAll(int fd, absl::string_view content, absl::string_view path) {
   while (!content.empty()) {
@@ -70,7 +74,7 @@ absl::StatusOr<std::string> ReadFile(absl::string_view path) {
 }
 
 absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(absl::string_view path) {
-  std::string temporary = absl::StrCat(path, ".tmp-XXXXXX");
+  std::string temporary = absl::StrCat(path, kTemporary, "XXXXXX");
   const int fd = mkostemp(temporary.data(), O_CLOEXEC);
   if (fd < 0) return SystemError(path, "cannot create", errno);
   return std::unique_ptr<AtomicFile>(new AtomicFile(std::string(path), temporary, fd));
@@ -83,6 +87,19 @@ AtomicFile::~AtomicFile() {
 }
 
 absl::Status AtomicFile::Append(absl::string_view bytes) {
+  if (collected_.size() + bytes.size() >= kCollectedBytes) RETURN_IF_ERROR(Flush());
+  if (bytes.size() >= kCollectedBytes) return Write(bytes);
+  collected_.append(bytes.data(), bytes.size());
+  return absl::OkStatus();
+}
+
+absl::Status AtomicFile::Flush() {
+  RETURN_IF_ERROR(Write(collected_));
+  collected_.clear();
+  return absl::OkStatus();
+}
+
+absl::Status AtomicFile::Write(absl::string_view bytes) {
   for (; !bytes.empty(); bytes.remove_prefix(std::min(kPieceBytes, bytes.size()))) {
     const absl::string_view piece = bytes.substr(0, kPieceBytes);
     RETURN_IF_ERROR(WriteAll(fd_, piece, path_));
@@ -97,17 +114,42 @@ absl::Status AtomicFile::Append(absl::string_view bytes) {
   return absl::OkStatus();
 }
 
-absl::Status AtomicFile::Commit() {
+absl::Status AtomicFile::ReadBack(absl::FunctionRef<absl::Status(absl::string_view)> take) {
+  RETURN_IF_ERROR(Flush());
+  std::string piece(kCollectedBytes, '\0');
+  for (off_t at = 0;;) {
+    const ssize_t got = pread(fd_, piece.data(), piece.size(), at);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return SystemError(path_, "cannot read back", errno);
+    if (got == 0) return absl::OkStatus();
+    RETURN_IF_ERROR(take(absl::string_view(piece).substr(0, got)));
+    at += got;
+  }
+}
+
+absl::Status AtomicFile::CommitAs(absl::string_view path) {
+  RETURN_IF_ERROR(Flush());
   // mkostemp makes 0600.
-  if (fchmod(fd_, 0666 & ~UserMask()) != 0) return SystemError(path_, "cannot chmod", errno);
-  if (PatientFsync(fd_) != 0) return SystemError(path_, "cannot fsync", errno);
-  if (rename(temporary_.c_str(), path_.c_str()) != 0) {
-    return SystemError(path_, "cannot rename", errno);
+  if (fchmod(fd_, 0666 & ~UserMask()) != 0) return SystemError(path, "cannot chmod", errno);
+  if (PatientFsync(fd_) != 0) return SystemError(path, "cannot fsync", errno);
+  if (rename(temporary_.c_str(), std::string(path).c_str()) != 0) {
+    return SystemError(path, "cannot rename", errno);
   }
   const int fd = fd_;
   fd_ = -1;
-  if (close(fd) != 0) return SystemError(path_, "cannot close", errno);
-  return SyncDirectory(path_);
+  if (close(fd) != 0) return SystemError(path, "cannot close", errno);
+  return SyncDirectory(path);
+}
+
+void AtomicFile::RemoveRemains(absl::string_view path) {
+  const std::filesystem::path whole{std::string(path)};
+  const std::string start = absl::StrCat(whole.filename().string(), kTemporary);
+  std::error_code error;  // what cannot be removed stays
+  for (const auto& entry : std::filesystem::directory_iterator(whole.parent_path(), error)) {
+    if (absl::StartsWith(entry.path().filename().string(), start)) {
+      std::filesystem::remove(entry.path(), error);
+    }
+  }
 }
 
 absl::Status WriteFileAtomically(absl::string_view path, absl::string_view content) {

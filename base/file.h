@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -24,7 +25,7 @@ absl::Status WriteFileAtomically(absl::string_view path, absl::string_view conte
 //   ASSIGN_OR_RETURN(auto file, AtomicFile::Create(path));
 //   RETURN_IF_ERROR(file->Append(bytes));  …
 //   RETURN_IF_ERROR(file->Commit());
-// Without Commit nothing remains.
+// Without Commit nothing remains, unless the process is killed.
 class AtomicFile {
  public:
   static absl::StatusOr<std::unique_ptr<AtomicFile>> Create(absl::string_view path);
@@ -32,14 +33,26 @@ class AtomicFile {
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
 
-  absl::Status Append(absl::string_view bytes);  // in pieces; each marks progress (progress.h)
-  absl::Status Commit();
+  // Pieces of any size: small ones are collected. What is written marks progress (progress.h).
+  absl::Status Append(absl::string_view bytes);
+  // All that was appended, to `take` in pieces.
+  absl::Status ReadBack(absl::FunctionRef<absl::Status(absl::string_view)> take);
+  absl::Status Commit() { return CommitAs(path_); }
+  // Under another name in the same folder, for a name that follows from the content.
+  absl::Status CommitAs(absl::string_view path);
+
+  // Removes what killed processes have left of `path`. For who alone writes it.
+  static void RemoveRemains(absl::string_view path);
 
  private:
   AtomicFile(std::string path, std::string temporary, int fd)
       : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd) {}
-  std::string path_, temporary_;
-  int fd_;               // -1 once committed
+  absl::Status Write(absl::string_view bytes);
+  absl::Status Flush();
+
+  const std::string path_, temporary_;
+  int fd_;  // -1 once committed
+  std::string collected_;
   size_t unsynced_ = 0;  // bytes that the disk has not been asked to take
 };
 

@@ -36,6 +36,27 @@ TEST(FileTest, WithoutCommitNothingRemains) {
   EXPECT_TRUE(std::filesystem::is_empty(folder));
 }
 
+TEST(FileTest, PiecesOfAnySizeKeepTheirOrder) {
+  const auto file = *AtomicFile::Create(TempPath("pieces"));
+  std::string want;
+  for (const size_t size : {1, 700'000, 700'000, 3, 2'000'000, 1 << 20, 5}) {
+    const std::string piece(size, static_cast<char>('a' + want.size() % 26));
+    ASSERT_TRUE(file->Append(piece).ok());
+    want += piece;
+  }
+  std::string back;
+  ASSERT_TRUE(file->ReadBack([&](absl::string_view piece) {
+                    back.append(piece.data(), piece.size());
+                    return absl::OkStatus();
+                  })
+                  .ok());
+  EXPECT_TRUE(back == want);
+  ASSERT_TRUE(file->Append("end").ok());
+  ASSERT_TRUE(file->CommitAs(TempPath("other")).ok());
+  EXPECT_TRUE(*ReadFile(TempPath("other")) == want + "end");
+  EXPECT_FALSE(FileExists(TempPath("pieces")));
+}
+
 TEST(FileTest, FilesHaveTheUsersUmask) {
   const std::string path = ::testing::TempDir() + "/umask";
   const mode_t before = umask(027);

@@ -242,7 +242,6 @@ absl::StatusOr<std::shared_ptr<const Dataset>> OpenOrBuildDataset(const DatasetS
   FileLock lock;
   RETURN_IF_ERROR(TakeLock(absl::StrCat(path, ".lock"), spec.lock_timeout_s, progress, lock));
   if (auto dataset = TokenCache::Open(path, key, spec.files); dataset.ok()) return dataset;
-  TokenCache::RemoveRemains(path);
   RETURN_IF_ERROR(Build(spec, encoder, progress, path, key, file_hashes));
   return TokenCache::Open(path, key, spec.files);
 }

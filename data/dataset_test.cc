@@ -212,7 +212,8 @@ TEST_F(DatasetTest, ATornOrForeignCacheIsBuiltAnew) {
   const std::string path = CachePath(**Open());
   const std::string whole = *ReadFile(path);
   std::vector<std::string> broken = {"", "foreign", whole.substr(0, whole.size() - 1), whole + "x"};
-  for (const size_t at : {size_t{3}, size_t{40}, size_t{4096}, whole.size() - 2}) {
+  for (const size_t at : {size_t{3}, size_t{40}, whole.size() / 2, whole.size() - 180,
+                          whole.size() - 130, whole.size() - 100, whole.size() - 2}) {
     broken.push_back(whole);
     broken.back()[at] ^= 1;
   }

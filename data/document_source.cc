@@ -215,44 +215,6 @@ absl::StatusOr<bool> DocumentSource::NextElement(RawDocument& document) {
   }
 }
 
-namespace {
-
-// A file under a passing name until it is renamed; without that nothing remains.
-class PassingFile {
- public:
-  static absl::StatusOr<std::unique_ptr<PassingFile>> Create(absl::string_view directory) {
-    std::string path = JoinPath(directory, "stdin-XXXXXX.tmp");
-    const int fd = mkostemps(path.data(), 4, O_CLOEXEC);
-    if (fd < 0) return SystemError(directory, "cannot write to it", errno, "see --cache_dir");
-    return std::unique_ptr<PassingFile>(new PassingFile(std::move(path), fd));
-  }
-  ~PassingFile() {
-    close(fd_);
-    unlink(path_.c_str());
-  }
-
-  absl::Status Append(absl::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t written = write(fd_, bytes.data(), bytes.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return SystemError(path_, "cannot write", errno, "see --cache_dir");
-      bytes.remove_prefix(written);
-    }
-    return absl::OkStatus();
-  }
-  absl::Status Rename(const std::string& path) {
-    if (PatientFsync(fd_) == 0 && rename(path_.c_str(), path.c_str()) == 0) return absl::OkStatus();
-    return SystemError(path, "cannot write", errno, "see --cache_dir");
-  }
-
- private:
-  PassingFile(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
-  std::string path_;
-  int fd_;
-};
-
-}  // namespace
-
 bool IsStream(const std::string& path) {
   struct stat status;
   return path == "-" || (stat(path.c_str(), &status) == 0 &&
@@ -265,7 +227,7 @@ absl::StatusOr<std::string> SpoolStream(const std::string& path, absl::string_vi
   if (input < 0) return SystemError(where, "cannot open", errno, "give a file");
   const absl::Cleanup close_input = [&] { close(input); };
   RETURN_IF_ERROR(Annotate(MakeDirectories(directory), "--cache_dir"));
-  ASSIGN_OR_RETURN(const auto file, PassingFile::Create(directory));
+  ASSIGN_OR_RETURN(const auto file, AtomicFile::Create(JoinPath(directory, "stdin")));
   Hasher hasher;
   std::string start;  // from what is neither a mark of the byte order nor white space
   std::string buffer(1 << 20, '\0');
@@ -274,7 +236,7 @@ absl::StatusOr<std::string> SpoolStream(const std::string& path, absl::string_vi
     if (got < 0) return SystemError(where, "cannot read", errno, "give a file");
     const absl::string_view part(buffer.data(), got);
     hasher.Update(part);
-    RETURN_IF_ERROR(file->Append(part));
+    RETURN_IF_ERROR(Annotate(file->Append(part), "--cache_dir"));
     if (start.empty()) {
       start = std::string(
           absl::StripLeadingAsciiWhitespace(absl::StripPrefix(part, kByteOrderMark)).substr(0, 8));
@@ -290,7 +252,7 @@ absl::StatusOr<std::string> SpoolStream(const std::string& path, absl::string_vi
   const bool text = !json && !IsCompressed(start);
   const std::string copy =
       JoinPath(directory, absl::StrCat("stdin-", hasher.Hex(), text ? ".txt" : ".jsonl"));
-  RETURN_IF_ERROR(file->Rename(copy));
+  RETURN_IF_ERROR(Annotate(file->CommitAs(copy), "--cache_dir"));
   return copy;
 }
 
