@@ -108,6 +108,19 @@ class Builder {
     return notes;
   }
 
+  // Why no document is left: the first bad one's error, or there was nothing.
+  absl::Status NothingLeft() const {
+    constexpr char kWanted[] = "want at least one document, got none";
+    const std::string where = absl::StrJoin(spec_.files, ",");
+    if (num_skipped_ == 0) {
+      return UserError(where, kWanted,
+                       "of JSONL each line is a JSON object, other JSON is one array of them; "
+                       "paragraphs of a .txt file are its documents");
+    }
+    return UserError(where, absl::StrCat(kWanted, "; bad ones that were skipped: ", num_skipped_,
+                                         ", the first: ", first_skipped_.message()));
+  }
+
  private:
   struct Parsed {
     absl::Status status;
@@ -161,7 +174,7 @@ class Builder {
     for (size_t i = 0; i < batch.size(); ++i) {
       if (!parsed[i].status.ok()) {
         if (!spec_.skip_bad_documents) return parsed[i].status;
-        ++num_skipped_;
+        if (num_skipped_++ == 0) first_skipped_ = parsed[i].status;
         if (remarks_.size() < kMaxRemarks) {
           const absl::string_view message = parsed[i].status.message();
           remarks_.push_back(
@@ -184,6 +197,7 @@ class Builder {
   std::set<std::string> ignored_keys_;
   std::vector<std::string> formats_, remarks_;
   int64_t num_skipped_ = 0;
+  absl::Status first_skipped_;
 };
 
 absl::Status Build(const DatasetSpec& spec, const DocumentEncoder& encoder,
@@ -194,15 +208,7 @@ absl::Status Build(const DatasetSpec& spec, const DocumentEncoder& encoder,
   for (uint32_t i = 0; i < spec.files.size(); ++i) {
     RETURN_IF_ERROR(builder.AddFile(i, file_hashes[i]));
   }
-  if (cache->num_documents() == 0) {
-    const int64_t skipped = builder.Notes().num_skipped;
-    return UserError(
-        absl::StrJoin(spec.files, ","),
-        absl::StrCat("want at least one document, got none",
-                     skipped == 0 ? "" : absl::StrCat("; bad ones that were skipped: ", skipped)),
-        "of JSONL each line is a JSON object, other JSON is one array of them; paragraphs of a "
-        ".txt file are its documents");
-  }
+  if (cache->num_documents() == 0) return builder.NothingLeft();
   return cache->Finish(key, builder.Notes());
 }
 

@@ -64,6 +64,17 @@ TEST_F(DatasetTest, TheFirstDocumentMayBeTheBadOne) {
   EXPECT_EQ((*dataset)->num_skipped(), 1);
 }
 
+TEST_F(DatasetTest, IfAllAreBadTheFirstOneTellsWhy) {
+  spec_.files = {Write("a.txt", std::string("h\0i\0\n\0\n\0y\0o\0u\0", 14))};
+  spec_.skip_bad_documents = true;
+  const std::string message(Open().status().message());
+  EXPECT_NE(message.find("got none; bad ones that were skipped: 1, the first: [" + spec_.files[0] +
+                         ":1] byte 2 of this text is zero"),
+            std::string::npos)
+      << message;
+  EXPECT_NE(message.find("HINT: convert the file: iconv -f UTF-16"), std::string::npos) << message;
+}
+
 TEST_F(DatasetTest, AListOfSkippedDocumentsThatIsCutSaysSo) {
   std::string text = "{\"text\":\"a>b\"}\n";
   for (int i = 0; i < 103; ++i) text += "{broken\n";
