@@ -103,9 +103,11 @@ std::string CheckpointName(int64_t step) { return absl::StrFormat("step-%08d", s
 absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
                              ParameterCopy& copy) {
   const std::string final_name = JoinPath(folder, CheckpointName(state.step));
-  if (FileExists(final_name)) {
+  std::error_code none;
+  if (std::filesystem::exists(std::filesystem::symlink_status(final_name, none))) {
     if (ReadCheckpoint(final_name).ok()) return absl::OkStatus();
-    RETURN_IF_ERROR(Remove(final_name));  // damaged: the run went on from one before it
+    // Damaged, or a link to what is gone: the run went on from one before it.
+    RETURN_IF_ERROR(Remove(final_name));
   }
   const std::string unfinished =
       JoinPath(folder, absl::StrCat(kUnfinished, CheckpointName(state.step), "-", getpid()));

@@ -142,6 +142,11 @@ TEST_F(CheckpointTest, ADamagedOneIsWrittenAnewAWholeOneIsLeftAlone) {
   const auto before = std::filesystem::last_write_time(checkpoint);
   ASSERT_TRUE(Write(state, parameters).ok());
   EXPECT_EQ(std::filesystem::last_write_time(checkpoint), before);
+  // As where somebody has moved it to another disk, and then away.
+  std::filesystem::remove_all(checkpoint);
+  std::filesystem::create_symlink("gone", checkpoint);
+  ASSERT_TRUE(Write(state, parameters).ok());
+  EXPECT_TRUE(ReadCheckpoint(checkpoint).ok());
 }
 
 TEST_F(CheckpointTest, AFolderThatIsGoneIsSaid) {
