@@ -19,7 +19,6 @@ CheckpointSaver::CheckpointSaver(dist::World& world, const Context& context,
       context_(context),
       parameters_(parameters),
       options_(std::move(options)),
-      checksum_(Tensor::Empty(*context.allocator, DType::kI64, {1})),
       copy_(context, parameters, options_.copy) {
   if (world_.rank() != 0) return;
   reserving_ = std::async(std::launch::async, [this] { copy_.Reserve(); });
@@ -46,11 +45,12 @@ void CheckpointSaver::CopyState() {
 
 // Only what all ranks have alike is worth keeping. The stream is empty afterwards.
 absl::Status CheckpointSaver::CompareRanks(int64_t step) {
+  const Tensor checksum = Tensor::Empty(*context_.allocator, DType::kI64, {1});
   const auto checksum_of = [&](const Tensor& buffer) {
-    kernels::Checksum(context_.stream, buffer, checksum_.Mutable("checkpoint"));
-    uint64_t checksum = 0;
-    CopyToHost(context_.stream, checksum_.view(), &checksum);
-    return absl::StrCat(checksum);
+    kernels::Checksum(context_.stream, buffer, checksum.Mutable("checkpoint"));
+    uint64_t value = 0;
+    CopyToHost(context_.stream, checksum.view(), &value);
+    return absl::StrCat(value);
   };
   std::map<std::string, std::string> facts = {
       {"what products read", checksum_of(parameters_.image())}};

@@ -68,7 +68,6 @@ class CheckpointSaver {
   const Context context_;
   const nn::FlatParameters& parameters_;
   const Options options_;
-  const Tensor checksum_;  // i64 [1]
   ParameterCopy copy_;
   std::optional<Wanted> wanted_;       // not yet copied
   int64_t writing_step_ = -1;          // of the last copy

@@ -179,8 +179,9 @@ void MemoryPlanner::Train(const PackSize& size, nn::ForwardOptions forward) {
   forward.dropout = true;
   const nn::Decoder& decoder = model_->decoder();
   const auto nll = decoder.NllSum(tape, decoder.Hidden(tape, pack, forward), pack, 1.0, forward);
-  const Tensor seed = Tensor::Empty(*context_.allocator, DType::kF64, {1});
-  tape.Backward({nll.loss}, {seed}, [](const autograd::Variable&) {});
+  parallel_->BeginStep(/*packs_in_step=*/1);
+  parallel_->Backward(tape, nll, /*last=*/true);
+  parallel_->FinishStep(/*stop_requested=*/false);
 }
 
 void MemoryPlanner::Evaluate(const PackSize& size) {
