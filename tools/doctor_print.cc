@@ -1,11 +1,12 @@
 #include "tools/doctor_print.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "data/tokenizer/stream_decoder.h"
 
 namespace lockstep {
 namespace {
@@ -31,6 +32,21 @@ std::string Visible(absl::string_view text) {
     }
   }
   return out;
+}
+
+std::string TextOf(absl::Span<const int32_t> ids, const data::Tokenizer* tokenizer) {
+  if (tokenizer != nullptr) return tokenizer->Decode(ids, /*skip_special_tokens=*/false);
+  return absl::StrJoin(ids, "",
+                       [](std::string* out, int32_t id) { absl::StrAppend(out, id, " "); });
+}
+
+// Where in a document's text its first tokens end, which alone are `first`: a character of which
+// they have only a part is the next token's.
+size_t TokensEnd(absl::string_view text, absl::string_view first) {
+  size_t end =
+      std::mismatch(text.begin(), text.end(), first.begin(), first.end()).first - text.begin();
+  while (end > 0 && end < text.size() && (text[end] & 0xC0) == 0x80) --end;
+  return end;
 }
 
 // Texts in the page come with these marks, which no text has, until they are tags.
@@ -96,30 +112,23 @@ std::string Histogram(const data::Diagnosis& diagnosis) {
 std::string MarkedText(const data::Dataset& dataset, int64_t document,
                        const data::Tokenizer* tokenizer, int64_t max_tokens, const std::string& on,
                        const std::string& off) {
-  std::string out;
-  bool marked = false;
-  const auto add = [&](const std::string& text, bool supervised) {
-    if (text.empty()) return;
-    if (supervised != marked) out += supervised ? on : off;
-    marked = supervised;
-    out += Visible(text);
-  };
   const absl::Span<const data::CachedToken> tokens = dataset.tokens(document);
   const size_t shown = std::min(tokens.size(), static_cast<size_t>(max_tokens));
-  if (tokenizer == nullptr) {
-    for (size_t i = 0; i < shown; ++i) {
-      add(absl::StrCat(tokens[i].id(), " "), tokens[i].supervised());
-    }
-  } else {
-    data::StreamDecoder decoder(*tokenizer, /*skip_special_tokens=*/false);
-    bool last = false;
-    for (size_t i = 0; i < shown; ++i) {
-      last = tokens[i].supervised();
-      add(decoder.Push(tokens[i].id()), last);
-    }
-    add(decoder.Finish(), last);
+  std::vector<int32_t> ids;
+  for (const data::CachedToken& token : tokens.first(shown)) ids.push_back(token.id());
+  const std::string text = TextOf(ids, tokenizer);
+  std::string out;
+  for (size_t token = 0, at = 0; token < shown;) {
+    const bool supervised = tokens[token].supervised();
+    while (token < shown && tokens[token].supervised() == supervised) ++token;
+    const size_t end =
+        token == shown
+            ? text.size()
+            : std::max(at, TokensEnd(text, TextOf(absl::MakeSpan(ids).first(token), tokenizer)));
+    const std::string part = Visible(absl::string_view(text).substr(at, end - at));
+    out += supervised && !part.empty() ? on + part + off : part;
+    at = end;
   }
-  if (marked) out += off;
   if (shown < tokens.size()) {
     absl::StrAppend(&out, " … ", tokens.size() - shown, " more tokens");
   }

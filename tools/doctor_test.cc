@@ -1,4 +1,5 @@
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -104,6 +105,22 @@ TEST_F(DoctorTest, MarksWhatIsLearned) {
   EXPECT_THAT(plain.out, HasSubstr("<|im_start|>assistant\n«hello<|im_end|>»"));
   EXPECT_THAT(plain.out, HasSubstr("no findings"));
   EXPECT_THAT(Doctor(kChat, {"--color=always"}).out, HasSubstr("\x1b[42;30mhello"));
+}
+
+// A run of byte tokens becomes text as a whole; the marks stand between the tokens all the same.
+TEST_F(DoctorTest, MarksStandWhereByteTokensDo) {
+  json file = json::parse(*ReadFile(JoinPath(model_, "tokenizer.json")));
+  json vocab = json::object();
+  for (const json& token : file["added_tokens"]) vocab[token["content"]] = token["id"];
+  for (int byte = 0; byte < 256; ++byte) vocab[absl::StrFormat("<0x%02X>", byte)] = vocab.size();
+  file["model"]["vocab"] = vocab;
+  file["model"]["byte_fallback"] = true;
+  file["pre_tokenizer"] = nullptr;
+  file["decoder"] = {{"type", "ByteFallback"}};
+  ASSERT_TRUE(WriteFileAtomically(JoinPath(model_, "tokenizer.json"), file.dump()).ok());
+  EXPECT_THAT(Doctor(kChat, {}).out, HasSubstr("<|im_start|>assistant\n«hello<|im_end|>»\n"));
+  EXPECT_THAT(Doctor("{\"prompt\": \"a\", \"completion\": \"é!\"}\n", {}).out,
+              HasSubstr("a«é!<|im_end|>»"));
 }
 
 TEST_F(DoctorTest, WritesAPage) {
