@@ -105,6 +105,9 @@ TEST_F(GuardsTest, NotFiniteCanBeSkipped) {
     EXPECT_EQ(std::count_if(steps.begin(), steps.end(),
                             [](const StepRecord& r) { return std::isnan(r.loss); }),
               1);
+    for (const StepRecord& step : steps) {
+      EXPECT_EQ(std::isnan(step.grad_norm), std::isnan(step.loss)) << step.step;
+    }
     EXPECT_LT(steps.back().loss, steps.front().loss);
     if (adapter.empty()) adapter = Adapter();
     EXPECT_TRUE(Adapter() == adapter);

@@ -214,10 +214,11 @@ class Loop {
     StepRecord record;
     record.step = work.step + 1;
     record.epoch = EpochAfter(run_.data, work.step);
-    record.loss = sums.num_overflow == 0 ? sums.loss_sum / static_cast<double>(work.num_supervised)
-                                         : std::nan("");
-    record.grad_norm = norm_and_factor[0];
-    record.grad_norm_clipped = norm_and_factor[0] * norm_and_factor[1];
+    // Sums from which contributions are missing are no sums.
+    const double whole = sums.num_overflow == 0 ? 1 : std::nan("");
+    record.loss = whole * sums.loss_sum / static_cast<double>(work.num_supervised);
+    record.grad_norm = whole * norm_and_factor[0];
+    record.grad_norm_clipped = record.grad_norm * norm_and_factor[1];
     record.learning_rate = step.learning_rate;
     record.tokens = work.num_tokens;
     record.supervised_tokens = work.num_supervised;
