@@ -250,7 +250,8 @@ absl::StatusOr<std::vector<std::string>> ParseFlags(int argc, char** argv,
 absl::Status WantNoArguments(const std::vector<std::string>& rest) {
   if (rest.empty()) return absl::OkStatus();
   return UserError("flags", absl::StrCat("want flags only, got \"", rest[0], "\""),
-                   "--name=value, a value of several words in quotes; --help lists the flags");
+                   "--name=value (true and false too with the =), a value of several words in "
+                   "quotes; --help lists the flags");
 }
 
 std::string FlagFile(const FlagValues& flags) {
