@@ -5,12 +5,14 @@
 #include "base/file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 #include "nn/safetensors.h"
 #include "tools/testing.h"
 
 namespace lockstep {
 namespace {
 
+using nlohmann::json;
 using ::testing::HasSubstr;
 
 struct Tensor {
@@ -149,6 +151,46 @@ TEST_F(ExportGgufTest, WritesTheOtherTypes) {
     const Gguf file(output_);
     EXPECT_EQ(file.tensors().at("blk.0.ffn_up.weight").type, code);
     EXPECT_EQ(file.tensors().at("blk.0.ffn_norm.weight").type, 0);
+  }
+}
+
+TEST_F(ExportGgufTest, NamesWhatCutsWords) {
+  const std::string path = JoinPath(model_, "tokenizer.json");
+  const std::string end = R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";
+  const std::string letters = "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]",
+                    small = "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]", mark = R"([^\r\n\p{L}\p{N}]?)",
+                    endings = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+  const auto tekken = [&](const std::string& ending, const std::string& digits) {
+    return mark + letters + "*" + small + "+" + ending + "|" + mark + letters + "+" + small + "*" +
+           ending + "|" + digits + R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*)" + end;
+  };
+  const auto llama = [&](const std::string& digits) {
+    return endings + "|" + mark + "\\p{L}+|" + digits + R"(| ?[^\s\p{L}\p{N}]+[\r\n]*)" + end;
+  };
+  const std::vector<std::pair<std::string, std::vector<std::string>>> cases = {
+      {"llama-bpe", {llama(R"(\p{N}{1,3})")}},
+      {"qwen2", {llama(R"(\p{N})")}},
+      {"tekken", {tekken("", R"(\p{N})")}},
+      {"default", {tekken(endings + "?", R"(\p{N}{1,3})")}},
+      {"deepseek-coder", {"[\r\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", "[一-龥ࠀ-一가-퟿]+"}},
+      {"default", {"[\r\n]", R"(\s?\p{L}+)"}},
+  };
+  const json file = json::parse(*ReadFile(path));
+  for (const auto& [name, expressions] : cases) {
+    json parts = json::array(), changed = file;
+    for (const std::string& expression : expressions) {
+      parts.push_back({{"type", "Split"},
+                       {"pattern", {{"Regex", expression}}},
+                       {"behavior", "Isolated"},
+                       {"invert", false}});
+    }
+    parts.push_back({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}});
+    changed["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", parts}};
+    ASSERT_TRUE(WriteFileAtomically(path, changed.dump()).ok());
+    const ToolResult result = Export({"--type=f32"});
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_EQ(Gguf(output_).value("tokenizer.ggml.pre"), name) << parts;
+    EXPECT_EQ(result.err.empty(), name != "default") << result.err;
   }
 }
 

@@ -3,6 +3,7 @@
 #include <map>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -38,7 +39,24 @@ void ForEachComponent(const json& component, const char* list, const Body& body)
   for (const json& part : At(component, {list})) body(part);
 }
 
-// How the expressions that cut words are called there, by what tells them apart.
+// How llama.cpp calls the expressions that cut words, and what tells them apart: both parts stand
+// in the expressions, written one behind the other.
+struct KnownExpressions {
+  const char* name;
+  absl::string_view part, other_part;
+};
+constexpr KnownExpressions kKnownExpressions[] = {
+    {"llama-bpe", R"([^\r\n\p{L}\p{N}]?\p{L}+)",
+     R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+)"},
+    {"qwen2", R"([^\r\n\p{L}\p{N}]?\p{L}+)", R"(\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+)"},
+    // Words without English endings, which GPT-4o's have.
+    {"tekken", R"([\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+)",
+     R"([\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+)"},
+    {"deepseek-coder", R"(\s?\p{L}+\s?\p{P}+[一-龥ࠀ-一가-퟿]+)", ""},
+    {"deepseek-llm", R"(\s?[A-Za-zµÀ-Ö)",
+     R"(]+\s?[!-/:-~！-／：-～‘-‟　-。]+\s+$[一-龥ࠀ-一가-퟿]+)"},
+};
+
 std::optional<std::string> PreTokenizerName(const json& tokenizer) {
   std::string expressions;
   bool digits = false, own_expression = false;
@@ -50,13 +68,10 @@ std::optional<std::string> PreTokenizerName(const json& tokenizer) {
     digits |= type == "Digits" && At(part, {"individual_digits"}) == true;
     own_expression |= type == "ByteLevel" && At(part, {"use_regex"}) != false;
   });
-  if (absl::StrContains(expressions, R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+)") &&
-      absl::StrContains(expressions, R"([^\r\n\p{L}\p{N}]?\p{L}+)")) {
-    return "llama-bpe";
-  }
-  if (absl::StrContains(expressions, R"(\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+)") &&
-      absl::StrContains(expressions, R"([^\r\n\p{L}\p{N}]?\p{L}+)")) {
-    return "qwen2";
+  for (const auto& [name, part, other_part] : kKnownExpressions) {
+    if (absl::StrContains(expressions, part) && absl::StrContains(expressions, other_part)) {
+      return name;
+    }
   }
   if (!expressions.empty()) return std::nullopt;
   if (own_expression) return digits ? "smollm" : "gpt-2";
@@ -121,7 +136,7 @@ absl::Status SetByteLevel(const json& tokenizer, GgufWriter& writer,
   if (!name) {
     name = "default";
     warnings->push_back(
-        "tokenizer.json: llama.cpp has no known name for this pre_tokenizer; it is called "
+        "tokenizer.json: no name of llama.cpp's is known for this pre_tokenizer; it is called "
         "\"default\" and may cut words differently");
   }
   writer.Set("tokenizer.ggml.model", "gpt2");
