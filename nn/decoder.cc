@@ -41,13 +41,15 @@ struct HalfLayer {
 // backward, when Hidden has long returned: segments hold it by shared_ptr.
 class Pass : public std::enable_shared_from_this<Pass> {
  public:
-  Pass(const ModelConfig& config, const DecoderWeights& weights, const Context& context,
-       DType dtype, const PackedTokens& pack, const ForwardOptions& options)
-      : config_(config), options_(options), dtype_(dtype) {
+  Pass(const ModelConfig& config, const Context& context, DType dtype, const PackedTokens& pack,
+       const ForwardOptions& options)
+      : config_(config),
+        options_(options),
+        dtype_(dtype),
+        dropout_{options.lora_dropout, pack.token_keys} {
     layout_ = {config.num_heads, config.num_kv_heads, config.head_dim};
     norm_.eps = config.rms_norm_eps;
     norm_.form = config.norm_adds_one ? autograd::NormForm::kGemma : autograd::NormForm::kLlama;
-    if (options.dropout) dropout_ = {weights.lora_dropout, pack.token_keys};
     queries_ = {pack.host_cu_seqlens, pack.cu_seqlens};
     std::vector<int64_t> lengths;
     for (int64_t d = 0; d < pack.num_documents(); ++d) {
@@ -245,8 +247,8 @@ Decoder::Decoder(ModelConfig config, DecoderWeights weights, DType compute_dtype
 
 Variable Decoder::Hidden(Tape& tape, const PackedTokens& pack,
                          const ForwardOptions& options) const {
-  const auto pass = std::make_shared<const Pass>(config_, weights_, tape.context(), compute_dtype_,
-                                                 pack, options);
+  const auto pass =
+      std::make_shared<const Pass>(config_, tape.context(), compute_dtype_, pack, options);
   const double scale = EmbeddingScale(config_.embedding_scale, compute_dtype_);
   const int64_t padding = config_.pad_token_id < config_.vocab_size ? config_.pad_token_id : -1;
   HalfLayer last;
@@ -274,7 +276,7 @@ autograd::HeadNllResult Decoder::NllSum(Tape& tape, const Variable& hidden,
                                         const PackedTokens& pack, double grad_scale,
                                         const ForwardOptions& options) const {
   autograd::HeadWeights head = HeadOf(weights_);
-  if (options.dropout) head.dropout = {weights_.lora_dropout, pack.token_keys};
+  head.dropout = {options.lora_dropout, pack.token_keys};
   autograd::HeadNllOptions nll;
   nll.grad_scale = grad_scale;
   nll.softcap = config_.final_softcap;

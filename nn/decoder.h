@@ -41,9 +41,9 @@ struct ForwardOptions {
   Parking* parking = nullptr;   // with kLayer: what is kept waits there
   int64_t score_bytes = 0;      // kernels/attention.h: of attention's backward
   bool keep_attention = false;  // with kLayer and parking: its outputs wait there as well
-  // Apply LoRA's dropout (training); evaluation leaves it out. What is dropped depends on the run's
-  // seed, the module, the pack's token_keys and the channel alone.
-  bool dropout = false;
+  // Training: the share of LoRA's inputs that is dropped (nn/lora.h). Which are depends on the
+  // run's seed, the module, the pack's token_keys and the channel alone.
+  double lora_dropout = 0;
   std::vector<KvCache*> caches = {};  // generation: each document of the pack goes on where its
                                       // own cache ends
 };

@@ -35,7 +35,6 @@ struct DecoderWeights {
   std::vector<LayerWeights> layers;
   autograd::Variable norm;  // [C]
   LinearWeights head;       // [V, C]; the embedding's variable where they are tied
-  double lora_dropout = 0;
 };
 
 }  // namespace lockstep::nn

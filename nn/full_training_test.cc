@@ -113,17 +113,16 @@ TEST(LoraTraining, GradientsWithDropoutAndSavedModules) {
   const std::string base = MakeModel("dropout_base", TinyConfig("qwen3"));
   LoraConfig lora;
   lora.r = 3;
-  lora.dropout = 0.3;
   lora.init = LoraInit::kFalse;
   lora.modules_to_save = {"lm_head", "embed_tokens"};
   const auto model = LoadOrFail(
       {.directory = base, .lora = lora, .compute_dtype = DType::kF64, .base_dtype = DType::kF64});
   ASSERT_NE(model, nullptr);
   for (const auto mode : {Checkpointing::kNone, Checkpointing::kCheap, Checkpointing::kLayer}) {
-    CheckEveryParameter(*model, {.checkpointing = mode, .dropout = true});
+    CheckEveryParameter(*model, {.checkpointing = mode, .lora_dropout = 0.3});
   }
   const PackedTokens pack = TwoDocuments(kernels::CpuContext());
-  EXPECT_NE(Loss(*model, pack, {.dropout = true}, false), Loss(*model, pack, {}, false));
+  EXPECT_NE(Loss(*model, pack, {.lora_dropout = 0.3}, false), Loss(*model, pack, {}, false));
 }
 
 // All bits of the gradient, whatever is computed again and wherever activations wait.

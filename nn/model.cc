@@ -70,7 +70,6 @@ absl::Status Model::Read() {
   assemble.seed = options_.seed;
   ASSIGN_OR_RETURN(DecoderWeights weights, Assemble(context_, config_, modules_, trainable_, source,
                                                     *parameters_, assemble));
-  weights.lora_dropout = lora_ ? lora_->dropout : 0;
   const bool saved = !options_.adapter.empty();
   // A saved PiSSA adapter belongs to base weights without their principal part.
   if (lora_ && (!saved || lora_->init == LoraInit::kPissa)) {

@@ -123,7 +123,7 @@ class PlantedErrorsTest : public ::testing::Test {
     DataParallel parallel(context, &(*model)->parameters(), communicator, {.bucket_cap_mb = 0.01});
     EXPECT_GT(parallel.plan().buckets.size(), 2u);
     nn::ForwardOptions forward;
-    forward.dropout = true;
+    forward.lora_dropout = (*model)->lora()->dropout;
     StepGradient(context, (*model)->decoder(), work, forward, /*stop_requested=*/false, &parallel,
                  [](const char*, int64_t) {});
     return nn::ToHost<int64_t>(context, (*model)->parameters().sums());

@@ -84,7 +84,7 @@ class Bench {
         optimizer_(context, model->parameters(), {}, dist::kOverflowSlot) {
     forward_.checkpointing = options.steps.checkpointing;
     forward_.score_bytes = options.steps.score_bytes;
-    forward_.dropout = true;
+    forward_.lora_dropout = options.steps.lora_dropout;
   }
 
   void Run(GradientSum sum, const std::string& name) {

@@ -94,7 +94,7 @@ absl::Status Measure(const Context& context, const StepsOptions& options, Parkin
                   .parking = parking,
                   .score_bytes = options.score_bytes,
                   .keep_attention = options.keep_attention && pack.length >= nn::kKeepAttentionFrom,
-                  .dropout = true});
+                  .lora_dropout = options.lora_dropout});
   const Times times = Time(context, options, &step);
   absl::PrintF(
       "%s %dx%d r=%d dropout=%g %s %s: %.0f tokens/s, %.1f ms a step (alone %.1f, %.1f to %.1f; "

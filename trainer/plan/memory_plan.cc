@@ -176,7 +176,6 @@ void MemoryPlanner::Train(const PackSize& size, nn::ForwardOptions forward) {
   const nn::PackedTokens pack = Pack(size, size.worst.at(ChoiceOf(forward)).starts);
   autograd::Tape tape(context_);
   forward.parking = on_gpu() ? &parking_ : nullptr;
-  forward.dropout = true;
   const nn::Decoder& decoder = model_->decoder();
   const auto nll = decoder.NllSum(tape, decoder.Hidden(tape, pack, forward), pack, 1.0, forward);
   parallel_->BeginStep(/*packs_in_step=*/1);
@@ -208,7 +207,8 @@ void MemoryPlanner::Generate() {
       tape, hidden, Tensor::Empty(*context_.allocator, DType::kI32, {prompts.num_documents()}));
 }
 
-MemoryPlan MemoryPlanner::PlanFor(const PackSize& size, const nn::ForwardOptions& forward) {
+MemoryPlan MemoryPlanner::PlanFor(const PackSize& size, nn::ForwardOptions forward) {
+  forward.lora_dropout = model_->lora() ? model_->lora()->dropout : 0;
   allocator_.ResetPeak();
   allocator_.ResetHighest();
   host_allocator_.ResetHighest();
@@ -217,7 +217,6 @@ MemoryPlan MemoryPlanner::PlanFor(const PackSize& size, const nn::ForwardOptions
   Generate();
   MemoryPlan plan = model_plan_;
   plan.forward = forward;
-  plan.forward.dropout = true;
   plan.activations = allocator_.peak_bytes() - plan.model;
   plan.arena = allocator_.highest();
   plan.host = host_allocator_.highest();

@@ -113,7 +113,7 @@ class MemoryPlanner {
   absl::StatusOr<MemoryPlan> Fitted(const nn::ForwardOptions& forward, int ranks,
                                     const FreeMemory& available);
   MemoryPlan WithMoreScores(const MemoryPlan& least, int ranks, const FreeMemory& available);
-  MemoryPlan PlanFor(const PackSize& size, const nn::ForwardOptions& forward);
+  MemoryPlan PlanFor(const PackSize& size, nn::ForwardOptions forward);
 
   const DeviceType device_;
   const std::vector<int64_t> prompts_;  // of the samples before and after training: tokens
