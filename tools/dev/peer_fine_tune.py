@@ -1,17 +1,20 @@
-"""One epoch of LoRA on a chat model with transformers and PEFT, with the options that //trainer:train has by default, to compare
-where both end.
+"""One epoch of LoRA on a chat model with transformers and PEFT, with the options that
+//trainer:train has by default, to compare where both end.
 
-  peer_fine_tune.py MODEL TRAIN.jsonl VALIDATION.jsonl --dtype=bf16 --seed=1      (question/answer lines)
-  bazel run //trainer:train -- --model=MODEL --train_file=TRAIN.jsonl --validation_file=VALIDATION.jsonl --eval_steps=0
+  peer_fine_tune.py MODEL TRAIN.jsonl VALIDATION.jsonl --dtype=bf16 --seed=1
+  bazel run //trainer:train -- --model=MODEL --train_file=TRAIN.jsonl \\
+      --validation_file=VALIDATION.jsonl --eval_steps=0              (question/answer lines)
 
-Both train on the same documents: the model's chat template, the answer and its end-of-turn token supervised, 16 documents a step, the
-mean over a step's supervised tokens, AdamW at 2e-4 with cosine decay and 3 % warm-up, clipping at 1. Seeds decide first values of the
-adapter and the order of documents; with --start=FOLDER both are the trainer's of that seed: FOLDER is what it writes with
---seed=SEED --learning_rate=0 --max_steps=1. The figure is the mean loss over all supervised tokens of the validation file.
+Both train on the same documents: the model's chat template, the answer and its end-of-turn token
+supervised, 16 documents a step, the mean over a step's supervised tokens, AdamW at 2e-4 with cosine
+decay and 3 % warm-up, clipping at 1. Seeds decide first values of the adapter and the order of
+documents; with --start=FOLDER both are the trainer's of that seed: FOLDER is what it writes with
+--seed=SEED --learning_rate=0 --max_steps=1. The figure is the mean loss over all supervised tokens
+of the validation file.
 
-On a GPU a step's forward and backward are recorded once for each length of batch, to the next multiple of 64, and replayed as CUDA graphs:
-the host would need a quarter of a second to call them. Documents are padded on the right, where causal attention needs no mask.
-"""
+On a GPU a step's forward and backward are recorded once for each length of batch, to the next
+multiple of 64, and replayed as CUDA graphs: the host would need a quarter of a second to call them.
+Documents are padded on the right, where causal attention needs no mask."""
 import argparse
 import json
 import math
@@ -30,14 +33,16 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def encode(path, tokenizer):
-    """(ids, number of tokens that are not supervised, number of tokens up to the end of the turn) of each line."""
+    """Of each line: ids, number of tokens not supervised, number up to the end of the turn."""
     end = tokenizer.convert_tokens_to_ids(tokenizer.eos_token)
     documents = []
     for line in open(path):
         pair = json.loads(line)
-        turns = [{"role": "user", "content": pair["question"]}, {"role": "assistant", "content": pair["answer"]}]
+        turns = [{"role": "user", "content": pair["question"]},
+                 {"role": "assistant", "content": pair["answer"]}]
         whole = tokenizer.apply_chat_template(turns, tokenize=False)
-        prompt = tokenizer.apply_chat_template(turns[:1], tokenize=False, add_generation_prompt=True)
+        prompt = tokenizer.apply_chat_template(turns[:1], tokenize=False,
+                                               add_generation_prompt=True)
         assert whole.startswith(prompt)
         ids = tokenizer(whole, add_special_tokens=False)["input_ids"][:MAX_LENGTH]
         first = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
@@ -47,7 +52,7 @@ def encode(path, tokenizer):
 
 
 def batch(documents, rows, length):
-    """ids [rows, length], labels [rows, length] (-100: not supervised), and the number of supervised tokens."""
+    """ids and labels [rows, length] (-100: not supervised), and the number of supervised tokens."""
     ids = torch.zeros(rows, length, dtype=torch.long)
     labels = torch.full_like(ids, -100)
     for row, (tokens, first, last) in enumerate(documents):
@@ -59,7 +64,8 @@ def batch(documents, rows, length):
 def nll_sum(model, ids, labels, dtype=torch.float32):
     """The sum of -log p over the supervised tokens; log p is computed in dtype."""
     logits = model(input_ids=ids, use_cache=False).logits[:, :-1].flatten(0, 1)
-    return torch.nn.functional.cross_entropy(logits.to(dtype), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum")
+    return torch.nn.functional.cross_entropy(logits.to(dtype), labels[:, 1:].flatten(),
+                                             ignore_index=-100, reduction="sum")
 
 
 class Gradients:
@@ -155,18 +161,24 @@ def main():
     parser.add_argument("validation")
     parser.add_argument("--dtype", default="bf16")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--start", help="a folder of //trainer:train with the adapter that it begins with")
+    parser.add_argument("--start",
+                        help="a folder of //trainer:train with the adapter that it begins with")
     args = parser.parse_args()
     torch.manual_seed(args.seed)
-    # As tokenizer.json has it: the class that AutoTokenizer takes may put another pre-tokenizer in its place.
+    # As tokenizer.json has it: the class that AutoTokenizer takes may put another pre-tokenizer in
+    # its place.
     tokenizer = PreTrainedTokenizerFast.from_pretrained(args.model)
     dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[args.dtype]
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype).to(DEVICE)
-    llama.create_causal_mask = lambda *args, **kwargs: None  # is_causal will do: nothing but the end is padded
-    model = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear",
-                                             task_type="CAUSAL_LM"))
+    # is_causal will do: nothing but the end is padded
+    llama.create_causal_mask = lambda *args, **kwargs: None
+    model = get_peft_model(
+        model,
+        LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear",
+                   task_type="CAUSAL_LM"))
     if args.start:
-        unknown = set_peft_model_state_dict(model, load_file(f"{args.start}/adapter_model.safetensors")).unexpected_keys
+        unknown = set_peft_model_state_dict(
+            model, load_file(f"{args.start}/adapter_model.safetensors")).unexpected_keys
         assert not unknown, unknown
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=PEAK, weight_decay=0.0)
@@ -188,11 +200,15 @@ def main():
         optimizer.step()
         if step <= 3 or step % 50 == 0:
             loss = nll.item() / sum(last - first for _, first, last in documents)
-            print(f"step {step} after {time.time() - start:.1f} s, loss {loss:.5f}", file=sys.stderr, flush=True)
+            print(f"step {step} after {time.time() - start:.1f} s, loss {loss:.5f}",
+                  file=sys.stderr, flush=True)
     after = evaluate(model, validation)
-    print(json.dumps({"dtype": args.dtype, "seed": args.seed, "steps": steps, "before": before, "after": after,
-                      "seconds": round(time.time() - start, 1),
-                      "supervised_tokens": sum(last - first for _, first, last in validation)}), flush=True)
+    print(
+        json.dumps({
+            "dtype": args.dtype, "seed": args.seed, "steps": steps, "before": before,
+            "after": after, "seconds": round(time.time() - start, 1),
+            "supervised_tokens": sum(last - first for _, first, last in validation)
+        }), flush=True)
 
 
 main()

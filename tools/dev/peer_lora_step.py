@@ -1,4 +1,5 @@
-"""The step of `//tools:bench --shape=135m --tokens=1024` with transformers and PEFT, to compare speed.
+"""The step of `//tools:bench --shape=135m --tokens=1024` with transformers and PEFT, to compare
+speed.
 
   pip install torch transformers peft
   taskset -c 0,1 python3 tools/dev/peer_lora_step.py THREADS STEPS

@@ -1,13 +1,15 @@
-"""Unsloth or transformers + PEFT on the packs that `//tools:bench --packs=…` measures: LoRA r=16 on all seven linear layers, bf16,
-random tokens, one document a row, clipping and AdamW included (needs a GPU and the packages).
+"""Unsloth or transformers + PEFT on the packs that `//tools:bench --packs=…` measures: LoRA r=16 on
+all seven linear layers, bf16, random tokens, one document a row, clipping and AdamW included (needs
+a GPU and the packages).
 
-  echo "2x4096 6 3" | peer_steps.py (unsloth|transformers) MODEL [--checkpointing] [--max_seq_length=32768]
+  echo "2x4096 6 3" |
+    peer_steps.py (unsloth|transformers) MODEL [--checkpointing] [--max_seq_length=32768]
 
-MODEL: a folder, for example of random_llama.py. Each line of the input is a pack, its measured steps and the steps before them, and
-is answered by a line: so one process measures many packs, and takes turns with another program on the same GPU. The first line
-also loads the model; with 0 measured steps it only compiles. --checkpointing: Unsloth's own, or transformers' of every layer. The
-peak is the most that torch had allocated while it ran this pack.
-"""
+MODEL: a folder, for example of random_llama.py. Each line of the input is a pack, its measured
+steps and the steps before them, and is answered by a line: so one process measures many packs, and
+takes turns with another program on the same GPU. The first line also loads the model; with 0
+measured steps it only compiles. --checkpointing: Unsloth's own, or transformers' of every layer.
+The peak is the most that torch had allocated while it ran this pack."""
 import argparse
 import sys
 import time
@@ -17,7 +19,8 @@ parser = argparse.ArgumentParser()
 parser.add_argument("peer", choices=["unsloth", "transformers"])
 parser.add_argument("model")
 parser.add_argument("--checkpointing", action="store_true")
-parser.add_argument("--max_seq_length", type=int, default=4096, help="Unsloth's, at least the longest document")
+parser.add_argument("--max_seq_length", type=int, default=4096,
+                    help="Unsloth's, at least the longest document")
 args = parser.parse_args()
 if args.peer == "unsloth":
     from unsloth import FastLanguageModel  # before torch: it patches
@@ -26,21 +29,24 @@ from peft import LoraConfig, get_peft_model  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 
 IMPORTED = time.time()
-LORA = dict(r=16, lora_alpha=32, lora_dropout=0,
-            target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"])
+LORA = dict(
+    r=16, lora_alpha=32, lora_dropout=0,
+    target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"])
 
 
 def load_unsloth():
     model, _ = FastLanguageModel.from_pretrained(
         args.model, max_seq_length=args.max_seq_length, dtype=torch.bfloat16, load_in_4bit=False)
     mode = "unsloth" if args.checkpointing else False
-    model = FastLanguageModel.get_peft_model(model, **LORA, bias="none", use_gradient_checkpointing=mode, random_state=0)
+    model = FastLanguageModel.get_peft_model(model, **LORA, bias="none",
+                                             use_gradient_checkpointing=mode, random_state=0)
     FastLanguageModel.for_training(model, use_gradient_checkpointing=mode)
     return model
 
 
 def load_transformers():
-    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.bfloat16, device_map={"": 0}, use_cache=False)
+    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.bfloat16,
+                                                 device_map={"": 0}, use_cache=False)
     model = get_peft_model(model, LoraConfig(**LORA, task_type="CAUSAL_LM"))
     if args.checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=dict(use_reentrant=False))
@@ -94,5 +100,6 @@ for line in sys.stdin:
         result = measure(peer, pack, int(steps), int(warmup))
     except torch.OutOfMemoryError:
         result = "out of memory"
-    print(f"{args.peer}{', checkpointing' if args.checkpointing else ''}, {pack}: {result}; imports {IMPORTED - START:.1f} s, "
-          f"loading {loading:.1f} s", flush=True)
+    print(
+        f"{args.peer}{', checkpointing' if args.checkpointing else ''}, {pack}: {result}; imports {IMPORTED - START:.1f} s, "
+        f"loading {loading:.1f} s", flush=True)

@@ -16,7 +16,9 @@ import tokenizers
 def main():
     tokenizer = tokenizers.Tokenizer.from_file(sys.argv[1] + "/tokenizer.json")
     with open(sys.argv[2], encoding="utf-8") as lines:
-        texts = [text for line in lines for text in json.loads(line).values() if isinstance(text, str)]
+        texts = [
+            text for line in lines for text in json.loads(line).values() if isinstance(text, str)
+        ]
     size = sum(len(text.encode()) for text in texts)
     best = float("inf")
     for _ in range(int(sys.argv[3]) if len(sys.argv) > 3 else 5):

@@ -1,10 +1,12 @@
-"""Writes goldens of random small models: every family with random shapes, config options and LoRA options, as transformers
-and PEFT compute them in float64 (needs torch, transformers and peft).
+"""Writes goldens of random small models: every family with random shapes, config options and LoRA
+options, as transformers and PEFT compute them in float64 (needs torch, transformers and peft).
 
-  random_goldens.py OUT [--count 10] [--seed 0] [--family llama] [--saved]     OUT/goldens/FAMILY-SEED/…, which //tests:golden_check reads
+  random_goldens.py OUT [--count 10] [--seed 0] [--family llama] [--saved]
+                      OUT/goldens/FAMILY-SEED/…, which //tests:golden_check reads
 
-A case is a function of family and seed alone; with --saved its folder is as transformers writes it, in F32, F16 or BF16 and in shards. Beside it stands how far transformers and PEFT themselves are from it in bf16.
-"""
+A case is a function of family and seed alone; with --saved its folder is as transformers writes it,
+in F32, F16 or BF16 and in shards. Beside it stands how far transformers and PEFT themselves are
+from it in bf16."""
 import argparse
 import json
 import math
@@ -24,8 +26,10 @@ transformers.logging.set_verbosity_error()
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text")
 ARCHITECTURES = {
-    "llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM",
-    "phi3": "Phi3ForCausalLM", "gemma2": "Gemma2ForCausalLM", "gemma3_text": "Gemma3ForCausalLM"}
+    "llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM", "phi3": "Phi3ForCausalLM", "gemma2": "Gemma2ForCausalLM",
+    "gemma3_text": "Gemma3ForCausalLM"
+}
 # eps is large: with a small one AdamW makes steps of the noise of gradients that are zero.
 STEPS, RATE, DECAY, EPS = 4, 2e-3, 0.01, 1e-4
 
@@ -82,8 +86,10 @@ def rope(rng, family, head_dim, config):
             if kind != "default":
                 config["rope_scaling"] = scaling
         else:
-            config["rope_parameters"] = {"full_attention": {**scaling, "rope_theta": theta},
-                                         "sliding_attention": {"rope_type": "default", "rope_theta": local}}
+            config["rope_parameters"] = {
+                "full_attention": {**scaling, "rope_theta": theta},
+                "sliding_attention": {"rope_type": "default", "rope_theta": local}
+            }
     elif rng.random() < 0.5:
         config["rope_theta"] = theta
         if kind != "default":
@@ -104,13 +110,16 @@ def model_config(rng, family):
     heads = kv * rng.choice([1, 2, 3])
     head_dim = rng.choice([8, 16, 24])
     own_head_dim = family not in ("phi3", "qwen2") and rng.random() < 0.6
-    width = heads * rng.choice([8, 12, 16]) if own_head_dim or family in ("qwen3", "gemma2", "gemma3_text") else heads * head_dim
-    config = dict(
-        model_type=family, architectures=[ARCHITECTURES[family]], vocab_size=rng.choice([61, 97, 128, 131]), hidden_size=width,
-        intermediate_size=rng.choice([24, 37, 56]), num_hidden_layers=rng.choice([1, 2, 3]) if family != "gemma3_text" else 4,
-        num_attention_heads=heads, num_key_value_heads=kv, max_position_embeddings=128,
-        rms_norm_eps=rng.choice([1e-5, 1e-6]), tie_word_embeddings=rng.random() < 0.5,
-        bos_token_id=1, eos_token_id=rng.choice([2, [2, 3]]), pad_token_id=rng.choice([0, 5]), torch_dtype="float32")
+    width = heads * rng.choice([8, 12, 16]) if own_head_dim or family in (
+        "qwen3", "gemma2", "gemma3_text") else heads * head_dim
+    config = dict(model_type=family, architectures=[ARCHITECTURES[family]
+                                                   ], vocab_size=rng.choice([61, 97, 128, 131]),
+                  hidden_size=width, intermediate_size=rng.choice([24, 37, 56]),
+                  num_hidden_layers=rng.choice([1, 2, 3]) if family != "gemma3_text" else 4,
+                  num_attention_heads=heads, num_key_value_heads=kv, max_position_embeddings=128,
+                  rms_norm_eps=rng.choice([1e-5, 1e-6]), tie_word_embeddings=rng.random() < 0.5,
+                  bos_token_id=1, eos_token_id=rng.choice([2, [2, 3]]),
+                  pad_token_id=rng.choice([0, 5]), torch_dtype="float32")
     if width != heads * head_dim or family in ("qwen3", "gemma2", "gemma3_text"):
         config["head_dim"] = head_dim
     layers = config["num_hidden_layers"]
@@ -124,13 +133,18 @@ def model_config(rng, family):
     if family in ("mistral", "phi3"):
         config["sliding_window"] = rng.choice([None, window])
     if family in ("qwen2", "qwen3"):
-        config.update(use_sliding_window=rng.random() < 0.6, sliding_window=window, max_window_layers=rng.choice([0, 1, layers]))
+        config.update(use_sliding_window=rng.random() < 0.6, sliding_window=window,
+                      max_window_layers=rng.choice([0, 1, layers]))
         if rng.random() < 0.3 and config["use_sliding_window"]:
-            config["layer_types"] = [rng.choice(["full_attention", "sliding_attention"]) for _ in range(layers)]
+            config["layer_types"] = [
+                rng.choice(["full_attention", "sliding_attention"]) for _ in range(layers)
+            ]
     if family.startswith("gemma"):
         config.update(sliding_window=window, query_pre_attn_scalar=rng.choice([8, 13, 256]))
         if rng.random() < 0.3:
-            config["layer_types"] = [rng.choice(["full_attention", "sliding_attention"]) for _ in range(layers - 1)]
+            config["layer_types"] = [
+                rng.choice(["full_attention", "sliding_attention"]) for _ in range(layers - 1)
+            ]
             config["layer_types"].append("full_attention")
         elif family == "gemma3_text":
             config["sliding_window_pattern"] = rng.choice([2, 3, 6])
@@ -147,9 +161,13 @@ def lora_config(rng, family, config):
     attention = ["qkv_proj", "o_proj"] if fused else ["q_proj", "k_proj", "v_proj", "o_proj"]
     mlp = ["gate_up_proj", "down_proj"] if fused else ["gate_proj", "up_proj", "down_proj"]
     target = rng.choice([
-        "all-linear", attention + mlp, rng.sample(attention + mlp, 2), attention[:1], r".*\.(" + "|".join(mlp) + ")",
-        r"model\.layers\.0\..*proj", attention + ["lm_head"], attention + ["embed_tokens"], ["embed_tokens", "lm_head"] + mlp])
-    options = dict(task_type="CAUSAL_LM", r=rng.choice([1, 2, 5, 8]), lora_alpha=rng.choice([1, 8, 16, 7]), target_modules=target,
+        "all-linear", attention + mlp,
+        rng.sample(attention + mlp, 2), attention[:1], r".*\.(" + "|".join(mlp) + ")",
+        r"model\.layers\.0\..*proj", attention + ["lm_head"], attention + ["embed_tokens"],
+        ["embed_tokens", "lm_head"] + mlp
+    ])
+    options = dict(task_type="CAUSAL_LM", r=rng.choice([1, 2, 5, 8]),
+                   lora_alpha=rng.choice([1, 8, 16, 7]), target_modules=target,
                    use_rslora=rng.random() < 0.3, use_dora=rng.random() < 0.3)
     listed = isinstance(target, list)
     layers = config["num_hidden_layers"]
@@ -157,14 +175,18 @@ def lora_config(rng, family, config):
         options["layers_to_transform"] = rng.choice([[0], [layers - 1], 1])
         options["layers_pattern"] = rng.choice([None, "layers", ["layers"]])
     if rng.random() < 0.3:
-        options["rank_pattern"] = rng.choice([{mlp[-1]: 3}, {r"layers\.0\.self_attn\.o_proj": 7, "o_proj": 2}, {"^model.layers.0.mlp.down_proj": 6},
+        options["rank_pattern"] = rng.choice([{mlp[-1]: 3},
+                                              {r"layers\.0\.self_attn\.o_proj": 7,
+                                               "o_proj": 2}, {"^model.layers.0.mlp.down_proj": 6},
                                               {r"model\.layers\.\d\.mlp\..*": 4}])
     if rng.random() < 0.3:
-        options["alpha_pattern"] = rng.choice([{mlp[-1]: 3}, {r"layers\.0\..*": 5}, {attention[0]: 1}])
+        options["alpha_pattern"] = rng.choice([{mlp[-1]: 3}, {r"layers\.0\..*": 5},
+                                               {attention[0]: 1}])
     if rng.random() < 0.2 and target == "all-linear":
         options["exclude_modules"] = rng.choice([["down_proj"], r".*o_proj", [attention[0]]])
     if rng.random() < 0.25 and not (listed and {"lm_head", "embed_tokens"} & set(target)):
-        options["modules_to_save"] = rng.choice([["lm_head"], ["embed_tokens"], ["lm_head", "embed_tokens"]])
+        options["modules_to_save"] = rng.choice([["lm_head"], ["embed_tokens"],
+                                                 ["lm_head", "embed_tokens"]])
     if rng.random() < 0.15:
         options["bias"] = rng.choice(["lora_only", "all"])
     return options
@@ -198,7 +220,8 @@ def reset_rope(model):
             module.inv_freq = module.original_inv_freq.clone()  # it is written to in place
         for kind in ("full_attention", "sliding_attention"):
             if hasattr(module, f"{kind}_original_inv_freq"):
-                setattr(module, f"{kind}_inv_freq", getattr(module, f"{kind}_original_inv_freq").clone())
+                setattr(module, f"{kind}_inv_freq",
+                        getattr(module, f"{kind}_original_inv_freq").clone())
                 setattr(module, f"{kind}_max_seq_len_cached", module.original_max_seq_len)
 
 
@@ -225,7 +248,7 @@ def save_weights(model, folder):
 
 
 def save_as_transformers(model, folder, rng):
-    """In one of the types that files have. The model is of no use afterwards: its RoPE is in that type, too."""
+    """In one of the types that files have. Of no use afterwards: its RoPE is in that type, too."""
     model.to(rng.choice([torch.float32, torch.float16, torch.bfloat16]))
     model.save_pretrained(folder, max_shard_size=rng.choice(["5GB", "20KB", "5KB"]))
 
@@ -247,7 +270,8 @@ def write_case(out, family, seed, saved):
     randomize(model, generator)
     if saved:
         save_as_transformers(model, f"{folder}/model", rng)
-        model = AutoModelForCausalLM.from_pretrained(f"{folder}/model", dtype=torch.float32, attn_implementation="eager")
+        model = AutoModelForCausalLM.from_pretrained(f"{folder}/model", dtype=torch.float32,
+                                                     attn_implementation="eager")
     else:
         save_weights(model, f"{folder}/model")
     model = model.double().eval()
@@ -276,32 +300,42 @@ def write_case(out, family, seed, saved):
                 p.copy_((p + 0.05 * noise).float())
     peft.save_pretrained(f"{folder}/adapter_init", save_embedding_layers=False)
     saved = load_file(f"{folder}/adapter_init/adapter_model.safetensors")
-    save_file({k: v.float() for k, v in saved.items()}, f"{folder}/adapter_init/adapter_model.safetensors", {"format": "pt"})
+    save_file({k: v.float() for k, v in saved.items()},
+              f"{folder}/adapter_init/adapter_model.safetensors", {"format": "pt"})
     tensors, history = train(peft, documents, count)
     golden.update(tensors)
     save_file({k: v.contiguous() for k, v in golden.items()}, f"{folder}/golden.safetensors")
-    case = dict(lr=RATE, betas=[0.9, 0.999], eps=EPS, weight_decay=DECAY, num_documents=len(documents), num_supervised_tokens=count,
-                history=history, case={"config": config, "lora": options},
-                bf16=bf16_differences(folder, documents, count, golden, history))
+    case = dict(lr=RATE, betas=[0.9, 0.999], eps=EPS, weight_decay=DECAY,
+                num_documents=len(documents), num_supervised_tokens=count, history=history,
+                case={"config": config,
+                      "lora": options}, bf16=bf16_differences(folder, documents, count, golden,
+                                                              history))
     with open(f"{folder}/golden.json", "w") as file:
         json.dump(case, file, indent=1)
 
 
 def train(peft, documents, count):
-    """Logits, first gradients and final adapter by their names in a golden, and the loss and norm of every step."""
+    """Logits, first gradients, final adapter as a golden has them; loss and norm of every step."""
     trained = {}  # name in the file -> parameter
     for name, p in peft.named_parameters():
         if p.requires_grad:
             short = name.replace(".lora_magnitude_vector.default.weight", ".lora_magnitude_vector")
             trained[short.replace(".default", "").replace("modules_to_save.", "")] = p
-    tensors = {f"doc{i}.logits_adapter": logits_of(peft, ids).detach().float() for i, (ids, _) in enumerate(documents)}
-    optimizer = torch.optim.AdamW(trained.values(), lr=RATE, betas=(0.9, 0.999), eps=EPS, weight_decay=DECAY)
+    tensors = {
+        f"doc{i}.logits_adapter": logits_of(peft, ids).detach().float()
+        for i, (ids, _) in enumerate(documents)
+    }
+    optimizer = torch.optim.AdamW(trained.values(), lr=RATE, betas=(0.9, 0.999), eps=EPS,
+                                  weight_decay=DECAY)
     history = []
     for step in range(STEPS + 1):
         optimizer.zero_grad()
         loss = loss_of(peft, documents, count)
         loss.backward()
-        grads = {name: p.grad if p.grad is not None else torch.zeros_like(p) for name, p in trained.items()}
+        grads = {
+            name: p.grad if p.grad is not None else torch.zeros_like(p)
+            for name, p in trained.items()
+        }
         norm = math.sqrt(sum(float((g.double() ** 2).sum()) for g in grads.values()))
         history.append({"step": step, "loss": float(loss), "grad_norm": norm})
         if step == 0:
@@ -313,14 +347,24 @@ def train(peft, documents, count):
 
 
 def bf16_differences(folder, documents, count, golden, history):
-    """How far transformers and PEFT are from the golden when the model is in bf16 (adapters in fp32, as PEFT has them)."""
-    model = AutoModelForCausalLM.from_pretrained(f"{folder}/model", dtype=torch.bfloat16, attn_implementation="eager").eval()
-    tensors = {f"doc{i}.logits_base": logits_of(model, ids).detach() for i, (ids, _) in enumerate(documents)}
-    more, steps = train(PeftModel.from_pretrained(model, f"{folder}/adapter_init", is_trainable=True), documents, count)
+    """How far transformers and PEFT are from it with the model in bf16, adapters in fp32."""
+    model = AutoModelForCausalLM.from_pretrained(f"{folder}/model", dtype=torch.bfloat16,
+                                                 attn_implementation="eager").eval()
+    tensors = {
+        f"doc{i}.logits_base": logits_of(model, ids).detach() for i, (ids, _) in enumerate(documents)
+    }
+    more, steps = train(
+        PeftModel.from_pretrained(model, f"{folder}/adapter_init", is_trainable=True), documents,
+        count)
     tensors.update(more)
 
-    def worst(kind):  # relative to the largest element: of all documents for logits, else of each matrix
-        off = {key: (tensors[key].double() - golden[key].double()).abs().max().item() for key in golden if kind in key}
+    def worst(kind
+             ):  # relative to the largest element: of all documents for logits, else of each matrix
+        off = {
+            key: (tensors[key].double() - golden[key].double()).abs().max().item()
+            for key in golden
+            if kind in key
+        }
         size = {key: golden[key].double().abs().max().item() for key in off}
         if kind == "logits":
             return max(off.values()) / max(value for key, value in size.items() if "base" in key)
@@ -329,8 +373,8 @@ def bf16_differences(folder, documents, count, golden, history):
     def relative(what):
         return max(abs(got[what] / want[what] - 1) for got, want in zip(steps, history))
 
-    return dict(logits=worst("logits"), loss=relative("loss"), grad_norm=relative("grad_norm"), gradient=worst("grad."),
-                final_adapter=worst("final."))
+    return dict(logits=worst("logits"), loss=relative("loss"), grad_norm=relative("grad_norm"),
+                gradient=worst("grad."), final_adapter=worst("final."))
 
 
 def main():
@@ -348,7 +392,8 @@ def main():
                 try:
                     write_case(arguments.out, family, seed, arguments.saved)
                 except Exception as error:  # a combination that transformers or PEFT refuse
-                    print(f"{family}-{seed:03d}: {type(error).__name__}: {str(error)[:300]}", flush=True)
+                    print(f"{family}-{seed:03d}: {type(error).__name__}: {str(error)[:300]}",
+                          flush=True)
 
 
 if __name__ == "__main__":

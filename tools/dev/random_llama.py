@@ -1,9 +1,10 @@
-"""Writes a folder with random weights in a shape of Llama 3, for measurements (needs torch and safetensors).
+"""Writes a folder with random weights in a shape of Llama 3, for measurements (needs torch and
+safetensors).
 
   random_llama.py OUT TOKENIZER_FOLDER [--shape=8b|1b] [--layers=N]
 
-The tokenizer may be any with fewer than 128,256 entries. Shapes are those of `//tools:bench --shape`; 1b ties its head.
-"""
+The tokenizer may be any with fewer than 128,256 entries. Shapes are those of `//tools:bench
+--shape`; 1b ties its head."""
 import argparse
 import json
 import os
@@ -16,8 +17,10 @@ from safetensors.torch import save_file
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 VOCAB = 128256
 SHAPES = {
-    "8b": dict(hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, head_dim=128, tie_word_embeddings=False),
-    "1b": dict(hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, head_dim=64, tie_word_embeddings=True),
+    "8b": dict(hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, head_dim=128,
+               tie_word_embeddings=False),
+    "1b": dict(hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, head_dim=64,
+               tie_word_embeddings=True),
 }
 
 
@@ -27,8 +30,12 @@ def random(*shape):
 
 def layer(i, width, ffn, kv):
     linear = {
-        "self_attn.q_proj": (width, width), "self_attn.k_proj": (kv, width), "self_attn.v_proj": (kv, width),
-        "self_attn.o_proj": (width, width), "mlp.gate_proj": (ffn, width), "mlp.up_proj": (ffn, width),
+        "self_attn.q_proj": (width, width),
+        "self_attn.k_proj": (kv, width),
+        "self_attn.v_proj": (kv, width),
+        "self_attn.o_proj": (width, width),
+        "mlp.gate_proj": (ffn, width),
+        "mlp.up_proj": (ffn, width),
         "mlp.down_proj": (width, ffn),
     }
     tensors = {f"model.layers.{i}.{name}.weight": random(*shape) for name, shape in linear.items()}
@@ -38,7 +45,10 @@ def layer(i, width, ffn, kv):
 
 
 def ends(width, tied):
-    tensors = {"model.embed_tokens.weight": random(VOCAB, width), "model.norm.weight": torch.ones(width, dtype=torch.bfloat16)}
+    tensors = {
+        "model.embed_tokens.weight": random(VOCAB, width),
+        "model.norm.weight": torch.ones(width, dtype=torch.bfloat16)
+    }
     if not tied:
         tensors["lm_head.weight"] = random(VOCAB, width)
     return tensors
@@ -57,10 +67,10 @@ def main():
     os.makedirs(args.out, exist_ok=True)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(f"{args.tokenizer}/{name}", f"{args.out}/{name}")
-    config = dict(
-        architectures=["LlamaForCausalLM"], model_type="llama", **shape, num_attention_heads=32, num_key_value_heads=8,
-        vocab_size=VOCAB, max_position_embeddings=131072, rms_norm_eps=1e-5, rope_theta=500000.0, hidden_act="silu",
-        bos_token_id=1, eos_token_id=2, torch_dtype="bfloat16")
+    config = dict(architectures=["LlamaForCausalLM"], model_type="llama", **shape,
+                  num_attention_heads=32, num_key_value_heads=8, vocab_size=VOCAB,
+                  max_position_embeddings=131072, rms_norm_eps=1e-5, rope_theta=500000.0,
+                  hidden_act="silu", bos_token_id=1, eos_token_id=2, torch_dtype="bfloat16")
     with open(f"{args.out}/config.json", "w") as file:
         json.dump(config, file, indent=2)
     torch.manual_seed(0)
@@ -68,8 +78,8 @@ def main():
     weight_map = {}
     with ThreadPoolExecutor(8) as pool:
         for i in range(layers + 1):
-            tensors = (layer(i, width, shape["intermediate_size"], 8 * shape["head_dim"]) if i < layers
-                       else ends(width, shape["tie_word_embeddings"]))
+            tensors = (layer(i, width, shape["intermediate_size"], 8 * shape["head_dim"])
+                       if i < layers else ends(width, shape["tie_word_embeddings"]))
             name = f"model-{i + 1:05d}-of-{layers + 1:05d}.safetensors"
             weight_map.update({key: name for key in tensors})
             pool.submit(save_file, tensors, f"{args.out}/{name}", {"format": "pt"})
