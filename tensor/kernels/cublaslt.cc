@@ -1,5 +1,8 @@
 #include "tensor/kernels/cublaslt.h"
 
+#include <map>
+#include <mutex>
+
 #include "base/check.h"
 
 namespace lockstep::kernels::cuda::cublaslt {
@@ -72,6 +75,12 @@ bool IsWide(const Problem& p) {
          p.m >= 512 && p.k >= 4096 && p.n >= 3 * p.k;
 }
 
+// The library offers kernels only for operations that know their scales' addresses: any will do.
+void SetScales(cublasLtMatmulDesc_t operation, const void* first, const void* second) {
+  Set(operation, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, first);
+  Set(operation, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, second);
+}
+
 bool OnHopper() {
   int device = 0, major = 0;
   CHECK_EQ(cudaGetDevice(&device), cudaSuccess);
@@ -90,6 +99,12 @@ Product::Product(const Problem& p) : problem_(p), in_double_(p.c_type == CUDA_R_
   if (p.has_bias) {
     Set(operation_, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
     Set(operation_, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, p.bias_type);
+  }
+  if (p.has_scales()) {
+    const cublasLtMatmulMatrixScale_t each_row = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
+    Set(operation_, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, each_row);
+    Set(operation_, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, each_row);
+    SetScales(operation_, Library::Get().workspace, Library::Get().workspace);
   }
   first_ = p.b_transposed ? MakeLayout(p.b_type, p.k, p.n, p.b_ld)
                           : MakeLayout(p.b_type, p.n, p.k, p.b_ld);
@@ -150,6 +165,7 @@ bool Product::Takes(const cublasLtMatmulAlgo_t& algorithm, Candidate* candidate)
 void Product::Run(cudaStream_t stream, const cublasLtMatmulAlgo_t& algorithm,
                   const Operands& x) const {
   if (x.bias != nullptr) Set(operation_, CUBLASLT_MATMUL_DESC_BIAS_POINTER, x.bias);
+  if (problem_.has_scales()) SetScales(operation_, x.b_scales, x.a_scales);
   const float alpha = static_cast<float>(x.alpha), beta = static_cast<float>(x.beta);
   const void* alpha_at = in_double_ ? static_cast<const void*>(&x.alpha) : &alpha;
   const void* beta_at = in_double_ ? static_cast<const void*>(&x.beta) : &beta;
@@ -157,6 +173,21 @@ void Product::Run(cudaStream_t stream, const cublasLtMatmulAlgo_t& algorithm,
   LT_CHECK(cublasLtMatmul(library.handle, operation_, alpha_at, x.b, first_, x.a, second_, beta_at,
                           x.c, result_, x.c, result_, &algorithm, library.workspace,
                           kWorkspaceBytes, stream));
+}
+
+uint32_t Alignment(const void* data) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(data);
+  for (uint32_t alignment = 256; alignment > 1; alignment /= 2) {
+    if (address % alignment == 0) return alignment;
+  }
+  return 1;
+}
+
+const Plan& PlanFor(const Problem& problem) {
+  static std::mutex* mutex = new std::mutex;
+  static std::map<Problem, Plan>* plans = new std::map<Problem, Plan>;
+  std::lock_guard<std::mutex> lock(*mutex);
+  return plans->try_emplace(problem, problem).first->second;
 }
 
 std::vector<int> TilesOf(const cublasLtMatmulAlgo_t& algorithm) {

@@ -14,7 +14,8 @@
 
 namespace lockstep::kernels::cuda::cublaslt {
 
-// Everything that an algorithm is chosen by: C [m, n] = A [m, k] · B [k, n].
+// Everything that an algorithm is chosen by: C [m, n] = A [m, k] · B [k, n]. Operands of 8 bits
+// have scales: of each row of A and of each column of B.
 struct Problem {
   cudaDataType_t a_type, b_type, c_type, bias_type;
   bool a_transposed, b_transposed, has_bias, reads_c;
@@ -26,7 +27,11 @@ struct Problem {
                     reads_c, m, n, k, a_ld, b_ld, c_ld, a_alignment, b_alignment, c_alignment);
   }
   friend bool operator<(const Problem& x, const Problem& y) { return x.Key() < y.Key(); }
+  bool has_scales() const { return a_type == CUDA_R_8F_E4M3; }
 };
+
+// Of an address, as far as kernels ask.
+uint32_t Alignment(const void* data);
 
 // A kernel that computes a problem, as the library's heuristic describes it.
 using Candidate = cublasLtMatmulHeuristicResult_t;
@@ -36,6 +41,8 @@ struct Operands {
   void* c;
   const void* bias;  // null: none
   double alpha, beta;
+  const void* a_scales = nullptr;  // f32 [m], [n], where the problem has_scales()
+  const void* b_scales = nullptr;
 };
 
 // The library's descriptors of a problem. They live as long as the process, as plans do.
@@ -64,6 +71,22 @@ class Product {
   Problem problem_;
   bool in_double_;
 };
+
+// A product that is ready to run.
+class Plan {
+ public:
+  explicit Plan(const Problem& problem) : product_(problem), algorithm_(product_.Choice()) {}
+  void Run(cudaStream_t stream, const Operands& operands) const {
+    product_.Run(stream, algorithm_, operands);
+  }
+
+ private:
+  Product product_;
+  cublasLtMatmulAlgo_t algorithm_;
+};
+
+// Made once a process and problem.
+const Plan& PlanFor(const Problem& problem);
 
 // The settings of an algorithm that make kernels differ; the numbers are cublasLt.h's.
 struct Configuration {

@@ -6,9 +6,6 @@
 // Split-K may reduce through its workspace, in a fixed order; reductions in arrival order (in
 // place, by atomics) are excluded.
 
-#include <map>
-#include <mutex>
-
 #include "tensor/kernels/cublaslt.h"
 #include "tensor/kernels/device/launch.cuh"
 #include "tensor/kernels/gemm.h"
@@ -33,29 +30,6 @@ cudaDataType_t TypeOf(const View& x) {
   }
 }
 
-uint32_t Alignment(const void* data) {
-  const uintptr_t address = reinterpret_cast<uintptr_t>(data);
-  for (uint32_t alignment = 256; alignment > 1; alignment /= 2) {
-    if (address % alignment == 0) return alignment;
-  }
-  return 1;
-}
-
-// A product that is ready to run.
-struct Plan {
-  cublaslt::Product product;
-  cublasLtMatmulAlgo_t algorithm;
-
-  explicit Plan(const cublaslt::Problem& problem) : product(problem), algorithm(product.Choice()) {}
-};
-
-const Plan& PlanFor(const cublaslt::Problem& problem) {
-  static std::mutex* mutex = new std::mutex;
-  static std::map<cublaslt::Problem, Plan>* plans = new std::map<cublaslt::Problem, Plan>;
-  std::lock_guard<std::mutex> lock(*mutex);
-  return plans->try_emplace(problem, problem).first->second;
-}
-
 }  // namespace
 
 void Gemm(const Stream& stream, const View& a, const View& b, const View& c,
@@ -76,9 +50,9 @@ void Gemm(const Stream& stream, const View& a, const View& b, const View& c,
                                      a_layout.ld,
                                      b_layout.ld,
                                      c_layout.ld,
-                                     Alignment(a.data),
-                                     Alignment(b.data),
-                                     Alignment(c.data)};
+                                     cublaslt::Alignment(a.data),
+                                     cublaslt::Alignment(b.data),
+                                     cublaslt::Alignment(c.data)};
   if (a.dtype != b.dtype) Unsupported("gemm of two types, the second", b);
   if (a.shape[1] == 0) {  // a sum of nothing
     if (has_bias || (options.beta != 0 && options.beta != 1)) {
@@ -91,10 +65,9 @@ void Gemm(const Stream& stream, const View& a, const View& b, const View& c,
     }
     return;
   }
-  const Plan& plan = PlanFor(problem);
-  plan.product.Run(Handle(stream), plan.algorithm,
-                   {a.data, b.data, c.data, has_bias ? options.bias.data : nullptr, options.alpha,
-                    options.beta});
+  cublaslt::PlanFor(problem).Run(Handle(stream),
+                                 {a.data, b.data, c.data, has_bias ? options.bias.data : nullptr,
+                                  options.alpha, options.beta});
 }
 
 }  // namespace lockstep::kernels::cuda
