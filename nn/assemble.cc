@@ -49,8 +49,7 @@ class Assembler {
 
   absl::StatusOr<LinearWeights> Linear(const MergedLinear& linear) {
     LinearWeights out;
-    const Slot weight =
-        Place(linear.path + ".weight", options_.base_dtype, {linear.out(), linear.in()});
+    RETURN_IF_ERROR(options_.fp8_linear ? QuantizedMatrix(linear, out) : Matrix(linear, out));
     Slot bias;
     if (linear.bias()) {
       bias = Place(linear.path + ".bias", options_.compute_dtype, {linear.out()});
@@ -58,8 +57,6 @@ class Assembler {
     }
     int64_t row = 0;
     for (const LinearModule& part : linear.parts) {
-      RETURN_IF_ERROR(source_.Fill(context_, part.path + ".weight",
-                                   weight.memory.Slice(0, row, row + part.out)));
       if (part.bias) {
         RETURN_IF_ERROR(
             source_.Fill(context_, part.path + ".bias", bias.memory.Slice(0, row, row + part.out)));
@@ -67,7 +64,6 @@ class Assembler {
       AddAdapter(part, row, out);
       row += part.out;
     }
-    out.weight = weight.variable;
     out.bias = bias.variable;
     return out;
   }
@@ -101,6 +97,35 @@ class Assembler {
     Tensor memory;
     Variable variable;
   };
+
+  absl::Status Matrix(const MergedLinear& linear, LinearWeights& out) {
+    const Slot weight =
+        Place(linear.path + ".weight", options_.base_dtype, {linear.out(), linear.in()});
+    int64_t row = 0;
+    for (const LinearModule& part : linear.parts) {
+      RETURN_IF_ERROR(source_.Fill(context_, part.path + ".weight",
+                                   weight.memory.Slice(0, row, row + part.out)));
+      row += part.out;
+    }
+    out.weight = weight.variable;
+    return absl::OkStatus();
+  }
+
+  // Each part is quantized on the device as it arrives, by way of memory of its own.
+  absl::Status QuantizedMatrix(const MergedLinear& linear, LinearWeights& out) {
+    out.image = autograd::Fp8Image::Empty(context_, linear.out(), linear.in());
+    int64_t row = 0;
+    for (const LinearModule& part : linear.parts) {
+      const Tensor arrived =
+          Tensor::Empty(*context_.allocator, options_.base_dtype, {part.out, part.in});
+      RETURN_IF_ERROR(source_.Fill(context_, part.path + ".weight", arrived));
+      out.image.SetRows(context_, row, arrived);
+      row += part.out;
+    }
+    out.image.Finish(context_);
+    out.weight = Variable::Frozen(out.image.codes);
+    return absl::OkStatus();
+  }
 
   Variable Leaf(const std::string& name) const {
     return parameters_.leaf(parameters_.IndexOf(name));

@@ -154,7 +154,8 @@ class Pass : public std::enable_shared_from_this<Pass> {
 
   // What the products alone compute: with DoRA the bias comes behind its scaling.
   static LoraLayer LoraOf(const LinearWeights& linear) {
-    return {linear.weight, linear.magnitudes.empty() ? linear.bias : Variable(), linear.adapters};
+    return {linear.weight, linear.magnitudes.empty() ? linear.bias : Variable(), linear.adapters,
+            linear.image};
   }
 
   Variable Linear(Tape& tape, const LinearWeights& linear, const Variable& x,

@@ -11,10 +11,11 @@ namespace lockstep::nn {
 
 // Linear layers that read the same input, merged: outputs side by side.
 struct LinearWeights {
-  autograd::Variable weight;                    // [out, in]
+  autograd::Variable weight;                    // [out, in]; in FP8 the image's codes
   autograd::Variable bias;                      // [out] or undefined
   std::vector<autograd::LoraAdapter> adapters;  // in the order of their rows
   std::vector<autograd::Variable> magnitudes;   // DoRA: one for each adapter; otherwise empty
+  autograd::Fp8Image image;                     // in FP8
 };
 
 struct LayerWeights {

@@ -16,6 +16,7 @@
 #include "nn/save_model.h"
 #include "nn/weights.h"
 #include "tensor/kernels/attention.h"
+#include "tensor/kernels/fp8_gemm.h"
 
 namespace lockstep::nn {
 namespace {
@@ -50,6 +51,7 @@ absl::Status Model::Read() {
   warnings_ = config_.warnings;
   modules_ = ModulesOf(config_);
   RETURN_IF_ERROR(DecideTrainable());
+  if (options_.fp8_linear) RETURN_IF_ERROR(CheckFp8());
   std::unique_ptr<WeightSource> own_source;
   if (options_.weights == nullptr) {
     ASSIGN_OR_RETURN(own_source, OpenSource());
@@ -67,6 +69,7 @@ absl::Status Model::Read() {
   AssembleOptions assemble;
   assemble.compute_dtype = options_.compute_dtype;
   assemble.base_dtype = options_.base_dtype;
+  assemble.fp8_linear = options_.fp8_linear;
   assemble.seed = options_.seed;
   ASSIGN_OR_RETURN(DecoderWeights weights, Assemble(context_, config_, modules_, trainable_, source,
                                                     *parameters_, assemble));
@@ -78,6 +81,28 @@ absl::Status Model::Read() {
   if (saved) RETURN_IF_ERROR(LoadAdapter(context_, options_.adapter, *parameters_));
   decoder_ = std::make_unique<Decoder>(config_, std::move(weights), options_.compute_dtype);
   WarnOfSlowAttention();
+  return absl::OkStatus();
+}
+
+absl::Status Model::CheckFp8() const {
+  const auto refuse = [](const std::string& what) {
+    return UserError("--base_dtype=fp8", what, "--base_dtype=bf16 can do that");
+  };
+  if (!kernels::HasFp8Gemm(context_.device())) {
+    return refuse("want a Hopper GPU (compute capability 9.0): its products take a scale a row");
+  }
+  if (options_.full) return refuse("want frozen linear layers, got all weights to be trained");
+  if (lora_ && lora_->use_dora) return refuse("want LoRA, got DoRA, which reads the weights");
+  if (lora_ && lora_->init == LoraInit::kPissa) {
+    return refuse("want other first values, got PiSSA's, which change the weights");
+  }
+  for (const LayerModules& layer : modules_.layers) {
+    for (const MergedLinear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
+      if (linear->in() % 16 == 0 && linear->out() % 16 == 0) continue;
+      return refuse(absl::StrCat(linear->path, ": want sizes that are multiples of 16, got [",
+                                 linear->out(), ", ", linear->in(), "]"));
+    }
+  }
   return absl::OkStatus();
 }
 

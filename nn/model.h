@@ -45,6 +45,7 @@ struct ModelOptions {
 
   DType compute_dtype = DType::kF32;  // of activations and products: f32, f64, bf16
   DType base_dtype = DType::kF32;     // how frozen weights are stored: f32, f64, bf16
+  bool fp8_linear = false;            // but linear layers in FP8, which base_dtype is rounded to
   DType sum_dtype = DType::kI64;      // gradient sums, see FlatParameters
   int num_slots = 0;
 
@@ -78,6 +79,7 @@ class Model {
   Model(const Context& context, const ModelOptions& options)
       : context_(context), options_(options) {}
   absl::Status Read();
+  absl::Status CheckFp8() const;
   void WarnOfSlowAttention();
   absl::Status DecideTrainable();
   absl::StatusOr<std::unique_ptr<WeightSource>> OpenSource();

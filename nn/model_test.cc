@@ -1,10 +1,15 @@
 #include "nn/model.h"
 
+#include <gmock/gmock.h>
+
 #include "absl/strings/str_cat.h"
 #include "nn/testing.h"
 
 namespace lockstep::nn {
 namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 
 TEST(Model, SavedWeightsLoadToTheSameModel) {
   for (const char* type : {"llama", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text"}) {
@@ -108,6 +113,44 @@ TEST(Model, BaseStoredInHalfPrecision) {
   const double difference = LargestDifference(LogitsOf(*full), LogitsOf(*half));
   EXPECT_GT(difference, 0);
   EXPECT_LE(difference, 0.2);
+}
+
+TEST(Model, LinearLayersInFp8) {
+  const std::string folder = MakeModel("fp8", TinyConfig("qwen2"));
+  const auto full = LoadOrFail({.directory = folder});
+  const auto fp8 = LoadOrFail({.directory = folder, .lora = LoraConfig{}, .fp8_linear = true});
+  ASSERT_NE(fp8, nullptr);
+  const DecoderWeights& weights = fp8->decoder().weights();
+  EXPECT_EQ(weights.embedding.value().dtype(), DType::kF32);
+  EXPECT_EQ(weights.head.weight.value().dtype(), DType::kF32);
+  for (const LinearWeights* linear : {&weights.layers[1].qkv, &weights.layers[1].o,
+                                      &weights.layers[1].gate_up, &weights.layers[1].down}) {
+    EXPECT_EQ(linear->weight.value().dtype(), DType::kU8);
+    EXPECT_TRUE(linear->weight.value().SharesMemoryWith(linear->image.codes));
+  }
+  const double difference = LargestDifference(LogitsOf(*full), LogitsOf(*fp8));
+  EXPECT_GT(difference, 0);
+  EXPECT_LE(difference, 1);  // of logits up to 20
+}
+
+TEST(Model, WhatCannotBeInFp8IsRefused) {
+  const std::string folder = MakeModel("no_fp8", TinyConfig("llama"));
+  const auto message = [](const ModelOptions& options) {
+    return std::string(Model::Load(kernels::CpuContext(), options).status().message());
+  };
+  LoraConfig dora, pissa;
+  dora.use_dora = true;
+  pissa.init = LoraInit::kPissa;
+  EXPECT_THAT(message({.directory = folder, .lora = dora, .fp8_linear = true}),
+              AllOf(HasSubstr("DoRA"), HasSubstr("HINT")));
+  EXPECT_THAT(message({.directory = folder, .lora = pissa, .fp8_linear = true}),
+              HasSubstr("PiSSA"));
+  EXPECT_THAT(message({.directory = folder, .full = true, .fp8_linear = true}),
+              HasSubstr("frozen"));
+  nlohmann::json config = TinyConfig("llama");
+  config["intermediate_size"] = 40;
+  EXPECT_THAT(message({.directory = MakeModel("odd", config), .fp8_linear = true}),
+              AllOf(HasSubstr("layers.0.mlp.down_proj"), HasSubstr("[32, 40]")));
 }
 
 // The memory plan: nothing is read, everything is allocated.

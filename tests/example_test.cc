@@ -76,6 +76,18 @@ TEST(ExampleTest, ItsSamplesHaveDifferentPrompts) {
   EXPECT_THAT(outcome.out, HasSubstr("\n> Emma"));
 }
 
+// As far as with weights in fp32: validation loss 7.25 before, 0.09 after.
+TEST(ExampleTest, LearnsWithLinearLayersInFp8) {
+  const std::string folder = FreshPath("fp8");
+  const Outcome outcome = Train({"--base_dtype=fp8", "--output_dir=" + folder});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+  const auto history =
+      ParseMetrics(ReadFile(folder + "/metrics.jsonl").value_or(""), folder, INT64_MAX);
+  ASSERT_TRUE(history.ok()) << history.status();
+  EXPECT_GT(history->evals.front().eval_loss, 5);
+  EXPECT_LT(history->evals.back().eval_loss, 0.15);
+}
+
 // The samples are for people to look at: a model that cannot speak is written all the same.
 TEST(ExampleTest, AModelThatCannotSpeakIsWritten) {
   const std::string folder = FreshPath("mute");

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
+#include "tensor/kernels/fp8_gemm.h"
 #include "tensor/runtime.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"
@@ -96,6 +97,18 @@ TEST_F(LockstepGpuTest, AnyNumberOfGpusGivesTheSameBits) {
       EXPECT_TRUE(several.adapter == one.adapter) << ranks << cap << ": the adapters differ";
     }
   }
+}
+
+TEST_F(LockstepGpuTest, AlsoWithLinearLayersInFp8) {
+  if (!kernels::HasFp8Gemm({DeviceType::kCUDA, 0})) GTEST_SKIP() << "GPUs without FP8 products";
+  const Result one = Run({"--nproc_per_node=1", "--base_dtype=fp8"});
+  const Result two = Run({"--nproc_per_node=2", "--base_dtype=fp8", "--verify"});
+  EXPECT_EQ(two.figures, one.figures);
+  EXPECT_TRUE(two.adapter == one.adapter) << "the adapters differ";
+  const Result layer =
+      Run({"--nproc_per_node=2", "--base_dtype=fp8", "--gradient_checkpointing=layer"});
+  EXPECT_EQ(layer.figures, one.figures);
+  EXPECT_TRUE(layer.adapter == one.adapter) << "the adapters differ";
 }
 
 TEST_F(LockstepGpuTest, FullTrainingToo) {

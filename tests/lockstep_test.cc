@@ -111,6 +111,16 @@ TEST_F(LockstepTest, BucketsThreadsAndRecomputeDoNotMatter) {
   ExpectSame(plain, {"--gradient_checkpointing=layer", "--nproc_per_node=1"});
 }
 
+TEST_F(LockstepTest, LinearLayersInFp8) {
+  const Flags fp8 = {"--base_dtype=fp8", "--lora_dropout=0.1"};
+  const Result one = Run({"--nproc_per_node=1", fp8[0], fp8[1]});
+  ExpectSame(one, {"--nproc_per_node=3", "--num_threads=2", fp8[0], fp8[1]});
+  ExpectSame(one, {"--gradient_checkpointing=layer", "--nproc_per_node=2", fp8[0], fp8[1]});
+  const Result fp32 = Run({"--nproc_per_node=2", fp8[1]});
+  EXPECT_NE(one.figures, fp32.figures);
+  EXPECT_NEAR(LastLoss(one), LastLoss(fp32), 0.02 * LastLoss(fp32));
+}
+
 TEST_F(LockstepTest, MoreRanksThanPacks) {
   const Flags small = {"--global_batch_size=2", "--tokens_per_pack=4096"};
   const Result one = Run({"--nproc_per_node=1", small[0], small[1]});

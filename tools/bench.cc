@@ -39,6 +39,7 @@ DEFINE_int32(steps, 8, "Measured steps.");
 DEFINE_int32(warmup, 2, "Steps before them.");
 DEFINE_int32(lora_r, 16, "Rank of the adapter, on all linear layers.");
 DEFINE_double(lora_dropout, 0, "Share of the adapter's inputs that is dropped.");
+DEFINE_string(base_dtype, "", "fp8: linear layers in FP8, as train's. Default: as --dtype.");
 DEFINE_string(gradient_checkpointing, "none",
               "What backward computes again: none, cheap or layer, as train's.");
 DEFINE_double(
@@ -87,6 +88,8 @@ absl::StatusOr<StepsOptions> ReadStepsFlags() {
   StepsOptions options;
   options.device = compute.device;
   options.dtype = compute.dtype;
+  ASSIGN_OR_RETURN(options.fp8_linear,
+                   Choice<bool>("base_dtype", FLAGS_base_dtype, {{"", false}, {"fp8", true}}));
   options.name = FLAGS_shape.empty() ? (cuda ? "8b" : "135m") : FLAGS_shape;
   if (!FLAGS_model.empty()) {
     if (!FLAGS_shape.empty()) return UserError("--shape", "--model is given too", "give one");

@@ -97,7 +97,7 @@ TEST(HeadNllTest, TiedWeightsGetBothGradients) {
             [](Tape& tape, absl::Span<const Variable> in) -> std::vector<Variable> {
               const Tensor ids = FromVector(DType::kI32, {kTokens}, {1, 6, 1, 0, 3, 3});
               const Variable x = Embedding(tape, ids, in[0], DType::kF64, 2);
-              return {HeadNll(tape, x, Rows(), Targets(), {in[0], {}, {}, {}}).loss};
+              return {HeadNll(tape, x, Rows(), Targets(), {{in[0], {}, {}}, {}}).loss};
             },
             {.as_leaves = {true}, .frozen = {}});
 }
@@ -148,7 +148,7 @@ TEST(HeadNllTest, NoSupervisedRowsGiveZeros) {
   const Variable w = Variable::Leaf("w", inputs[1], Random(DType::kF64, {kVocab, kWidth}, 9));
   Tape tape(CpuContext());
   const Tensor none = FromVector(DType::kI32, {0}, {});
-  const HeadNllResult result = HeadNll(tape, x, none, none, {w, {}, {}, {}});
+  const HeadNllResult result = HeadNll(tape, x, none, none, {{w, {}, {}}, {}});
   EXPECT_EQ(ToVector(result.nll_sum)[0], 0);
   tape.Backward({result.loss}, {FromVector(DType::kF64, {1}, {1})}, nullptr);
   for (const double d : ToVector(Tape::GradientOf(x))) EXPECT_EQ(d, 0);
@@ -171,7 +171,7 @@ TEST(HeadNllTest, LogitsOfAllRowsNeverExist) {
   const int64_t before = CpuContext().allocator->bytes_in_use();
   CpuContext().allocator->ResetPeak();
   Tape tape(CpuContext());
-  HeadNll(tape, Tape::Input(x), rows, t, {w, {}, {}, {}}, {.max_logits = 8000});
+  HeadNll(tape, Tape::Input(x), rows, t, {{w, {}, {}}, {}}, {.max_logits = 8000});
   EXPECT_LT(CpuContext().allocator->peak_bytes() - before, 64 * 1000 * 4 / 4);
 }
 
@@ -193,7 +193,7 @@ TEST(HeadNllTest, ThePlanEqualsTheRun) {
     memory.ResetPeak();
     Tape tape(context);
     const HeadNllResult result =
-        HeadNll(tape, x, rows, targets, {w, {}, {}, {}}, {.max_logits = 350});
+        HeadNll(tape, x, rows, targets, {{w, {}, {}}, {}}, {.max_logits = 350});
     tape.Backward({result.loss}, {seed}, nullptr);
     return memory.peak_bytes() - before;
   };

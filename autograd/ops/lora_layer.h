@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "autograd/ops/wide_matrix.h"
 #include "autograd/tape.h"
 
 namespace lockstep::autograd {
@@ -20,10 +21,12 @@ struct LoraDropout {
   Tensor token_keys = {};  // i64 [T]; may be undefined where p = 0
 };
 
-// A frozen or trained linear layer with its adapters; bias may be undefined.
+// A frozen or trained linear layer with its adapters; bias may be undefined. In FP8 w is frozen,
+// the image's codes.
 struct LoraLayer {
   Variable w, bias;
   std::vector<LoraAdapter> adapters;
+  Fp8Image image = {};
 };
 
 }  // namespace lockstep::autograd

@@ -38,16 +38,16 @@ double BetaOf(const LeafTarget& target) { return target.accumulate ? 1 : 0; }
 }  // namespace
 
 LoraLinear::LoraLinear(const LoraLayer& layer, const LoraDropout& dropout)
-    : w_(layer.w.value()), p_(dropout.p), trains_w_(layer.w.needs_grad()) {
+    : w_(layer.w.value(), layer.image), p_(dropout.p), trains_w_(layer.w.needs_grad()) {
   if (layer.bias.defined()) bias_ = layer.bias.value();
   for (const LoraAdapter& adapter : layer.adapters) {
     const View& a = adapter.a.value();
     const View& b = adapter.b.value();
-    CHECK_SHAPE("linear_lora", "lora_A", a, a.shape[0], w_.shape[1]);
+    CHECK_SHAPE("linear_lora", "lora_A", a, a.shape[0], inputs());
     CHECK_SHAPE("linear_lora", "lora_B", b, b.shape[0], a.shape[0]);
-    CHECK(adapter.first >= 0 && adapter.first + b.shape[0] <= w_.shape[0])
+    CHECK(adapter.first >= 0 && adapter.first + b.shape[0] <= outputs())
         << "[linear_lora] lora_B: " << Describe(b) << " from output " << adapter.first
-        << " does not fit in W, " << Describe(w_);
+        << " does not fit in W, " << Describe(layer.w.value());
     adapters_.push_back({a, b, adapter.scale, adapter.first, adapter.dropout_key, total_rank_});
     total_rank_ += a.shape[0];
     trains_a_ = trains_a_ || adapter.a.needs_grad();
@@ -142,7 +142,7 @@ void LoraLinear::ForwardOfH(const Context& context, const View& x, const Tensor&
 void LoraLinear::ForwardOfY(const Context& context, const View& x, const View& h,
                             const View& y) const {
   const bool begun = SharesOfY(context, h, y);
-  Gemm(context.stream, x, Transposed(w_), y, {.beta = begun ? 1.0 : 0.0, .bias = bias_});
+  w_.Outputs(context, x, y, {.beta = begun ? 1.0 : 0.0, .bias = bias_});
 }
 
 // Whether there are any. Outputs that no adapter reaches are zero then.
@@ -340,7 +340,7 @@ void LoraLinear::BackwardOfX(const Context& context, const View& g, const Tensor
                              const View& dy, const Tensor& dx) const {
   const View to = dx.Mutable("linear_lora");
   const bool begun = SharesOfX(context, g, drops, to);
-  Gemm(context.stream, dy, w_, to, {.beta = begun ? 1.0 : 0.0});
+  w_.Inputs(context, dy, to, begun ? 1.0 : 0.0);
 }
 
 // Whether there are any.

@@ -24,8 +24,8 @@ class LoraLinear {
   static std::vector<Variable> Weights(const LoraLayer& layer);
   int num_weights() const { return 2 + 2 * static_cast<int>(adapters_.size()); }
 
-  int64_t inputs() const { return w_.shape[1]; }
-  int64_t outputs() const { return w_.shape[0]; }
+  int64_t inputs() const { return w_.inputs(); }
+  int64_t outputs() const { return w_.outputs(); }
   int64_t total_rank() const { return total_rank_; }
   int num_adapters() const { return static_cast<int>(adapters_.size()); }
   bool BackwardReadsX() const { return trains_w_ || trains_a_; }
@@ -85,7 +85,7 @@ class LoraLinear {
   std::optional<kernels::LoraShareGradient> GradientOfShare(const View& dh, int64_t first,
                                                             int64_t count,
                                                             const Targets& targets) const;
-  const View& base() const { return w_; }
+  const WideMatrix& base() const { return w_; }
   double dropout() const { return p_; }
 
  private:
@@ -125,7 +125,8 @@ class LoraLinear {
                    const Tensor& dx) const;
   bool SharesOfX(const Context& context, const View& g, const Tensor& drops, const View& dx) const;
 
-  View w_, bias_;
+  WideMatrix w_;
+  View bias_;
   std::vector<Adapter> adapters_;
   double p_;
   int64_t total_rank_ = 0;

@@ -64,7 +64,7 @@ LoraLinear::Targets BackwardOfUnit(Gradients& g, const Mlp& mlp, const Tensor& d
   }
   // Down's input's gradient without LoRA's share, then scratch.
   const Tensor product = g.New(dy.dtype(), {dy.dim(0), mlp.width()});
-  kernels::Gemm(context.stream, dy, mlp.down.base(), product);
+  mlp.down.base().Inputs(context, dy, product, /*beta=*/0);
   kernels::GluLoraBackward(context.stream, product, mlp.down.ShareOfInputs(down_g),
                            g.saved(kGateUp).Mutable("normed_mlp"), mlp.Gate(g.saved(kH)),
                            mlp.Up(g.saved(kH)), mlp.activation, mlp.DownMask(g.saved(kDownMask)),

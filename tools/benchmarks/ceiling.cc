@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "autograd/ops/qkv_layout.h"
+#include "autograd/ops/wide_matrix.h"
 #include "tensor/kernels/attention.h"
 #include "tensor/kernels/fill.h"
-#include "tensor/kernels/gemm.h"
 #include "tensor/kernels/scale.h"
 #include "tools/benchmarks/shapes.h"
 
@@ -61,20 +61,20 @@ Ceiling::Ceiling(const Context& context, const nn::Decoder& decoder, const nn::P
   };
   for (int i = 0; i < size; ++i) {
     const nn::LayerWeights& layer = layers[i];
-    AddProduct("qkv", random(layer.qkv), layer.qkv.weight.value(), qkv_);
+    AddProduct("qkv", random(layer.qkv), layer.qkv, qkv_);
     AddAttention(i);
-    AddProduct("o", mixed_, layer.o.weight.value(), sink(layer.o));
-    AddProduct("gate_up", random(layer.gate_up), layer.gate_up.weight.value(), sink(layer.gate_up));
-    AddProduct("down", random(layer.down), layer.down.weight.value(), sink(layer.down));
+    AddProduct("o", mixed_, layer.o, sink(layer.o));
+    AddProduct("gate_up", random(layer.gate_up), layer.gate_up, sink(layer.gate_up));
+    AddProduct("down", random(layer.down), layer.down, sink(layer.down));
   }
   AddHead();
   for (int i = size - 1; i >= 0; --i) {
     const nn::LayerWeights& layer = layers[i];
-    AddGradient("down", layer.down.weight.value(), tokens);
-    AddGradient("gate_up", layer.gate_up.weight.value(), tokens);
-    AddGradient("o", layer.o.weight.value(), tokens);
+    AddGradient("down", layer.down, tokens);
+    AddGradient("gate_up", layer.gate_up, tokens);
+    AddGradient("o", layer.o, tokens);
     AddAttentionGradient(i);
-    if (i > 0) AddGradient("qkv", layer.qkv.weight.value(), tokens);
+    if (i > 0) AddGradient("qkv", layer.qkv, tokens);
   }
 }
 
@@ -132,20 +132,18 @@ void Ceiling::Add(const std::string& name, double flops, std::function<void()> c
   order_.push_back({part - parts_.begin(), part->calls.size() - 1});
 }
 
-void Ceiling::AddProduct(const std::string& name, const Tensor& x, const Tensor& weight,
+void Ceiling::AddProduct(const std::string& name, const Tensor& x, const nn::LinearWeights& of,
                          const Tensor& y) {
-  const double flops = 2.0 * static_cast<double>(x.dim(0)) * static_cast<double>(weight.numel());
-  Add(name, flops, [this, x, weight, y] {
-    kernels::Gemm(context_.stream, x, kernels::Transposed(weight), y.Mutable("ceiling"));
-  });
+  const autograd::WideMatrix w(of.weight.value(), of.image);
+  const double flops = 2.0 * static_cast<double>(x.numel()) * static_cast<double>(w.outputs());
+  Add(name, flops, [this, x, w, y] { w.Outputs(context_, x, y.Mutable("ceiling"), {}); });
 }
 
-void Ceiling::AddGradient(const std::string& name, const Tensor& weight, int64_t rows) {
-  const double flops = 2.0 * static_cast<double>(rows) * static_cast<double>(weight.numel());
-  Add(name + "_dx", flops,
-      [this, dy = Random(rows, weight.dim(0)), weight, dx = Sink(rows, weight.dim(1))] {
-        kernels::Gemm(context_.stream, dy, weight, dx.Mutable("ceiling"));
-      });
+void Ceiling::AddGradient(const std::string& name, const nn::LinearWeights& of, int64_t rows) {
+  const autograd::WideMatrix w(of.weight.value(), of.image);
+  const Tensor dy = Random(rows, w.outputs()), dx = Sink(rows, w.inputs());
+  const double flops = 2.0 * static_cast<double>(dy.numel()) * static_cast<double>(w.inputs());
+  Add(name + "_dx", flops, [this, dy, w, dx] { w.Inputs(context_, dy, dx.Mutable("ceiling"), 0); });
 }
 
 void Ceiling::AddAttention(int layer) {
@@ -172,12 +170,13 @@ void Ceiling::AddAttentionGradient(int layer) {
 }
 
 void Ceiling::AddHead() {
-  const Tensor weight = decoder_.weights().head.weight.value();
+  const nn::LinearWeights& head = decoder_.weights().head;
+  const nn::ModelConfig& config = decoder_.config();
   const int64_t chunk = decoder_.HeadChunkRows(), end = pack_.num_supervised();
   for (int64_t first = 0; first < end; first += chunk) {
     const int64_t rows = std::min(chunk, end - first);
-    AddProduct("head", Random(rows, weight.dim(1)), weight, Sink(rows, weight.dim(0)));
-    AddGradient("head", weight, rows);
+    AddProduct("head", Random(rows, config.hidden_size), head, Sink(rows, config.vocab_size));
+    AddGradient("head", head, rows);
   }
 }
 

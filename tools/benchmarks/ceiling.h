@@ -38,8 +38,9 @@ class Ceiling {
 
  private:
   void AllocateOperands();
-  void AddProduct(const std::string& name, const Tensor& x, const Tensor& weight, const Tensor& y);
-  void AddGradient(const std::string& name, const Tensor& weight, int64_t rows);
+  void AddProduct(const std::string& name, const Tensor& x, const nn::LinearWeights& of,
+                  const Tensor& y);
+  void AddGradient(const std::string& name, const nn::LinearWeights& of, int64_t rows);
   void AddAttention(int layer);
   void AddAttentionGradient(int layer);
   void AddHead();

@@ -100,15 +100,15 @@ absl::Status Measure(const Context& context, const StepsOptions& options, Parkin
       "%s %dx%d r=%d dropout=%g %s %s: %.0f tokens/s, %.1f ms a step (alone %.1f, %.1f to %.1f; "
       "queued in %.1f), peak %.2f GiB (of the host %.2f), loss %.3f\n",
       options.name, pack.documents, pack.length, options.lora_r, options.lora_dropout,
-      NameOf(options.dtype), options.checkpointing_name,
+      options.fp8_linear ? "fp8" : NameOf(options.dtype), options.checkpointing_name,
       1e3 * static_cast<double>(step.tokens()) / times.mean, times.mean,
       times.alone[times.alone.size() / 2], times.alone.front(), times.alone.back(), times.queued,
       static_cast<double>(context.allocator->peak_bytes()) / (1 << 30), HostPeakGib(), step.Loss());
   const double flops =
       StepFlops(model->config(), model->parameters().num_trainable(), pack.documents, pack.length);
   const double rate = flops / (1e-3 * times.mean), ceiling = MeasureCeiling(context, options.dtype);
-  absl::PrintF("  %.3f TFLOP/s, %.0f %% of a large product's %.3f\n", 1e-12 * rate,
-               100 * rate / ceiling, 1e-12 * ceiling);
+  absl::PrintF("  %.3f TFLOP/s, %.0f %% of a large %s product's %.3f\n", 1e-12 * rate,
+               100 * rate / ceiling, NameOf(options.dtype), 1e-12 * ceiling);
   if (options.repeat) {
     absl::PrintF("  gradient of one pack, twice: %s\n",
                  step.HashOfGradient() == step.HashOfGradient() ? "equal bits" : "DIFFERENT BITS");
@@ -150,6 +150,7 @@ absl::Status BenchSteps(const StepsOptions& options) {
   ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(options.device));
   nn::ModelOptions lora = LoraOptions(options.lora_r, options.dtype);
   lora.lora->dropout = options.lora_dropout;
+  lora.fp8_linear = options.fp8_linear;
   ASSIGN_OR_RETURN(const auto model, RandomModel(runtime->context(), options.config_json, lora));
   Synchronize(runtime->context().stream);
   absl::PrintF("%s; model ready after %.1f s\n", runtime->Describe(), watch.Seconds());

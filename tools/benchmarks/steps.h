@@ -17,6 +17,7 @@ namespace lockstep {
 struct StepsOptions {
   Device device;
   DType dtype;                     // of computation and of frozen weights
+  bool fp8_linear = false;         // as in nn::ModelOptions
   std::string config_json;         // whose shape it is
   std::string name;                // of that shape, to be printed
   std::vector<std::string> packs;  // documents x tokens of each: "2x4096"

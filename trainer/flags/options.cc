@@ -71,7 +71,10 @@ DEFINE_string(device, "auto", "cuda, cpu, or auto: cuda where there is a GPU.");
 DEFINE_string(dtype, "",
               "Compute type: bf16 (default) or fp32 on a GPU, fp32 on a CPU. Trained values, their "
               "gradients and moments are fp32 in any case.");
-DEFINE_string(base_dtype, "", "How frozen weights are stored: fp32 or bf16. Default: as --dtype.");
+DEFINE_string(base_dtype, "",
+              "How frozen weights are stored: fp32, bf16, or fp8: linear layers but the head in "
+              "FP8, which is also how they multiply (on a GPU, Hopper): a third faster than bf16, "
+              "no smaller. Default: as --dtype.");
 DEFINE_string(
     gradient_checkpointing, "auto",
     "What backward computes again: none, cheap (the MLP's gated unit, which LoRA in bf16 never "
@@ -222,7 +225,12 @@ absl::Status CheckTypes(const TrainOptions& options) {
                      "--base_dtype=bf16 halves the memory of the frozen weights");
   }
   if (on_gpu && options.model.base_dtype != options.model.compute_dtype) {
-    return UserError("--base_dtype", "want the same as --dtype on a GPU", "leave --base_dtype out");
+    return UserError("--base_dtype", "want fp8 or the same as --dtype on a GPU",
+                     "leave --base_dtype out");
+  }
+  if (on_gpu && options.model.fp8_linear && options.model.compute_dtype != DType::kBF16) {
+    return UserError("--base_dtype=fp8", "want --dtype=bf16 on a GPU, got fp32",
+                     "leave --dtype out");
   }
   return absl::OkStatus();
 }
@@ -238,9 +246,11 @@ absl::Status ReadArithmeticFlags(TrainOptions* options) {
   FLAGS_device = options->device;
   if (FLAGS_dtype.empty()) FLAGS_dtype = options->device == "cuda" ? "bf16" : "fp32";
   if (FLAGS_base_dtype.empty()) FLAGS_base_dtype = FLAGS_dtype;
-  const std::vector<std::pair<std::string, DType>> types = {{"fp32", DType::kF32},
-                                                            {"bf16", DType::kBF16}};
+  std::vector<std::pair<std::string, DType>> types = {{"fp32", DType::kF32},
+                                                      {"bf16", DType::kBF16}};
   ASSIGN_OR_RETURN(options->model.compute_dtype, Choice("dtype", FLAGS_dtype, types));
+  options->model.fp8_linear = FLAGS_base_dtype == "fp8";
+  types.push_back({"fp8", options->model.compute_dtype});  // what is not in FP8
   ASSIGN_OR_RETURN(options->model.base_dtype, Choice("base_dtype", FLAGS_base_dtype, types));
   RETURN_IF_ERROR(CheckTypes(*options));
   using nn::Checkpointing;

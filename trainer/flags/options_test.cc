@@ -222,6 +222,18 @@ TEST(OptionsTest, StepsBetweenEvaluationsDecideTheResultOfEarlyStopping) {
             identity({"--eval_steps=2", "--early_stopping_patience=1"}));
 }
 
+TEST(OptionsTest, FrozenWeightsInOtherTypes) {
+  const auto options = Read({"--device=cpu", "--base_dtype=fp8"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_TRUE(options->model.fp8_linear);
+  EXPECT_EQ(options->model.base_dtype, DType::kF32);
+  EXPECT_FALSE(Read({"--device=cpu", "--base_dtype=bf16"})->model.fp8_linear);
+  EXPECT_NE(options->identity, Read({"--device=cpu"})->identity) << "another run: not resumed";
+  EXPECT_THAT(Read({"--base_dtype=nf4"}).status().message(), HasSubstr("fp8"));
+  EXPECT_THAT(Read({"--device=cuda", "--dtype=fp32", "--base_dtype=fp8"}).status().message(),
+              AllOf(HasSubstr("bf16"), HasSubstr("HINT")));
+}
+
 TEST(OptionsTest, WrongValuesAreNamed) {
   EXPECT_THAT(
       Read({"--lora_dropout=1"}).status().message(),
