@@ -18,6 +18,14 @@ namespace {
 
 using ::testing::HasSubstr;
 
+// What torchrun says to rank `rank` of `size`, all on this host.
+Environment VariablesOf(int rank, int size, int port) {
+  return {{"RANK", absl::StrCat(rank)},       {"LOCAL_RANK", absl::StrCat(rank)},
+          {"WORLD_SIZE", absl::StrCat(size)}, {"LOCAL_WORLD_SIZE", absl::StrCat(size)},
+          {"MASTER_ADDR", "127.0.0.1"},       {"MASTER_PORT", absl::StrCat(port)},
+          {"TORCHELASTIC_RUN_ID", "test"}};
+}
+
 class LauncherTest : public FaultTest {
  protected:
   std::vector<std::unique_ptr<Program>> Launch(int size, const std::string& fault, int rank,
@@ -26,11 +34,7 @@ class LauncherTest : public FaultTest {
     const int port = LocalPort(*Listen("127.0.0.1", 0));
     std::vector<std::unique_ptr<Program>> programs;
     for (int i = size - 1; i >= 0; --i) {
-      Environment variables = {
-          {"RANK", absl::StrCat(i)},          {"LOCAL_RANK", absl::StrCat(i)},
-          {"WORLD_SIZE", absl::StrCat(size)}, {"LOCAL_WORLD_SIZE", absl::StrCat(size)},
-          {"MASTER_ADDR", "127.0.0.1"},       {"MASTER_PORT", absl::StrCat(port)},
-          {"TORCHELASTIC_RUN_ID", "test"}};
+      Environment variables = VariablesOf(i, size, port);
       for (const auto& [name, value] : more) variables[name] = value;
       Arguments arguments = Run(size, fault, rank);
       arguments.erase("nproc");
@@ -120,13 +124,7 @@ TEST_F(LauncherTest, NodesThatCountDifferentRanksAreTold) {
     Arguments arguments = Run(size, "none", -1);
     arguments.erase("nproc");
     arguments["join"] = "30";
-    return Program(arguments, {{"RANK", absl::StrCat(rank)},
-                               {"LOCAL_RANK", absl::StrCat(rank)},
-                               {"WORLD_SIZE", absl::StrCat(size)},
-                               {"LOCAL_WORLD_SIZE", absl::StrCat(size)},
-                               {"MASTER_ADDR", "127.0.0.1"},
-                               {"MASTER_PORT", absl::StrCat(port)},
-                               {"TORCHELASTIC_RUN_ID", "test"}});
+    return Program(arguments, VariablesOf(rank, size, port));
   };
   Program first = start(0, 2), second = start(1, 3);
   EXPECT_EQ(second.Wait(), kExitUserError) << second.Output();

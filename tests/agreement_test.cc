@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -45,14 +44,8 @@ class AgreementTest : public ::testing::Test {
       Flags flags = {"--model=" + *model_, "--train_file=" + *documents_, "--output_dir=" + folder_,
                      "--max_steps=2", "--num_threads=1"};
       if (rank == 1) flags.insert(flags.end(), more.begin(), more.end());
-      const std::map<std::string, std::string> variables = {{"RANK", absl::StrCat(rank)},
-                                                            {"LOCAL_RANK", absl::StrCat(rank)},
-                                                            {"WORLD_SIZE", "2"},
-                                                            {"LOCAL_WORLD_SIZE", "2"},
-                                                            {"MASTER_ADDR", "127.0.0.1"},
-                                                            {"MASTER_PORT", absl::StrCat(port)},
-                                                            {"TORCHELASTIC_RUN_ID", "test"}};
-      ranks.push_back(std::make_unique<TrainerProcess>(flags, "/dev/null", variables,
+      ranks.push_back(std::make_unique<TrainerProcess>(flags, "/dev/null",
+                                                       TorchrunVariables(rank, 2, port),
                                                        rank == 1 ? program : "trainer/train"));
     }
     std::vector<Outcome> outcomes;

@@ -203,17 +203,13 @@ TEST_P(LauncherFaultTest, DifferentDataOnOneRankIsNamed) {
   const std::string other = FreshPath("other") + ".jsonl";
   WriteUnevenDocuments(other, 121, 300);
   const std::string folder = FreshPath("run");
-  const std::string port = absl::StrCat(FreshPort());
+  const int port = FreshPort();
   std::vector<std::unique_ptr<TrainerProcess>> ranks;
   for (int rank = 0; rank < device.ranks; ++rank) {
     Flags flags = FlagsFor(device, folder, {});
     if (rank == 1) flags[1] = "--train_file=" + other;
-    const std::string size = absl::StrCat(device.ranks);
-    const std::map<std::string, std::string> variables = {
-        {"RANK", absl::StrCat(rank)},    {"LOCAL_RANK", absl::StrCat(rank)}, {"WORLD_SIZE", size},
-        {"LOCAL_WORLD_SIZE", size},      {"MASTER_ADDR", "127.0.0.1"},       {"MASTER_PORT", port},
-        {"TORCHELASTIC_RUN_ID", "fault"}};
-    ranks.push_back(std::make_unique<TrainerProcess>(flags, "/dev/null", variables));
+    ranks.push_back(std::make_unique<TrainerProcess>(flags, "/dev/null",
+                                                     TorchrunVariables(rank, device.ranks, port)));
   }
   for (const auto& rank : ranks) {
     const Outcome outcome = rank->Wait(60);

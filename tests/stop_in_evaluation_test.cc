@@ -5,7 +5,6 @@
 #include <signal.h>
 
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -115,15 +114,8 @@ TEST_F(StopInEvaluationTest, OneRankThatIsAskedIsEnough) {
   const int port = FreshPort();
   std::vector<std::unique_ptr<TrainerProcess>> ranks;
   for (int rank = 0; rank < 2; ++rank) {
-    const std::map<std::string, std::string> variables = {{"RANK", absl::StrCat(rank)},
-                                                          {"LOCAL_RANK", absl::StrCat(rank)},
-                                                          {"WORLD_SIZE", "2"},
-                                                          {"LOCAL_WORLD_SIZE", "2"},
-                                                          {"MASTER_ADDR", "127.0.0.1"},
-                                                          {"MASTER_PORT", absl::StrCat(port)},
-                                                          {"TORCHELASTIC_RUN_ID", "test"}};
-    ranks.push_back(std::make_unique<TrainerProcess>(FlagsFor(folder, LongValidation()),
-                                                     "/dev/null", variables));
+    ranks.push_back(std::make_unique<TrainerProcess>(
+        FlagsFor(folder, LongValidation()), "/dev/null", TorchrunVariables(rank, 2, port)));
   }
   ASSERT_TRUE(WaitForWords(folder + "/metrics.jsonl", "{\"step\":2,\"epoch\"", 100));
   ranks[1]->Signal(SIGTERM);

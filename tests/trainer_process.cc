@@ -49,6 +49,13 @@ std::string TrainerProgram() {
   return FileExists(here) ? here : bundled;
 }
 
+std::map<std::string, std::string> TorchrunVariables(int rank, int size, int port) {
+  return {{"RANK", absl::StrCat(rank)},       {"LOCAL_RANK", absl::StrCat(rank)},
+          {"WORLD_SIZE", absl::StrCat(size)}, {"LOCAL_WORLD_SIZE", absl::StrCat(size)},
+          {"MASTER_ADDR", "127.0.0.1"},       {"MASTER_PORT", absl::StrCat(port)},
+          {"TORCHELASTIC_RUN_ID", "test"}};
+}
+
 TrainerProcess::TrainerProcess(const std::vector<std::string>& flags, const std::string& input,
                                const std::map<std::string, std::string>& variables,
                                const std::string& program)

@@ -17,6 +17,9 @@ struct Outcome {
 // Where the trainer is: beside the test's data, or in the bin/ of a bundle (tools/gpu_bundle).
 std::string TrainerProgram();
 
+// What torchrun says to rank `rank` of `size`, all on this host.
+std::map<std::string, std::string> TorchrunVariables(int rank, int size, int port);
+
 class TrainerProcess {
  public:
   // `input`: the file that is its standard input. `variables` are added to its environment.
