@@ -5,7 +5,7 @@
 #include "absl/status/statusor.h"
 #include "trainer/flags/options.h"
 #include "trainer/output_folder.h"
-#include "trainer/run_folder.h"
+#include "trainer/run_start.h"
 
 namespace lockstep {
 

@@ -10,7 +10,7 @@
 #include "trainer/checkpoint/run_identity.h"
 #include "trainer/flags/options.h"
 #include "trainer/plan/training_data.h"
-#include "trainer/run_folder.h"
+#include "trainer/run_start.h"
 
 namespace lockstep {
 

@@ -31,6 +31,7 @@
 #include "trainer/report/run_log.h"
 #include "trainer/report/startup_times.h"
 #include "trainer/run_output.h"
+#include "trainer/run_start.h"
 #include "trainer/step/data_parallel.h"
 #include "trainer/step/step_profiler.h"
 #include "trainer/train_loop.h"

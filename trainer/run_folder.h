@@ -1,5 +1,4 @@
-// What is in the output folder (output_folder.h): whether a run may begin in it, and what is put
-// there.
+// What a run puts into its output folder (output_folder.h) by itself, beside what it trains.
 //
 //   run.json run.flags      the run's options and identity; its state: running, done, interrupted
 //   metrics.jsonl tensorboard/ checkpoints/ logs/
@@ -12,32 +11,12 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
-#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/run_identity.h"
 #include "trainer/flags/options.h"
 #include "trainer/provenance.h"
+#include "trainer/run_start.h"
 
 namespace lockstep {
-
-// How a run begins.
-struct RunStart {
-  enum class Kind { kNew, kResume, kFinished };
-  Kind kind = Kind::kNew;
-  std::string folder;              // OutputFolder::path
-  std::string checkpoint;          // kResume: its folder
-  CheckpointState state;           // kResume: what is in it; else step 0
-  std::vector<std::string> notes;  // what is to be said about it: checkpoints that were passed over
-};
-
-// Looks at the output folder and --resume_from_checkpoint; changes nothing. Errors: the folder
-// holds another run (and which option differs), a checkpoint that is damaged or of another run.
-absl::StatusOr<RunStart> DecideStart(const std::string& folder, const TrainOptions& options,
-                                     const RunIdentity& identity);
-
-// To and from text, for telling the other ranks.
-std::string EncodeStart(const RunStart& start);
-absl::StatusOr<RunStart> DecodeStart(const std::string& text);
 
 // What goes into run.json beside the options.
 struct RunFacts {
@@ -64,16 +43,5 @@ absl::Status CreateRunFolder(const RunStart& start, const TrainOptions& options,
                              int64_t tokens_per_pack);
 absl::Status WriteRunJson(const RunStart& start, const TrainOptions& options,
                           const RunFacts& facts);
-
-// "FOLDER holds this run, finished; nothing is done", on standard output.
-void SayThatItIsFinished(const RunStart& start);
-
-std::string CheckpointFolder(const RunStart& start);
-
-// "the same command with FLAGS": what starts a run again, so that it goes on.
-std::string SameCommand(const RunStart& start, const TrainOptions& options);
-
-// Where a run that was cut off goes on from, and how; "" if it left no checkpoint.
-std::string HowItGoesOn(const RunStart& start, const TrainOptions& options);
 
 }  // namespace lockstep

@@ -13,6 +13,7 @@
 #include "trainer/plan/num_steps.h"
 #include "trainer/report/environment.h"
 #include "trainer/report/report.h"
+#include "trainer/run_folder.h"
 
 namespace lockstep {
 namespace {

@@ -20,7 +20,7 @@
 #include "trainer/prepare.h"
 #include "trainer/report/report.h"
 #include "trainer/report/run_log.h"
-#include "trainer/run_folder.h"
+#include "trainer/run_start.h"
 #include "trainer/train_loop.h"
 
 namespace lockstep {

@@ -22,6 +22,7 @@
 #include "trainer/preflight.h"
 #include "trainer/report/startup_times.h"
 #include "trainer/run.h"
+#include "trainer/run_start.h"
 
 namespace lockstep {
 namespace {

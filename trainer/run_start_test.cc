@@ -1,0 +1,72 @@
+#include "trainer/run_start.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+
+namespace lockstep {
+namespace {
+
+using ::testing::HasSubstr;
+
+const RunIdentity kIdentity = {{"lora_r", "8"}};
+
+TEST(RunStartTest, OtherRanksAreToldAllOfIt) {
+  RunStart start;
+  start.kind = RunStart::Kind::kResume;
+  start.folder = "/runs/größer";
+  start.checkpoint = "/runs/größer/checkpoints/step-00000007";
+  start.state.step = 7;
+  start.state.tokens_per_pack = 4096;
+  start.state.identity = kIdentity;
+  start.state.evaluation_due = true;
+  start.state.best_step = 5;
+  start.state.best_eval_loss = 0x1.23456789abcdfp-1;
+  start.state.evals_since_best = 2;
+  const auto told = DecodeStart(EncodeStart(start));
+  ASSERT_TRUE(told.ok()) << told.status();
+  EXPECT_EQ(told->kind, start.kind);
+  EXPECT_EQ(told->folder, start.folder);
+  EXPECT_EQ(told->checkpoint, start.checkpoint);
+  EXPECT_EQ(told->state.step, 7);
+  EXPECT_EQ(told->state.tokens_per_pack, 4096);
+  EXPECT_EQ(told->state.identity, kIdentity);
+  EXPECT_TRUE(told->state.evaluation_due);
+  EXPECT_EQ(told->state.best_step, 5);
+  EXPECT_EQ(told->state.best_eval_loss, start.state.best_eval_loss);
+  EXPECT_EQ(told->state.evals_since_best, 2);
+  EXPECT_THAT(DecodeStart("{}").status().message(), HasSubstr("rank 0 said"));
+}
+
+TEST(RunStartTest, AFolderDecides) {
+  const std::string folder = ::testing::TempDir() + "/decides";
+  TrainOptions options;
+  options.resume_from_checkpoint = "auto";
+  const auto decided = [&] { return DecideStart(folder, options, kIdentity); };
+  EXPECT_EQ(decided()->kind, RunStart::Kind::kNew) << "it is not there";
+  ASSERT_TRUE(MakeDirectories(folder).ok());
+  EXPECT_EQ(decided()->kind, RunStart::Kind::kNew) << "it is empty";
+
+  ASSERT_TRUE(WriteFileAtomically(folder + "/config.json", "{}").ok());
+  EXPECT_THAT(decided().status().message(), HasSubstr("holds a config.json of something else"));
+
+  const auto write_run = [&](const std::string& state, const std::string& rank) {
+    ASSERT_TRUE(WriteFileAtomically(folder + "/run.json", R"({"identity": {"lora_r": ")" + rank +
+                                                              R"("}, "state": ")" + state + "\"}")
+                    .ok());
+  };
+  write_run("running", "16");
+  EXPECT_THAT(decided().status().message(), HasSubstr("--lora_r was \"16\" and is \"8\""));
+  write_run("running", "8");
+  EXPECT_EQ(decided()->kind, RunStart::Kind::kNew) << "killed before its first checkpoint";
+  write_run("done", "8");
+  EXPECT_EQ(decided()->kind, RunStart::Kind::kNew) << "its result is gone";
+  ASSERT_TRUE(WriteFileAtomically(folder + "/adapter_model.safetensors", "").ok());
+  EXPECT_EQ(decided()->kind, RunStart::Kind::kFinished);
+  options.resume_from_checkpoint = "none";
+  EXPECT_THAT(decided().status().message(), HasSubstr("holds a run already"));
+}
+
+}  // namespace
+}  // namespace lockstep
