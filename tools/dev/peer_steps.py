@@ -3,7 +3,7 @@ all seven linear layers, bf16, random tokens, one document a row, clipping and A
 a GPU and the packages).
 
   echo "2x4096 6 3" |
-    peer_steps.py (unsloth|transformers) MODEL [--checkpointing] [--max_seq_length=32768]
+    peer_steps.py (unsloth|transformers) MODEL [--checkpointing] [--fp8] [--max_seq_length=32768]
 
 MODEL: a folder, for example of random_llama.py. Each line of the input is a pack, its measured
 steps and the steps before them, and is answered by a line: so one process measures many packs, and
@@ -19,6 +19,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("peer", choices=["unsloth", "transformers"])
 parser.add_argument("model")
 parser.add_argument("--checkpointing", action="store_true")
+parser.add_argument("--fp8", action="store_true", help="Unsloth: weights in FP8")
 parser.add_argument("--max_seq_length", type=int, default=4096,
                     help="Unsloth's, at least the longest document")
 args = parser.parse_args()
@@ -36,7 +37,8 @@ LORA = dict(
 
 def load_unsloth():
     model, _ = FastLanguageModel.from_pretrained(
-        args.model, max_seq_length=args.max_seq_length, dtype=torch.bfloat16, load_in_4bit=False)
+        args.model, max_seq_length=args.max_seq_length, dtype=torch.bfloat16,
+        load_in_4bit=False, load_in_fp8=args.fp8)
     mode = "unsloth" if args.checkpointing else False
     model = FastLanguageModel.get_peft_model(model, **LORA, bias="none",
                                              use_gradient_checkpointing=mode, random_state=0)
@@ -100,6 +102,7 @@ for line in sys.stdin:
         result = measure(peer, pack, int(steps), int(warmup))
     except torch.OutOfMemoryError:
         result = "out of memory"
-    print(
-        f"{args.peer}{', checkpointing' if args.checkpointing else ''}, {pack}: {result}; imports {IMPORTED - START:.1f} s, "
-        f"loading {loading:.1f} s", flush=True)
+    what = args.peer + (", fp8" if args.fp8 else "")
+    what += ", checkpointing" if args.checkpointing else ""
+    print(f"{what}, {pack}: {result}; imports {IMPORTED - START:.1f} s, loading {loading:.1f} s",
+          flush=True)
