@@ -58,40 +58,18 @@ absl::Status CheckContent(const Value* content, absl::string_view where) {
                                        jinja::JsonTypeName(*content)));
 }
 
-Value ParsedArguments(const Value& arguments) {
-  if (!arguments.is_string()) return arguments;
-  const absl::StatusOr<Value> parsed = jinja::ParseJson(arguments.str());
-  return parsed.ok() && parsed->is_dict() ? *parsed : arguments;
-}
-
-// `object` with `key` mapped by `map`.
-template <typename Map>
-Value Mapped(const Value& object, absl::string_view key, Map map) {
-  Items items = object.dict().items;
-  for (auto& [name, value] : items) {
-    if (name.str() == key) value = map(value);
-  }
-  return Value::Dict(std::move(items));
-}
-
-absl::StatusOr<Value> ReadToolCalls(const Value& calls, absl::string_view where) {
-  if (calls.is_none()) return calls;
+absl::Status CheckToolCalls(const Value& calls, absl::string_view where) {
+  if (calls.is_none()) return absl::OkStatus();
   if (!calls.is_list()) {
     return UserError(where,
                      absl::StrCat("tool_calls: want a list, got ", jinja::JsonTypeName(calls)));
   }
-  std::vector<Value> out;
   for (const Value& call : calls.items()) {
-    if (!call.is_dict()) {
-      return UserError(
-          where, absl::StrCat("a tool call: want an object, got ", jinja::JsonTypeName(call)));
-    }
-    const auto with_arguments = [](const Value& function) {
-      return function.is_dict() ? Mapped(function, "arguments", ParsedArguments) : function;
-    };
-    out.push_back(Mapped(Mapped(call, "function", with_arguments), "arguments", ParsedArguments));
+    if (call.is_dict()) continue;
+    return UserError(where,
+                     absl::StrCat("a tool call: want an object, got ", jinja::JsonTypeName(call)));
   }
-  return Value::List(std::move(out));
+  return absl::OkStatus();
 }
 
 // The names under which a message's reasoning comes; templates read the first, some the second.
@@ -120,12 +98,8 @@ absl::StatusOr<Value> ReadMessage(const Value& message, absl::string_view where)
   Items items;
   for (const auto& [name, value] : message.dict().items) {
     if (name.str() == "weight" || name.str() == "train") continue;
-    if (name.str() == "tool_calls") {
-      ASSIGN_OR_RETURN(Value calls, ReadToolCalls(value, where));
-      items.emplace_back(name, std::move(calls));
-    } else {
-      items.emplace_back(name, value);
-    }
+    if (name.str() == "tool_calls") RETURN_IF_ERROR(CheckToolCalls(value, where));
+    items.emplace_back(name, value);
   }
   return WithReasoning(Value::Dict(std::move(items)));
 }

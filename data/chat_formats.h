@@ -13,7 +13,6 @@ namespace lockstep::data {
 
 // `messages` of OpenAI's form. `where` is file and line, `key` what the list is called.
 //   * `weight` and `train` leave the message for `trained`;
-//   * a tool call's `arguments` that are JSON in a string become the object that templates print;
 //   * the names of a reasoning (reasoning_content, thinking, reasoning) are filled as transformers
 //     does before it renders.
 absl::StatusOr<ChatExample> ReadMessages(const jinja::Value& messages, absl::string_view where,

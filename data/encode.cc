@@ -15,6 +15,7 @@
 #include "data/jinja/repr.h"
 #include "data/jinja/template.h"
 #include "data/jinja/text.h"
+#include "data/message_forms.h"
 #include "data/special_tokens.h"
 #include "data/tokenizer/tokenizer.h"
 #include "data/tokenizer/tokenizer_config.h"
@@ -24,29 +25,6 @@ namespace lockstep::data {
 namespace {
 
 using jinja::Value;
-
-// Content of nothing but text, in parts: as one string.
-Value WithJoinedParts(const Value& messages) {
-  std::vector<Value> out;
-  for (const Value& message : messages.items()) {
-    std::vector<std::pair<Value, Value>> items = message.dict().items;
-    for (auto& [name, value] : items) {
-      if (name.str() != "content" || !value.is_list()) continue;
-      std::string joined;
-      const bool is_text =
-          std::all_of(value.items().begin(), value.items().end(), [&](const Value& part) {
-            const Value* type = part.Find("type");
-            const Value* text = part.is_string() ? &part : part.Find("text");
-            if (text == nullptr || !text->is_string()) return false;
-            absl::StrAppend(&joined, text->str());
-            return part.is_string() || (type != nullptr && Equal(*type, Value::String("text")));
-          });
-      if (is_text) value = Value::String(std::move(joined));
-    }
-    out.push_back(Value::Dict(std::move(items)));
-  }
-  return Value::List(std::move(out));
-}
 
 class Encoder : public DocumentEncoder {
  public:
@@ -176,10 +154,21 @@ class Encoder : public DocumentEncoder {
     return render(Value::List({part})) == render(text("words"));
   }
 
+  // The messages in the first form that the template renders; in the first one if it renders none.
+  Value InKnownForm(const ChatExample& chat) const {
+    const std::vector<Value> forms = MessageForms(chat.messages);
+    if (forms.size() == 1) return forms[0];
+    for (const Value& form : forms) {
+      if (RenderMessages(chat, form.items(), /*add_generation_prompt=*/false).ok()) return form;
+    }
+    return forms[0];
+  }
+
   absl::StatusOr<std::vector<EncodedDocument>> EncodeChat(ChatExample chat,
                                                           const std::string& where) const {
     if (!template_.has_value()) return NoTemplate(where);
     if (!takes_parts_) chat.messages = WithJoinedParts(chat.messages);
+    chat.messages = InKnownForm(chat);
     const MessageRenderer renderer = {[&](std::vector<Value> messages, bool prompt) {
                                         return RenderMessages(chat, std::move(messages), prompt);
                                       },

@@ -49,14 +49,6 @@ TEST(Examples, AWeightIsNoneOrAll) {
   EXPECT_THAT(ErrorOf(with("0.5")), HasSubstr("weight: want 0 or 1, got 0.5"));
 }
 
-TEST(Examples, ToolArgumentsInAStringBecomeAnObject) {
-  const auto example = Parse(
-      R"({"messages": [{"role": "assistant", "content": null, "tool_calls": [{"type": "function",
-          "function": {"name": "f", "arguments": "{\"x\": [1]}"}}]}], "tools": "[]"})");
-  ASSERT_TRUE(example.ok()) << example.status();
-  EXPECT_THAT(jinja::ToJson(Chat(example).messages, {}), HasSubstr(R"("arguments": {"x": [1]})"));
-}
-
 TEST(Examples, ShareGpt) {
   const auto example = Parse(
       R"({"conversations": [{"from": "human", "value": "q"}, {"from": "function_call",
