@@ -37,7 +37,17 @@ bool IsInAny(const std::vector<SpannedText>& texts, absl::string_view words) {
                      [&](const SpannedText& text) { return absl::StrContains(text.text, words); });
 }
 
-// True if a function that the message calls has a name that is in none of the texts.
+bool IsLearned(const std::vector<SpannedText>& texts, absl::string_view words) {
+  return std::any_of(texts.begin(), texts.end(), [&](const SpannedText& text) {
+    return std::any_of(text.spans.begin(), text.spans.end(), [&](const auto& span) {
+      return absl::StrContains(
+          absl::string_view(text.text).substr(span.first, span.second - span.first), words);
+    });
+  });
+}
+
+// True if a function that the message calls has a name that is learned nowhere (the list of tools
+// has it too).
 bool LosesToolCall(const Value& message, const std::vector<SpannedText>& texts) {
   const Value* calls = message.Find("tool_calls");
   if (calls == nullptr || !calls->is_list()) return false;
@@ -45,7 +55,7 @@ bool LosesToolCall(const Value& message, const std::vector<SpannedText>& texts) 
     const Value* function = call.Find("function");
     const Value* name =
         (function != nullptr && function->is_dict() ? *function : call).Find("name");
-    if (name != nullptr && name->is_string() && !IsInAny(texts, name->str())) return true;
+    if (name != nullptr && name->is_string() && !IsLearned(texts, name->str())) return true;
   }
   return false;
 }
@@ -95,8 +105,10 @@ uint32_t ChatNotes(const ChatExample& chat, const std::vector<SpannedText>& text
   uint32_t notes = 0;
   if (!TakesTurns(messages)) notes |= kRoleOrder;
   const size_t end = EndOfTrained(chat);
+  const bool last_turn_alone = texts.size() == 1 && (texts[0].notes & kHistoryRewritten) != 0;
   for (size_t i = 0; i < messages.size(); ++i) {
-    if (chat.trained[i] && LosesToolCall(messages[i], texts)) notes |= kToolCallLost;
+    const bool is_learned = chat.trained[i] && (!last_turn_alone || i + 1 == end);
+    if (is_learned && LosesToolCall(messages[i], texts)) notes |= kToolCallLost;
     const Value* content = messages[i].Find("content");
     if (i < end && LosesText(content, texts)) notes |= kMessageLost;
     // Templates may drop what was thought in earlier turns, as they do at inference.

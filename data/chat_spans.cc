@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -54,11 +55,39 @@ class TurnFinder {
     const std::optional<Span> span =
         renderer_.has_generation_prompt ? BehindPrompt(through, i) : InPlace(through, i);
     if (!span.has_value() || span->second < span->first) return std::nullopt;
-    if (!absl::StartsWith(text, through.substr(0, span->second))) return std::nullopt;
-    return span;
+    if (absl::StartsWith(text, through.substr(0, span->second))) return span;
+    const std::optional<int64_t> end = EndOfTurnWithin(text, through, *span);
+    return end.has_value() ? std::make_optional(Span(span->first, *end)) : std::nullopt;
+  }
+
+  // The span of the last message of `through`, messages up to i: what changes with its content. A
+  // space before it is the answer's own: tokens begin with it. None if nothing changes.
+  std::optional<Span> FindInPlace(const std::string& through, size_t i) const {
+    const std::optional<Span> span = InPlace(through, i);
+    return span.has_value() && span->first < span->second ? span : std::nullopt;
   }
 
  private:
+  // Some templates put an eos_token behind a whole conversation, but behind no turn within it. Then
+  // the turn ends with the special token before that, up to which `text` goes on as `through` does.
+  std::optional<int64_t> EndOfTurnWithin(absl::string_view text, absl::string_view through,
+                                         const Span& span) const {
+    const auto [begin, end] = span;
+    int64_t shared = static_cast<int64_t>(CommonPrefix(text, through));
+    for (int64_t at = begin; at < shared; ++at) {
+      if (at + static_cast<int64_t>(special_.LengthAt(through, at)) > shared) shared = at;
+    }
+    if (shared < begin) return std::nullopt;
+    const std::optional<int64_t> closing = special_.ClosingToken(through, begin, shared);
+    if (!closing.has_value()) return std::nullopt;
+    for (int64_t at = *closing; at < end;) {
+      const size_t token = special_.LengthAt(through, at);
+      if (token == 0 && !absl::ascii_isspace(through[at])) return std::nullopt;
+      at += std::max<int64_t>(static_cast<int64_t>(token), 1);
+    }
+    return closing;
+  }
+
   // `through` has the messages up to i, whose turn begins where the generation prompt ends. That
   // prompt may hold more than the turn has (an opened <think>): then the two part inside it, and
   // the turn begins there.
@@ -78,8 +107,6 @@ class TurnFinder {
     return Span(begin, special_.TurnEnd(through, begin, through.size()));
   }
 
-  // The turn is what changes with its message's content. A space before it is the answer's own:
-  // tokens begin with it.
   std::optional<Span> InPlace(const std::string& through, size_t i) const {
     std::vector<jinja::Value> messages(messages_.begin(), messages_.begin() + i);
     messages.push_back(StandIn(messages_[i]));
@@ -144,7 +171,8 @@ std::optional<std::vector<Span>> BlockSpans(const jinja::Rendered& whole, const 
 
 absl::StatusOr<SpannedText> OneTurn(size_t i, const TurnFinder& finder, absl::string_view where) {
   ASSIGN_OR_RETURN(const jinja::Rendered whole, finder.Render(i + 1));
-  const std::optional<Span> span = finder.Find(whole.text, i, i + 1);
+  std::optional<Span> span = finder.Find(whole.text, i, i + 1);
+  if (!span.has_value()) span = finder.FindInPlace(whole.text, i);
   if (!span.has_value()) {
     return UserError(where,
                      absl::StrCat("the chat template gives message ", i,

@@ -20,7 +20,7 @@ constexpr size_t kBatchBytes = 4 << 20;
 constexpr size_t kMaxRemarks = 100;
 
 // Changes when the same input would give other tokens or another file layout.
-constexpr absl::string_view kCacheVersion = "4";
+constexpr absl::string_view kCacheVersion = "5";
 
 // Waits while another process builds the cache of this lock.
 absl::Status TakeLock(const std::string& path, double timeout_s, const ProgressFn& progress,

@@ -7,12 +7,14 @@
 //      generation prompt ends where its turn begins, the text with messages 0…m ends where it ends.
 //      Both must be byte prefixes of the whole conversation's text. Where there is no generation
 //      prompt, or none for this place (a conversation that the assistant begins), the turn begins
-//      and ends where the text changes if the answer is exchanged for another.
+//      and ends where the text changes if the answer is exchanged for another. What a template puts
+//      behind a finished conversation alone (an eos_token) is part of its last turn.
 // A template that rewrites what came before (Qwen3 drops the thinking of earlier turns) fails the
 // check of 2. `History` says what happens then.
 //
 // Content in parts, [{"type": "text", "text": …}], reaches a template as it is if the template
-// renders a part as it does a string, else joined to one.
+// renders a part as it does a string, else joined to one. Tool calls and content that is null come
+// in the first form that the template renders without an error (data/message_forms.h).
 //
 // Tokens are assigned by the byte offsets that the tokenizer gives: a token is supervised if it
 // begins inside a supervised span. The whole document is tokenized at once, never turn by turn, so

@@ -107,6 +107,73 @@ TEST_F(EncodeTest, ChatMlTakesTextAloneAndNeverTheNameOfNone) {
       HasSubstr("no form for tool calls"));
 }
 
+// As the shared Phi-3 tokenizer's template does.
+TEST_F(EncodeTest, WhatEndsAConversationEndsNoTurnWithin) {
+  config_.strings = {{"eos_token", "<|endoftext|>"}};
+  EncodeOptions options;
+  options.chat_template =
+      "{% for m in messages %}<|im_start|>{{ m.role + '\n' + m.content }}<|im_end|>{{ '\n' }}"
+      "{% endfor %}{{ '<|im_start|>assistant\n' if add_generation_prompt else eos_token }}";
+  options.history = History::kStrict;
+  EXPECT_EQ(MarkedOf(kChat, options),
+            "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n[[Yo!\n<|im_end|>]]\n"
+            "<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n"
+            "[[Ciao<|im_end|>\n<|endoftext|>]]");
+}
+
+// A tool's answer stands otherwise where it is the last message, so that no generation prompt is a
+// prefix.
+TEST_F(EncodeTest, ATurnWhosePromptIsRewrittenIsWhatChangesWithIt) {
+  EncodeOptions options;
+  options.chat_template =
+      "{% for m in messages %}<|im_start|>{{ m.role + '\n' + m.content }}"
+      "{{ '\n' if m.role == 'tool' and not loop.last }}<|im_end|>{{ '\n' }}{% endfor %}"
+      "{{ '<|im_start|>assistant\n' if add_generation_prompt }}";
+  const std::string chat =
+      R"({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "call"},
+          {"role": "tool", "content": "1"}, {"role": "assistant", "content": "y"}]})";
+  const std::string first = "<|im_start|>user\nx<|im_end|>\n<|im_start|>assistant\n";
+  EXPECT_EQ(MarkedOf(chat, options),
+            first + "[[call<|im_end|>]]\n\n---\n" + first +
+                "call<|im_end|>\n<|im_start|>tool\n1\n<|im_end|>\n<|im_start|>assistant\n"
+                "[[y<|im_end|>]]\n");
+  EXPECT_TRUE((*Encode(chat, options))[1].notes & kHistoryRewritten);
+}
+
+// Tool calls and missing content come as the template can take them.
+TEST_F(EncodeTest, MessagesComeInAFormThatTheTemplateKnows) {
+  const std::string chat =
+      R"({"messages": [{"role": "user", "content": "x"},
+          {"role": "assistant", CONTENT "tool_calls": [{"function": {"name": "f", "arguments":
+              ARGUMENTS}}]}]})";
+  const auto learned = [&](const char* print, const char* content, const char* arguments) {
+    EncodeOptions options;
+    options.chat_template = absl::StrReplaceAll(
+        "{% for m in messages %}<|im_start|>{% for c in m.tool_calls or [] %}{{ PRINT }}"
+        "{% endfor %}<|im_end|>{% endfor %}{{ '<|im_start|>' if add_generation_prompt }}",
+        {{"PRINT", print}});
+    return MarkedOf(absl::StrReplaceAll(chat, {{"CONTENT", content}, {"ARGUMENTS", arguments}}),
+                    options);
+  };
+  const std::string before = "<|im_start|><|im_end|><|im_start|>[[";
+  constexpr char kText[] = R"("{\"a\":1}")", kObject[] = R"({"a": 1})";
+  for (const char* content : {"", R"("content": null,)", R"("content": "",)"}) {
+    for (const char* arguments : {kText, kObject}) {
+      EXPECT_EQ(learned("c.function.arguments | tojson", content, arguments),
+                before + R"({"a": 1}<|im_end|>]])");
+      EXPECT_EQ(learned("c.function.arguments['a']", content, arguments), before + "1<|im_end|>]]");
+      EXPECT_EQ(learned("(m.content + '!') ~ c.function.arguments.a", content, arguments),
+                before + "!1<|im_end|>]]");
+    }
+    // The text is the file's own.
+    EXPECT_EQ(learned("'=' + c.function.arguments", content, kText),
+              before + R"(={"a":1}<|im_end|>]])");
+    EXPECT_EQ(learned("m.content + c.function.arguments", content, kObject),
+              before + R"({"a": 1}<|im_end|>]])");
+  }
+  EXPECT_THAT(learned("raise_exception('no')", R"("content": null,)", kText), HasSubstr("no"));
+}
+
 // A template that knows strings alone gets one; one that knows parts gets them.
 TEST_F(EncodeTest, PartsOfTextReachEveryTemplate) {
   const std::string chat =
@@ -301,7 +368,13 @@ TEST_F(EncodeTest, NotesForTheDoctor) {
   EncodeOptions options;
   options.chat_template = SharedTemplate("phi_4");  // it knows contents alone
   EXPECT_TRUE((*Encode(calls, options))[0].notes & kToolCallLost);
+  options.chat_template =
+      "{{ tools | tojson }}{% for m in messages %}{{ m.role ~ m.content }}{% endfor %}";
+  const std::string with_tools =
+      absl::StrCat(calls.substr(0, calls.size() - 1), R"(, "tools": [{"name": "weather"}]})");
+  EXPECT_TRUE((*Encode(with_tools, options))[0].notes & kToolCallLost);
   options.chat_template = SharedTemplate("qwen_25");
+  EXPECT_FALSE((*Encode(with_tools, options))[0].notes & kToolCallLost);
   EXPECT_FALSE((*Encode(calls, options))[0].notes & kToolCallLost);
   EXPECT_FALSE((*Encode(kChat, ChatMl()))[0].notes & kMessageLost);
   options.chat_template =
