@@ -19,7 +19,8 @@ namespace {
 constexpr size_t kBatchBytes = 4 << 20;
 constexpr size_t kMaxRemarks = 100;
 
-// Changes when the same input would give other tokens or another file layout.
+// Part of the key: changes when the same input would give other tokens. (The file's layout has a
+// number of its own.)
 constexpr absl::string_view kCacheVersion = "5";
 
 // Waits while another process builds the cache of this lock.

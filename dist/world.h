@@ -65,8 +65,8 @@ class World {
   virtual absl::Status Agree(const std::map<std::string, std::string>& facts) = 0;
 
   // 0, or what the process shall exit with after it has stopped and saved: kExitHangup,
-  // kExitInterrupt or kExitTerminate. Ranks see it at different times: stop by the sum of the stop
-  // slots, and exit with the maximum over the ranks of this value.
+  // kExitInterrupt or kExitTerminate. Ranks see it at different times: stop by a sum over the
+  // ranks (in a step, of the stop slots), and exit with the maximum over the ranks of this value.
   virtual int stop_requested() const = 0;
 
   // Rank 0: from now on the parent writes what the other ranks say to `directory`/rank-N.log, which

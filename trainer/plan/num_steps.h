@@ -1,3 +1,4 @@
+// How long a run is.
 #pragma once
 
 #include <cstdint>
