@@ -22,10 +22,10 @@
 #include "tools/benchmarks/steps.h"
 #include "tools/benchmarks/tokenize.h"
 #include "tools/compute_flags.h"
-#include "trainer/flags/command_line.h"
 #include "trainer/flags/data_flags.h"
 #include "trainer/flags/flag_values.h"
 #include "trainer/flags/model_folder.h"
+#include "trainer/flags/program.h"
 
 DECLARE_string(model);  // data_flags
 

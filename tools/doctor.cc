@@ -18,8 +18,9 @@
 #include "nlohmann/json.hpp"
 #include "nn/config.h"
 #include "tools/doctor_print.h"
-#include "trainer/flags/command_line.h"
 #include "trainer/flags/data_flags.h"
+#include "trainer/flags/program.h"
+#include "trainer/flags/user_path.h"
 #include "trainer/plan/training_data.h"
 
 DEFINE_bool(json, false, "Print one JSON object instead of text.");

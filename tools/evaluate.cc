@@ -18,8 +18,8 @@
 #include "data/step_plan.h"
 #include "nn/config.h"
 #include "tools/model_flags.h"
-#include "trainer/flags/command_line.h"
 #include "trainer/flags/data_flags.h"
+#include "trainer/flags/program.h"
 #include "trainer/plan/training_data.h"
 
 DECLARE_string(train_file);

@@ -15,9 +15,10 @@
 #include "nn/merge.h"
 #include "tensor/runtime.h"
 #include "tools/gguf/export.h"
-#include "trainer/flags/command_line.h"
 #include "trainer/flags/flag_values.h"
 #include "trainer/flags/model_folder.h"
+#include "trainer/flags/program.h"
+#include "trainer/flags/user_path.h"
 
 DEFINE_string(model, "",
               "Folder with config.json, *.safetensors and tokenizer.json, or a hub id that lies in "

@@ -22,9 +22,10 @@
 #include "data/jinja/value.h"
 #include "data/tokenizer/stream_decoder.h"
 #include "tools/model_flags.h"
-#include "trainer/flags/command_line.h"
 #include "trainer/flags/flag_values.h"
 #include "trainer/flags/model_folder.h"
+#include "trainer/flags/program.h"
+#include "trainer/flags/user_path.h"
 
 DEFINE_string(model, "",
               "Folder with config.json, *.safetensors and tokenizer.json, or a hub id that lies in "

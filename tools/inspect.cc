@@ -12,7 +12,8 @@
 #include "base/hash.h"
 #include "base/status.h"
 #include "nn/safetensors.h"
-#include "trainer/flags/command_line.h"
+#include "trainer/flags/program.h"
+#include "trainer/flags/user_path.h"
 
 namespace lockstep {
 namespace {

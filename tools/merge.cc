@@ -6,9 +6,10 @@
 #include "base/status.h"
 #include "gflags/gflags.h"
 #include "tensor/runtime.h"
-#include "trainer/flags/command_line.h"
 #include "trainer/flags/flag_values.h"
 #include "trainer/flags/model_folder.h"
+#include "trainer/flags/program.h"
+#include "trainer/flags/user_path.h"
 
 DEFINE_string(model, "", "The base model's folder, or a hub id that lies in the local cache.");
 DEFINE_string(adapter, "", "The PEFT adapter's folder.");

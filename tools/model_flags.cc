@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "tools/compute_flags.h"
-#include "trainer/flags/command_line.h"
+#include "trainer/flags/user_path.h"
 
 DEFINE_string(adapter, "", "A PEFT adapter's folder, to be used with the model.");
 

@@ -15,8 +15,9 @@
 #include "data/jinja/repr.h"
 #include "data/jinja/template.h"
 #include "data/tokenizer/tokenizer_config.h"
-#include "trainer/flags/command_line.h"
 #include "trainer/flags/model_folder.h"
+#include "trainer/flags/program.h"
+#include "trainer/flags/user_path.h"
 
 DEFINE_string(chat_template, "", "A .jinja file, or chatml. Default: the model's.");
 DEFINE_string(model, "",

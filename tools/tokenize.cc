@@ -16,9 +16,10 @@
 #include "base/status.h"
 #include "data/tokenizer/json_text.h"
 #include "data/tokenizer/tokenizer.h"
-#include "trainer/flags/command_line.h"
 #include "trainer/flags/flag_values.h"
 #include "trainer/flags/model_folder.h"
+#include "trainer/flags/program.h"
+#include "trainer/flags/user_path.h"
 
 DEFINE_string(model, "", "Folder with tokenizer.json, that file, or a hub id in the local cache.");
 DEFINE_bool(special, false, "Put the model's special tokens around each text.");

@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status.h"
-#include "trainer/flags/command_line.h"
+#include "trainer/flags/user_path.h"
 
 namespace lockstep {
 namespace {

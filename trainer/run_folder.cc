@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status.h"
-#include "trainer/flags/command_line.h"
+#include "trainer/flags/parse_flags.h"
 #include "trainer/report/environment.h"
 
 namespace lockstep {

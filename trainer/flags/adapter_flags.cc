@@ -14,8 +14,8 @@
 #include "nn/config.h"
 #include "nn/modules.h"
 #include "nn/trainable.h"
-#include "trainer/flags/command_line.h"
 #include "trainer/flags/flag_values.h"
+#include "trainer/flags/user_path.h"
 
 // Numbers that a flag takes over unless it is given.
 static const lockstep::nn::LoraConfig& kDefaults = *new lockstep::nn::LoraConfig;

@@ -17,9 +17,9 @@
 #include "base/status.h"
 #include "data/document_source.h"
 #include "data/jinja/json.h"
-#include "trainer/flags/command_line.h"
 #include "trainer/flags/flag_values.h"
 #include "trainer/flags/model_folder.h"
+#include "trainer/flags/user_path.h"
 
 // Numbers that a flag takes over unless it is given.
 static const lockstep::DataOptions& kDefaults = *new lockstep::DataOptions;

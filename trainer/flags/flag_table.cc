@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "trainer/flags/command_line.h"
 #include "trainer/flags/help.h"
+#include "trainer/flags/parse_flags.h"
 
 DECLARE_bool(help);
 DECLARE_bool(helpfull);

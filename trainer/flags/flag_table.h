@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "trainer/flags/command_line.h"
+#include "trainer/flags/parse_flags.h"
 
 namespace lockstep {
 

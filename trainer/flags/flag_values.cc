@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/number.h"
-#include "trainer/flags/command_line.h"
+#include "trainer/flags/user_path.h"
 
 namespace lockstep {
 namespace {

@@ -44,7 +44,7 @@ absl::StatusOr<T> Choice(absl::string_view flag, const std::string& value,
                    WhatItMeans(flag));
 }
 
-// "a,b" → each as the user means it (trainer/flags/command_line.h: UserPath).
+// "a,b" → each as the user means it (trainer/flags/user_path.h).
 std::vector<std::string> UserPaths(const std::string& comma_separated);
 
 }  // namespace lockstep

@@ -12,7 +12,7 @@
 #include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/status.h"
-#include "trainer/flags/command_line.h"
+#include "trainer/flags/user_path.h"
 
 namespace lockstep {
 

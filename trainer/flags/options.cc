@@ -14,9 +14,10 @@
 #include "nn/config.h"
 #include "tensor/runtime.h"
 #include "trainer/flags/adapter_flags.h"
-#include "trainer/flags/command_line.h"
 #include "trainer/flags/flag_table.h"
 #include "trainer/flags/flag_values.h"
+#include "trainer/flags/parse_flags.h"
+#include "trainer/flags/user_path.h"
 
 // Numbers that a flag takes over unless it is given.
 static const lockstep::TrainOptions& kDefaults = *new lockstep::TrainOptions;

@@ -13,8 +13,8 @@
 #include "nn/model.h"
 #include "nn/optim/adamw.h"
 #include "nn/optim/lr_schedule.h"
-#include "trainer/flags/command_line.h"
 #include "trainer/flags/data_flags.h"
+#include "trainer/flags/parse_flags.h"
 #include "trainer/step/data_parallel.h"
 #include "trainer/step/step_profiler.h"
 

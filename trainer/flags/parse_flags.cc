@@ -1,19 +1,10 @@
-#include "trainer/flags/command_line.h"
+#include "trainer/flags/parse_flags.h"
 
-#include <fcntl.h>
 #include <gflags/gflags.h>
-#include <glog/logging.h>
 #include <simdjson.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstdlib>
-#include <exception>
-#include <iostream>
 #include <iterator>
-#include <system_error>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
@@ -23,9 +14,8 @@
 #include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/status.h"
-#include "dist/exit_code.h"
 #include "trainer/flags/help.h"
-#include "trainer/report/environment.h"
+#include "trainer/flags/user_path.h"
 
 namespace lockstep {
 namespace {
@@ -46,23 +36,11 @@ size_t EditDistance(absl::string_view a, absl::string_view b) {
   return row[b.size()];
 }
 
-bool IsOwn(const gflags::CommandLineFlagInfo& flag) {
-  return absl::StartsWith(flag.filename, "tools/") || absl::StartsWith(flag.filename, "trainer/");
-}
-
-// The flags that our own sources define; gflags and glog bring more, which do not exist for users.
-std::vector<gflags::CommandLineFlagInfo> OwnFlags() {
-  std::vector<gflags::CommandLineFlagInfo> all, own;
-  gflags::GetAllFlags(&all);
-  std::copy_if(all.begin(), all.end(), std::back_inserter(own), IsOwn);
-  return own;
-}
-
 // Finds a flag that users may set: ours, and those of gflags that ask for something useful.
 bool FindFlag(const std::string& name, gflags::CommandLineFlagInfo* info) {
   static const char* const kCommon[] = {"help", "helpfull", "helpshort", "flagfile", "version"};
   return gflags::GetCommandLineFlagInfo(name.c_str(), info) &&
-         (IsOwn(*info) || std::count(std::begin(kCommon), std::end(kCommon), name) > 0);
+         (IsOwnFlag(*info) || std::count(std::begin(kCommon), std::end(kCommon), name) > 0);
 }
 
 // The flags that may be meant by a name that none has; empty if there are too many, or none.
@@ -204,26 +182,6 @@ class FlagParser {
   int flag_file_depth_ = 0;
 };
 
-// The flags of the tool's own file come first, then those that it shares with others.
-void PrintHelp(absl::string_view program, absl::string_view usage) {
-  const size_t slash = program.rfind('/');  // npos + 1 is 0
-  const std::string own = absl::StrCat("tools/", program.substr(slash + 1), ".cc");
-  std::vector<gflags::CommandLineFlagInfo> flags = OwnFlags();
-  std::stable_partition(flags.begin(), flags.end(),
-                        [&](const auto& flag) { return flag.filename == own; });
-  std::string text = absl::StrCat(usage, "\n\nFlags:\n");
-  for (const gflags::CommandLineFlagInfo& flag : flags) {
-    absl::StrAppend(&text, FlagHelp(FlagInfo(flag.name.c_str()), HelpWidth()));
-  }
-  absl::StrAppend(&text, "  --help, --version, --flagfile=FILE\n");
-  std::fputs(text.c_str(), stdout);
-}
-
-bool IsSet(const char* flag) {
-  std::string value;
-  return gflags::GetCommandLineOption(flag, &value) && value == "true";
-}
-
 }  // namespace
 
 absl::StatusOr<std::vector<std::string>> ParseFlags(int argc, char** argv,
@@ -264,101 +222,6 @@ std::string FlagFile(const FlagValues& flags) {
                     plain ? value : absl::StrCat("\"", absl::Utf8SafeCEscape(value), "\""), "\n");
   }
   return file;
-}
-
-void PrintVersions() {
-  for (const auto& rows : {Versions(), Gpus()}) {
-    for (const auto& [name, version] : rows) {
-      std::printf("%-14s %s\n", name.c_str(), version.c_str());
-    }
-  }
-}
-
-void PrintError(const absl::Status& status) {
-  std::fflush(stdout);
-  const bool has_hint = absl::StrContains(status.message(), "\nHINT: ");
-  std::fprintf(stderr, "error: %s%s\n", std::string(status.message()).c_str(),
-               has_hint ? "" : "\nHINT: --help says what is wanted");
-}
-
-namespace {
-
-std::terminate_handler terminate_before = nullptr;
-
-// std::thread's constructor throws where no thread can be started; nobody catches it.
-void EndUncaught() {
-  try {
-    if (const std::exception_ptr uncaught = std::current_exception()) {
-      std::rethrow_exception(uncaught);
-    }
-  } catch (const std::system_error& error) {
-    if (error.code() == std::errc::resource_unavailable_try_again) {
-      PrintError(UserError("process",
-                           absl::StrCat("cannot start a thread: ", error.code().message()),
-                           "raise the limit on processes (ulimit -u, or the container's pids)"));
-      _exit(dist::kExitUserError);
-    }
-  } catch (...) {
-  }
-  terminate_before();
-  std::abort();
-}
-
-}  // namespace
-
-void StartProcess(const char* argv0) {
-  terminate_before = std::set_terminate(&EndUncaught);
-  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    if (fcntl(fd, F_GETFD) < 0) PCHECK(open("/dev/null", O_RDWR) == fd);  // takes the lowest number
-  }
-  FLAGS_logtostderr = true;
-  google::InitGoogleLogging(argv0);
-  google::InstallFailureFunction(+[] { _exit(dist::kExitFatal); });
-}
-
-namespace {
-
-absl::Status FlushOutput() {
-  std::cout.flush();
-  const bool written = std::fflush(stdout) == 0 && !std::ferror(stdout) && std::cout.good();
-  return written ? absl::OkStatus() : SystemError("standard output", "cannot write", errno);
-}
-
-}  // namespace
-
-int ToolMain(int argc, char** argv, absl::string_view usage,
-             absl::FunctionRef<absl::Status(const std::vector<std::string>&)> run) {
-  StartProcess(argv[0]);
-  const absl::StatusOr<std::vector<std::string>> arguments = ParseFlags(argc, argv);
-  if (arguments.ok() && (IsSet("help") || IsSet("helpfull") || IsSet("helpshort"))) {
-    PrintHelp(argv[0], usage);
-    return dist::kExitDone;
-  }
-  if (arguments.ok() && IsSet("version")) {
-    PrintVersions();
-    return dist::kExitDone;
-  }
-  absl::Status status = arguments.ok() ? run(*arguments) : arguments.status();
-  if (status.ok()) status = FlushOutput();
-  if (status.ok()) return dist::kExitDone;
-  PrintError(status);
-  return dist::kExitUserError;
-}
-
-int ToolMain(int argc, char** argv, absl::string_view usage,
-             absl::FunctionRef<absl::Status()> run) {
-  return ToolMain(argc, argv, usage, [&](const std::vector<std::string>& arguments) {
-    RETURN_IF_ERROR(WantNoArguments(arguments));
-    return run();
-  });
-}
-
-std::string UserPath(absl::string_view path) {
-  const char* home = std::getenv("HOME");
-  if (home != nullptr && absl::StartsWith(path, "~/")) return JoinPath(home, path.substr(2));
-  const char* start = std::getenv("BUILD_WORKING_DIRECTORY");
-  if (start == nullptr || path.empty() || path == "-") return std::string(path);
-  return JoinPath(start, path);
 }
 
 }  // namespace lockstep
