@@ -1,10 +1,12 @@
 #include "data/dataset.h"
 
+#include <iterator>
 #include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/file_lock.h"
 #include "base/hash.h"
@@ -17,7 +19,7 @@ namespace lockstep::data {
 namespace {
 
 constexpr size_t kBatchBytes = 4 << 20;
-constexpr size_t kMaxRemarks = 100;
+constexpr size_t kMaxSkipped = 100;  // that are named
 
 // Part of the key: changes when the same input would give other tokens. (The file's layout has a
 // number of its own.)
@@ -98,15 +100,8 @@ class Builder {
   }
 
   DatasetNotes Notes() const {
-    DatasetNotes notes = {spec_.files, formats_, remarks_, num_skipped_};
-    if (const auto listed = static_cast<int64_t>(remarks_.size()); num_skipped_ > listed) {
-      notes.remarks.push_back(absl::StrCat("skipped: ", num_skipped_ - listed, " more"));
-    }
-    if (!ignored_keys_.empty()) {
-      notes.remarks.push_back(
-          absl::StrCat("keys that no format has, ignored: ", absl::StrJoin(ignored_keys_, ", ")));
-    }
-    return notes;
+    return {spec_.files, formats_, skipped_, num_skipped_,
+            std::vector<std::string>(ignored_keys_.begin(), ignored_keys_.end())};
   }
 
   // Why no document is left: the first bad one's error, or there was nothing.
@@ -166,6 +161,13 @@ class Builder {
     return parsed;
   }
 
+  SkippedDocument Skipped(uint32_t file, int64_t line, const absl::Status& error) const {
+    absl::string_view text = error.message();
+    text = text.substr(0, text.find("\nHINT: "));
+    const bool has_place = absl::ConsumePrefix(&text, absl::StrCat("[", spec_.files[file]));
+    return {file, line, has_place ? std::string(text) : absl::StrCat(":", line, "] ", text)};
+  }
+
   absl::Status AddBatch(uint32_t index, const DocumentSource& source, std::optional<Format> format,
                         const std::vector<RawDocument>& batch) {
     std::vector<Parsed> parsed(batch.size());
@@ -176,10 +178,8 @@ class Builder {
       if (!parsed[i].status.ok()) {
         if (!spec_.skip_bad_documents) return parsed[i].status;
         if (num_skipped_++ == 0) first_skipped_ = parsed[i].status;
-        if (remarks_.size() < kMaxRemarks) {
-          const absl::string_view message = parsed[i].status.message();
-          remarks_.push_back(
-              absl::StrCat("skipped: ", message.substr(0, message.find("\nHINT: "))));
+        if (skipped_.size() < kMaxSkipped) {
+          skipped_.push_back(Skipped(index, batch[i].line, parsed[i].status));
         }
         continue;
       }
@@ -196,7 +196,8 @@ class Builder {
   const ProgressFn& progress_;
   TokenCache& cache_;
   std::set<std::string> ignored_keys_;
-  std::vector<std::string> formats_, remarks_;
+  std::vector<std::string> formats_;
+  std::vector<SkippedDocument> skipped_;
   int64_t num_skipped_ = 0;
   absl::Status first_skipped_;
 };
@@ -217,6 +218,25 @@ absl::Status Build(const DatasetSpec& spec, const DocumentEncoder& encoder,
 
 std::string Dataset::Position(int64_t i) const {
   return absl::StrCat(files()[documents_[i].file], ":", documents_[i].line);
+}
+
+std::string Dataset::ErrorOf(const SkippedDocument& skipped) const {
+  return absl::StrCat("[", files()[skipped.file], skipped.problem);
+}
+
+std::vector<std::string> Dataset::Remarks() const {
+  std::vector<std::string> remarks;
+  for (const SkippedDocument& skipped : notes_.skipped) {
+    remarks.push_back(absl::StrCat("skipped: ", ErrorOf(skipped)));
+  }
+  if (const int64_t more = num_skipped() - std::ssize(notes_.skipped); more > 0) {
+    remarks.push_back(absl::StrCat("skipped: ", more, " more"));
+  }
+  if (!notes_.ignored_keys.empty()) {
+    remarks.push_back(absl::StrCat("keys that no format has, ignored: ",
+                                   absl::StrJoin(notes_.ignored_keys, ", ")));
+  }
+  return remarks;
 }
 
 void Dataset::ForEach(const std::vector<int64_t>* documents,

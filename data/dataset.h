@@ -40,12 +40,20 @@ struct DocumentInfo {
   uint32_t num_supervised;  // but for the first token, which nothing predicts
 };
 
+// A bad document that was left out (skip_bad_documents).
+struct SkippedDocument {
+  uint32_t file;        // index into Dataset::files()
+  int64_t line;         // in it, from 1
+  std::string problem;  // its error from behind the file's name on: ":17 messages[0]] want a role"
+};
+
 // What a data set is besides its tokens; lies behind them in the cache.
 struct DatasetNotes {
-  std::vector<std::string> files;    // as the user named them
-  std::vector<std::string> formats;  // of each file: "messages", …, as --format has them
-  std::vector<std::string> remarks;  // what building it noticed: skipped documents, ignored keys, …
-  int64_t num_skipped = 0;           // bad documents (skip_bad_documents)
+  std::vector<std::string> files;        // as the user named them
+  std::vector<std::string> formats;      // of each file: "messages", …, as --format has them
+  std::vector<SkippedDocument> skipped;  // the first 100 of them
+  int64_t num_skipped = 0;
+  std::vector<std::string> ignored_keys;  // that no format has
 };
 
 class Dataset {
@@ -66,8 +74,12 @@ class Dataset {
   const std::vector<std::string>& formats() const { return notes_.formats; }
   // "data.jsonl:17" of document i.
   std::string Position(int64_t i) const;
-  const std::vector<std::string>& remarks() const { return notes_.remarks; }
+  const std::vector<SkippedDocument>& skipped() const { return notes_.skipped; }
   int64_t num_skipped() const { return notes_.num_skipped; }
+  // "[data.jsonl:17 messages[0]] want a role".
+  std::string ErrorOf(const SkippedDocument& skipped) const;
+  // What building it noticed, for people: skipped documents, ignored keys.
+  std::vector<std::string> Remarks() const;
   // 32 hexadecimal digits over everything that decided the content.
   const std::string& key() const { return key_; }
 

@@ -83,8 +83,8 @@ TEST_F(DatasetTest, AListOfSkippedDocumentsThatIsCutSaysSo) {
   const auto dataset = Open();
   ASSERT_TRUE(dataset.ok()) << dataset.status();
   EXPECT_EQ((*dataset)->num_skipped(), 103);
-  ASSERT_EQ((*dataset)->remarks().size(), 101u);
-  EXPECT_EQ((*dataset)->remarks().back(), "skipped: 3 more");
+  ASSERT_EQ((*dataset)->Remarks().size(), 101u);
+  EXPECT_EQ((*dataset)->Remarks().back(), "skipped: 3 more");
 }
 
 // As where a user has no home: which flag names another place.
@@ -103,8 +103,8 @@ TEST_F(DatasetTest, ACacheSpeaksOfTodaysFiles) {
   ASSERT_TRUE(dataset.ok());
   EXPECT_EQ(num_progress_, 0) << "it was built again";
   EXPECT_EQ((*dataset)->Position(0), spec_.files[0] + ":1");
-  EXPECT_EQ((*dataset)->remarks()[0].find("then.jsonl"), std::string::npos);
-  EXPECT_NE((*dataset)->remarks()[0].find("now.jsonl:2"), std::string::npos);
+  EXPECT_EQ((*dataset)->Remarks()[0].find("then.jsonl"), std::string::npos);
+  EXPECT_NE((*dataset)->Remarks()[0].find("now.jsonl:2"), std::string::npos);
 }
 
 TEST_F(DatasetTest, WhatAKilledProcessLeftIsRemoved) {
@@ -258,14 +258,15 @@ TEST_F(DatasetTest, ProcessesThatStartAtOnceBuildOnce) {
 TEST_F(DatasetTest, BadDocumentsStopOrAreCounted) {
   spec_.files = {Write("a.txt", "x>y\n\nbad\n\nz>w\n\nbad")};
   const auto refused = Open();
-  EXPECT_TRUE(absl::StartsWith(refused.status().message(), spec_.files[0] + ":3 is bad\nHINT: "));
+  EXPECT_TRUE(
+      absl::StartsWith(refused.status().message(), "[" + spec_.files[0] + ":3] it is bad\nHINT: "));
   spec_.skip_bad_documents = true;
   const auto dataset = Open();
   ASSERT_TRUE(dataset.ok());
   EXPECT_EQ((*dataset)->num_documents(), 2);
   EXPECT_EQ((*dataset)->num_skipped(), 2);
-  ASSERT_EQ((*dataset)->remarks().size(), 2u);
-  EXPECT_EQ((*dataset)->remarks()[0], "skipped: " + spec_.files[0] + ":3 is bad");
+  ASSERT_EQ((*dataset)->Remarks().size(), 2u);
+  EXPECT_EQ((*dataset)->Remarks()[0], "skipped: [" + spec_.files[0] + ":3] it is bad");
 }
 
 TEST_F(DatasetTest, LongDocumentsFollowThePolicy) {

@@ -7,11 +7,9 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/strip.h"
 #include "base/status.h"
 #include "data/encode.h"
 
@@ -240,22 +238,6 @@ void DescribeOverlap(const AllCases& cases, const Dataset& validation, Diagnosis
                           "overlaps"});
 }
 
-constexpr absl::string_view kSkipped = "skipped: ";
-
-// A remark about a skipped document names its place: "skipped: [data.jsonl:17] …".
-std::optional<SourcePosition> PlaceIn(absl::string_view remark,
-                                      const std::vector<std::string>& files) {
-  for (const std::string& file : files) {
-    absl::string_view rest = remark;
-    if (!absl::ConsumePrefix(&rest, absl::StrCat(kSkipped, "[", file, ":"))) continue;
-    int64_t line;
-    if (absl::SimpleAtoi(rest.substr(0, rest.find_first_not_of("0123456789")), &line)) {
-      return SourcePosition{file, line};
-    }
-  }
-  return std::nullopt;
-}
-
 void DescribeSkipped(const DoctorInput& input, Diagnosis& out) {
   if (input.dataset->num_skipped() == 0) return;
   Finding finding{input.may_skip ? Severity::kWarning : Severity::kError,
@@ -264,13 +246,13 @@ void DescribeSkipped(const DoctorInput& input, Diagnosis& out) {
                   {},
                   "broken documents",
                   "repair them, or leave them out with --skip_bad_documents"};
-  for (const std::string& remark : input.dataset->remarks()) {
-    const std::optional<SourcePosition> place = PlaceIn(remark, input.dataset->files());
-    if (!place) continue;
-    if (finding.places.empty()) {
-      absl::StrAppend(&finding.message, ", e.g. ", absl::StripPrefix(remark, kSkipped));
-    }
-    if (finding.places.size() < kMaxExamples) finding.places.push_back(*place);
+  for (const SkippedDocument& skipped : input.dataset->skipped()) {
+    if (finding.places.size() >= kMaxExamples) break;
+    finding.places.push_back({input.dataset->files()[skipped.file], skipped.line});
+  }
+  if (!input.dataset->skipped().empty()) {
+    absl::StrAppend(&finding.message, ", e.g. ",
+                    input.dataset->ErrorOf(input.dataset->skipped()[0]));
   }
   out.findings.push_back(std::move(finding));
 }

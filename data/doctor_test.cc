@@ -38,7 +38,7 @@ std::vector<int64_t> Lines(const Finding& finding) {
 }
 
 std::shared_ptr<const Dataset> Cached(const std::vector<EncodedDocument>& documents,
-                                      const std::vector<std::string>& skipped = {}) {
+                                      const std::vector<SkippedDocument>& skipped = {}) {
   static int number = 0;
   const std::string path = absl::StrCat(::testing::TempDir(), "/doctor", ++number);
   auto cache = TokenCache::Create(path);
@@ -47,7 +47,7 @@ std::shared_ptr<const Dataset> Cached(const std::vector<EncodedDocument>& docume
     CHECK((*cache)->Add(documents[i], 0, static_cast<int64_t>(i) + 1).ok());
   }
   const int64_t num_skipped = static_cast<int64_t>(skipped.size());
-  CHECK((*cache)->Finish(kKey, {{"data.jsonl"}, {"messages"}, skipped, num_skipped}).ok());
+  CHECK((*cache)->Finish(kKey, {{"data.jsonl"}, {"messages"}, skipped, num_skipped, {}}).ok());
   auto dataset = TokenCache::Open(path, kKey);
   CHECK(dataset.ok()) << dataset.status();
   return *dataset;
@@ -168,13 +168,14 @@ TEST_F(DoctorTest, SaysWhatTheLengthLimitDoes) {
 
 TEST_F(DoctorTest, BrokenDocumentsAreErrorsUnlessTheyMayBeSkipped) {
   const auto dataset = Cached({Document({5, 6, kStop}, 1)},
-                              {"skipped: [data.jsonl:7 messages[0]] no prompt", "skipped: [a]:b"});
+                              {{0, 7, ":7 messages[0]] no prompt"}, {0, 9, ":9] no answer"}});
   input_.dataset = dataset.get();
   const Finding warning = data::Examine(input_).findings.at(0);
   EXPECT_EQ(warning.code, "bad_document");
   EXPECT_EQ(warning.severity, Severity::kWarning);
   EXPECT_EQ(warning.count, 2);
-  EXPECT_THAT(Lines(warning), ElementsAre(7));
+  EXPECT_THAT(Lines(warning), ElementsAre(7, 9));
+  EXPECT_THAT(warning.message, HasSubstr("e.g. [data.jsonl:7 messages[0]] no prompt"));
   input_.may_skip = false;
   const data::Diagnosis diagnosis = data::Examine(input_);
   EXPECT_EQ(diagnosis.findings.at(0).severity, Severity::kError);

@@ -17,7 +17,7 @@ class LetterEncoder : public DocumentEncoder {
     const std::string& text = std::get<TextExample>(example.content).text;
     if (text == "bad") {
       return absl::InvalidArgumentError(
-          absl::StrCat(example.source.file, ":", example.source.line, " is bad"));
+          absl::StrCat("[", example.source.file, ":", example.source.line, "] it is bad"));
     }
     EncodedDocument document;
     bool supervised = false;

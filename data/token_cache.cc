@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "base/status.h"
 #include "nlohmann/json.hpp"
 
@@ -20,7 +19,7 @@ struct Trailer {
   uint64_t trailer_hash;        // Hash64 of what stands above
 };
 constexpr char kMagic[8] = {'L', 'S', 'T', 'O', 'K', 'E', 'N', 'S'};
-constexpr uint64_t kVersion = 4;
+constexpr uint64_t kVersion = 5;
 
 uint64_t TrailerHash(const Trailer& trailer) {
   return Hash64({reinterpret_cast<const char*>(&trailer), offsetof(Trailer, trailer_hash)});
@@ -82,13 +81,14 @@ absl::StatusOr<std::shared_ptr<const Dataset>> TokenCache::Open(
   const auto strings = [&](const char* name) {
     return notes.at(name).get<std::vector<std::string>>();
   };
-  dataset->notes_ = {strings("files"), strings("formats"), strings("remarks"),
-                     notes.at("skipped").get<int64_t>()};
-  for (size_t i = 0; i < files.size(); ++i) {
-    for (std::string& remark : dataset->notes_.remarks) {
-      remark = absl::StrReplaceAll(remark, {{dataset->notes_.files[i], files[i]}});
-    }
-    dataset->notes_.files[i] = files[i];
+  dataset->notes_ = {files.empty() ? strings("files") : files,
+                     strings("formats"),
+                     {},
+                     notes.at("num_skipped").get<int64_t>(),
+                     strings("ignored_keys")};
+  for (const nlohmann::json& skipped : notes.at("skipped")) {
+    dataset->notes_.skipped.push_back({skipped.at(0).get<uint32_t>(), skipped.at(1).get<int64_t>(),
+                                       skipped.at(2).get<std::string>()});
   }
   dataset->key_ = std::string(key);
   return dataset;
@@ -127,10 +127,14 @@ absl::Status TokenCache::Finish(absl::string_view key, const DatasetNotes& notes
     const CachedToken filler = {0};
     RETURN_IF_ERROR(WriteBody(Bytes(&filler, 1)));
   }
-  const nlohmann::json json = {{"files", notes.files},
-                               {"formats", notes.formats},
-                               {"remarks", notes.remarks},
-                               {"skipped", notes.num_skipped}};
+  nlohmann::json json = {{"files", notes.files},
+                         {"formats", notes.formats},
+                         {"skipped", nlohmann::json::array()},
+                         {"num_skipped", notes.num_skipped},
+                         {"ignored_keys", notes.ignored_keys}};
+  for (const SkippedDocument& skipped : notes.skipped) {
+    json["skipped"].push_back({skipped.file, skipped.line, skipped.problem});
+  }
   const std::string text = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   RETURN_IF_ERROR(
       documents_->ReadBack([this](absl::string_view piece) { return WriteBody(piece); }));

@@ -195,7 +195,7 @@ std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& d
                     absl::StrCat(finding.count, "; ", finding.message)});
   }
   for (const std::string& flag : data.idle_flags) rows.push_back({"warning: without effect", flag});
-  for (const std::string& remark : set.remarks()) rows.push_back({"remark", remark});
+  for (const std::string& remark : set.Remarks()) rows.push_back({"remark", remark});
   return rows;
 }
 
