@@ -101,6 +101,13 @@ class Merge {
       return UserError("--output_dir", absl::StrCat(options_.output, " holds a model already"),
                        "choose a new folder");
     }
+    if (FileExists(JoinPath(options_.output, "adapter_config.json"))) {
+      return UserError("--output_dir",
+                       absl::StrCat(options_.output,
+                                    " holds an adapter, which transformers would put on the merged "
+                                    "model once more"),
+                       "choose a new folder");
+    }
     ASSIGN_OR_RETURN(config_, ReadModelConfig(options_.model));
     modules_ = ModulesOf(config_);
     ASSIGN_OR_RETURN(lora_, ReadAdapterConfig(options_.adapter, &report_.warnings));

@@ -81,13 +81,17 @@ TEST(Merge, ShardsAndDTypes) {
   EXPECT_LT(probe->largest, probe->largest_effect);
 }
 
-TEST(Merge, RefusesAFolderThatHoldsAModel) {
+TEST(Merge, RefusesAFolderThatHoldsAModelOrAnAdapter) {
   const std::string base = MakeModel("full_base", TinyConfig("llama"));
   const std::string adapter = MakeAdapter("full_adapter", base, {});
-  const auto report =
-      MergeAdapter(kernels::CpuContext(), {.model = base, .adapter = adapter, .output = base});
-  ASSERT_FALSE(report.ok());
-  EXPECT_THAT(std::string(report.status().message()), ::testing::HasSubstr("holds a model"));
+  for (const auto& [folder, what] :
+       {std::pair(base, "a model"), std::pair(adapter, "an adapter")}) {
+    const auto report =
+        MergeAdapter(kernels::CpuContext(), {.model = base, .adapter = adapter, .output = folder});
+    ASSERT_FALSE(report.ok());
+    EXPECT_THAT(std::string(report.status().message()),
+                ::testing::HasSubstr(std::string("holds ") + what));
+  }
 }
 
 }  // namespace
