@@ -84,6 +84,8 @@ TEST_F(BadInputTest, NamesFromElsewhere) {
   ExpectRefused({"--load_best_model_at_end"}, {"HINT: --early_stopping_patience"});
   ExpectRefused({"--torch_dtype=bfloat16"}, {"HINT: --dtype"});
   ExpectRefused({"--num_gpus=2"}, {"HINT: --nproc_per_node"});
+  ExpectRefused({"--base_model=m"}, {"HINT: --model"});
+  ExpectRefused({"--gradient_clipping=1"}, {"HINT: --max_grad_norm"});
 }
 
 TEST_F(BadInputTest, Documents) {
