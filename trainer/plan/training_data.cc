@@ -45,6 +45,22 @@ Totals Sum(const std::vector<data::Piece>& pieces) {
   return totals;
 }
 
+// What the flag says, or a default that has room for every piece.
+absl::StatusOr<int64_t> TokensPerPack(const DataOptions& options,
+                                      const std::vector<data::Piece>& train,
+                                      const std::vector<data::Piece>& validation) {
+  const int64_t longest = std::max(Sum(train).longest, Sum(validation).longest);
+  if (!options.tokens_per_pack) {
+    return std::max(data::DefaultTokensPerPack(train, options.global_batch_size),
+                    (longest + 63) / 64 * 64);
+  }
+  if (*options.tokens_per_pack >= longest) return *options.tokens_per_pack;
+  return UserError("--tokens_per_pack",
+                   absl::StrCat("want room for the longest document, ", longest, " tokens; got ",
+                                *options.tokens_per_pack),
+                   "--max_seq_length shortens documents");
+}
+
 std::string Sequences(const std::vector<data::Piece>& pieces) {
   return absl::StrCat(pieces.size(), pieces.size() == 1 ? " sequence" : " sequences");
 }
@@ -129,22 +145,11 @@ absl::StatusOr<std::unique_ptr<TrainingData>> PlanTraining(Documents documents,
                      data::SelectPieces(*data->documents.train, length, &split.validation));
   }
 
-  const std::vector<data::Piece>& pieces = data->train.pieces;
   data->plan_options.global_batch_size = options.global_batch_size;
   data->plan_options.seed = seed;
-  data->plan_options.tokens_per_pack = options.tokens_per_pack.value_or(
-      data::DefaultTokensPerPack(pieces, options.global_batch_size));
-  const int64_t longest = std::max(Sum(pieces).longest, Sum(data->validation.pieces).longest);
-  if (data->plan_options.tokens_per_pack < longest) {
-    if (options.tokens_per_pack) {
-      return UserError("--tokens_per_pack",
-                       absl::StrCat("want room for the longest document, ", longest,
-                                    " tokens; got ", *options.tokens_per_pack),
-                       "--max_seq_length shortens documents");
-    }
-    data->plan_options.tokens_per_pack = (longest + 63) / 64 * 64;
-  }
-  data->plan = std::make_unique<data::StepPlan>(pieces, data->plan_options);
+  ASSIGN_OR_RETURN(data->plan_options.tokens_per_pack,
+                   TokensPerPack(options, data->train.pieces, data->validation.pieces));
+  data->plan = std::make_unique<data::StepPlan>(data->train.pieces, data->plan_options);
   data->evaluation =
       data::PlanEvaluation(data->validation.pieces, data->plan_options.tokens_per_pack);
   return data;
