@@ -51,17 +51,6 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
 
 }  // namespace
 
-bool Ending::fatal() const {
-  if (!signaled) return code == 2;
-  return code == SIGABRT || code == SIGSEGV || code == SIGBUS || code == SIGILL || code == SIGFPE ||
-         code == SIGTRAP;
-}
-
-std::string Describe(const Ending& ending) {
-  if (!ending.signaled) return absl::StrCat("exited with ", ending.code);
-  return absl::StrCat("was killed by signal ", ending.code, " (", strsignal(ending.code), ")");
-}
-
 absl::StatusOr<std::unique_ptr<RankProcess>> RankProcess::Start(
     const LaunchEnv& rank, Environment environment, const std::vector<std::string>& argv,
     bool own_terminal) {

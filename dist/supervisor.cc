@@ -16,7 +16,6 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "base/check.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -27,6 +26,7 @@
 #include "dist/signal_pipe.h"
 #include "dist/store.h"
 #include "dist/store_keys.h"
+#include "dist/verdict.h"
 #include "dist/watchdog.h"
 
 namespace lockstep::dist {
@@ -39,8 +39,7 @@ constexpr double kTurnSeconds = 0.1;
 // How long the others may take to fail by themselves once a rank has failed: then it was an error
 // of all of them.
 constexpr double kGraceSeconds = 1.0;
-constexpr size_t kMaxLastLines = 8;
-constexpr size_t kMaxOthers = 4;
+constexpr size_t kMaxLastLines = 12;  // of a failed rank, for the report
 
 // On a terminal in place of what stands there without an end: rank 0's progress, a ^C.
 void Say(absl::string_view text) {
@@ -49,12 +48,6 @@ void Say(absl::string_view text) {
   std::fwrite(line.data(), 1, line.size(), stderr);
   std::fflush(stderr);
 }
-
-// What the run came to, and why, for people ("" where a rank has already said it).
-struct Verdict {
-  int exit_code = kExitDone;
-  std::string report;
-};
 
 // One start of this node's ranks, until all of them have ended.
 class Watch {
@@ -133,7 +126,7 @@ class Watch {
         verdict_ = Verdict{stop_code_, "[parent] the ranks were killed"};
         return;
       }
-      Say("[parent] asks the ranks to stop after this step and save; once more kills them");
+      Say("[parent] asks the ranks to stop and save; once more kills them");
       StoreWorks(store_.Set(kStop, absl::StrCat(stop_code_)));
     }
   }
@@ -212,11 +205,8 @@ class Watch {
     }
     if (verdict_ || failed_.empty()) return;
     const bool could_be_all =
-        std::all_of(failed_.begin(), failed_.end(), [](const RankProcess* rank) {
-          const Ending& e = *rank->ending();
-          return e.fatal() ||
-                 (!e.signaled && (e.code == kExitUserError || e.code == kExitRankLost));
-        });
+        std::all_of(failed_.begin(), failed_.end(),
+                    [](const RankProcess* rank) { return MayBeOfAllRanks(*rank->ending()); });
     if (AllEnded() || !could_be_all || now_ - failed_at_ > kGraceSeconds) JudgeEndings();
   }
 
@@ -225,15 +215,13 @@ class Watch {
       verdict_ = Orderly();
       return;
     }
-    const auto user_error = std::find_if(failed_.begin(), failed_.end(), [](const RankProcess* r) {
-      return !r->ending()->signaled && r->ending()->code == kExitUserError;
-    });
-    if (user_error == failed_.begin()) return Decide(UserErrorOf(**user_error));
-    const bool all_fatal = failed_.size() == static_cast<size_t>(env_.world_size) &&
-                           std::all_of(failed_.begin(), failed_.end(), [](const RankProcess* rank) {
-                             return rank->ending()->fatal();
-                           });
-    Decide({all_fatal ? kExitFatal : kExitRankLost, LostReport()});
+    if (const auto beats = ReadBeats(store_); beats.ok()) beats_ = *beats;
+    std::vector<FailedRank> failed;
+    for (const RankProcess* rank : failed_) {
+      failed.push_back(
+          {rank->rank(), rank->pid(), *rank->ending(), rank->LastLines(kMaxLastLines)});
+    }
+    Decide(Judge(failed, beats_, env_.world_size));
   }
 
   Verdict Orderly() const {
@@ -241,48 +229,6 @@ class Watch {
       if (rank->ending()->code != 0) return {rank->ending()->code, ""};
     }
     return {kExitDone, ""};
-  }
-
-  // The paragraph of the rank that found it, unless rank 0 has put its own on the terminal.
-  Verdict UserErrorOf(const RankProcess& first) const {
-    for (const RankProcess* rank : failed_) {
-      if (rank->rank() == 0 && rank->ending()->code == kExitUserError) return {kExitUserError, ""};
-    }
-    return {kExitUserError,
-            absl::StrCat("[rank ", first.rank(), "] ", absl::StrJoin(first.LastLines(12), "\n"))};
-  }
-
-  std::string LostReport() {
-    if (const auto beats = ReadBeats(store_); beats.ok()) beats_ = *beats;
-    // Survivors exit with kExitRankLost: the first one that did not is the cause.
-    const RankProcess* cause = failed_.front();
-    for (const RankProcess* rank : failed_) {
-      if (rank->ending()->signaled || rank->ending()->code != kExitRankLost) {
-        cause = rank;
-        break;
-      }
-    }
-    std::string report = absl::StrCat("[rank ", cause->rank(), "] ", Describe(*cause->ending()));
-    const auto beat = beats_.find(cause->rank());
-    if (beat == beats_.end()) {
-      absl::StrAppend(&report, " before it had joined");
-    } else {
-      absl::StrAppend(&report, " at ", Describe(beat->second), " (host ", beat->second.host,
-                      ", pid ", cause->pid(), ", ", beat->second.device, ")");
-    }
-    if (cause->ending()->orderly()) absl::StrAppend(&report, ", before the end of the run");
-    for (const std::string& line : cause->LastLines(kMaxLastLines)) {
-      absl::StrAppend(&report, "\n  | ", line);
-    }
-    size_t others = 0;
-    for (const auto& [rank, other] : beats_) {
-      if (rank == cause->rank() || ++others > kMaxOthers) continue;
-      absl::StrAppend(&report, "\n  rank ", rank, " was at ", Describe(other));
-    }
-    if (cause->ending()->signaled && cause->ending()->code == SIGKILL) {
-      absl::StrAppend(&report, "\nHINT: somebody killed it, or the machine ran out of memory");
-    }
-    return report;
   }
 
   const LaunchEnv env_;
