@@ -10,12 +10,9 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/check.h"
 #include "base/status.h"
@@ -40,31 +37,6 @@ constexpr std::chrono::seconds kLeavePatience{10};
   const std::string text = absl::StrCat(report, "\n");
   (void)!write(STDERR_FILENO, text.data(), text.size());
   _exit(kExitRankLost);
-}
-
-constexpr char kSeparator = '\t';
-
-std::string Encode(const Member& m) {
-  return absl::StrJoin({absl::StrCat(m.rank), absl::StrCat(m.node), absl::StrCat(m.local_rank),
-                        m.host, absl::StrCat(m.pid), m.device},
-                       std::string(1, kSeparator));
-}
-
-absl::StatusOr<Member> DecodeMember(const std::string& text) {
-  const std::vector<std::string> parts = absl::StrSplit(text, absl::MaxSplits(kSeparator, 5));
-  Member m;
-  if (parts.size() != 6 || !absl::SimpleAtoi(parts[0], &m.rank) ||
-      !absl::SimpleAtoi(parts[1], &m.node) || !absl::SimpleAtoi(parts[2], &m.local_rank) ||
-      !absl::SimpleAtoi(parts[4], &m.pid)) {
-    return absl::InternalError("malformed member");
-  }
-  m.host = parts[3];
-  m.device = parts[5];
-  return m;
-}
-
-std::string Describe(const Member& m) {
-  return absl::StrCat("host ", m.host, " pid ", m.pid, " ", m.device);
 }
 
 class RankWorld final : public World {
@@ -322,23 +294,6 @@ class RankWorld final : public World {
 };
 
 }  // namespace
-
-std::string MemberTable(const std::vector<Member>& members, size_t most, const LaunchEnv& env) {
-  size_t host = 4;
-  for (const Member& m : members) host = std::max(host, m.host.size());
-  std::string table =
-      absl::StrFormat("rank  node  local  %-*s  %8s  device\n", host, "host", "pid");
-  for (const Member& m : members) {
-    if (most-- == 0) {
-      absl::StrAppend(&table, "…\n");
-      break;
-    }
-    absl::StrAppendFormat(&table, "%4d  %4d  %5d  %-*s  %8d  %s\n", m.rank, m.node, m.local_rank,
-                          host, m.host, m.pid, m.device);
-  }
-  return absl::StrCat(table, "started ", absl::StartsWith(env.launch, "by ") ? "" : "by ",
-                      env.launch, "; store at ", env.master_addr, ":", env.master_port);
-}
 
 absl::StatusOr<std::unique_ptr<World>> JoinWorld(const LaunchEnv& env,
                                                  const WorldOptions& options) {

@@ -33,19 +33,10 @@
 #include "dist/exit_code.h"  // IWYU pragma: export
 #include "dist/heartbeat.h"
 #include "dist/launch_env.h"
+#include "dist/member.h"
 #include "dist/store.h"
 
 namespace lockstep::dist {
-
-// A rank as the others know it.
-struct Member {
-  int rank = 0, node = 0, local_rank = 0;
-  std::string host;
-  int64_t pid = 0;
-  std::string device;  // WorldOptions::device
-};
-// Who is where, on which device; a line each, `most` of them, and who started them: for people.
-std::string MemberTable(const std::vector<Member>& members, size_t most, const LaunchEnv& env);
 
 class World {
  public:
