@@ -1,10 +1,6 @@
 #include "trainer/train_loop.h"
 
-#include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <deque>
-#include <memory>
 #include <optional>
 #include <utility>
 
@@ -19,20 +15,10 @@
 #include "trainer/step/data_parallel.h"
 #include "trainer/step/evaluate.h"
 #include "trainer/step/step_gradient.h"
-#include "trainer/step/step_times.h"
-#include "trainer/step_guards.h"
+#include "trainer/steps_in_flight.h"
 
 namespace lockstep {
 namespace {
-
-// Passes over the data after step `step` (from 0).
-double EpochAfter(const TrainingData& data, int64_t step) {
-  const int64_t per_epoch = data.plan->steps_per_epoch();
-  const auto pieces = static_cast<double>(data.train.pieces.size());
-  const double seen =
-      static_cast<double>((step % per_epoch + 1) * data.plan_options.global_batch_size);
-  return static_cast<double>(step / per_epoch) + std::min(seen, pieces) / pieces;
-}
 
 nn::LrSchedule ScheduleOf(const OptimizerOptions& o, int64_t num_steps) {
   nn::LrSchedule schedule;
@@ -44,27 +30,7 @@ nn::LrSchedule ScheduleOf(const OptimizerOptions& o, int64_t num_steps) {
   return schedule;
 }
 
-int64_t TokensOf(const std::vector<data::Pack>& packs) {
-  int64_t tokens = 0;
-  for (const data::Pack& pack : packs) tokens += pack.num_tokens();
-  return tokens;
-}
-
-// A step that the device may still be working on.
-struct QueuedStep {
-  QueuedStep(Device device, const View& slots_view)
-      : start(Event::Create(device)),
-        end(Event::Create(device)),
-        slots(HostCopy::Create(device, slots_view.num_bytes())),
-        norms(HostCopy::Create(device, 2 * sizeof(double))) {}
-
-  data::RankStep work;
-  double learning_rate = 0, load_s = 0;
-  std::unique_ptr<Event> start, end;
-  std::unique_ptr<HostCopy> slots, norms;
-};
-
-// The loop's parts, named so that Train() below reads like the algorithm.
+// The loop's parts, named so that Steps() and QueueStep() below read like the algorithm.
 class Loop {
  public:
   explicit Loop(Run& run)
@@ -76,16 +42,14 @@ class Loop {
         schedule_(ScheduleOf(run.options.optimizer, run.num_steps)),
         loader_(*run.data.documents.train, run.data.train.pieces, *run.data.plan, run.world.rank(),
                 run.world.size(), run.state.step),
-        times_(&run.world.communicator()),
-        guards_(run, &parallel_),
+        in_flight_(run, &parallel_, &optimizer_),
         // A number that is equal on all ranks: they must see a request to stop at the same step.
         steps_ahead_(run.context.device().type == DeviceType::kCUDA ? 1 : 0) {}
 
   absl::StatusOr<Ending> Train() {
     ASSIGN_OR_RETURN(const Ending ending, Steps());
     CopyState();  // no step follows
-    RETURN_IF_ERROR(run_.log.AddTimes(times_.Flush()));
-    run_.log.Say(times_.Summary());
+    RETURN_IF_ERROR(in_flight_.SayWhereTimeWent());
     return ending;
   }
 
@@ -100,9 +64,11 @@ class Loop {
       RETURN_IF_ERROR(StartProfile());
       QueueStep();
       RETURN_IF_ERROR(StopProfile());
+
+      // While the device is at this step, the host looks at how the one before went.
       state.evaluation_due = !run_.data.evaluation.empty() && Due(run_.options.eval_steps);
       const bool saves = Due(run_.options.save_steps);
-      const bool awaited = state.evaluation_due || saves || !has_finished_a_step_;
+      const bool awaited = state.evaluation_due || saves || !in_flight_.has_finished_one();
       RETURN_IF_ERROR(FinishSteps(awaited ? 0 : steps_ahead_));
       RETURN_IF_ERROR(run_.saver.Poll());
       RETURN_IF_ERROR(EvaluateAndSave(saves));
@@ -134,13 +100,10 @@ class Loop {
     return absl::OkStatus();
   }
 
-  // Everything that a step does, queued; of its figures, copies are under way.
+  // One step of the algorithm: what follows here is queued on the device, and not waited for.
   void QueueStep() {
     const profile::Range range(absl::StrCat("step ", run_.state.step + 1));
-    // What evaluations and checkpoints have waited for is no step's.
-    if (queued_.empty()) waited_ms_ = run_.world.communicator().waited_ms();
-    QueuedStep& step = queued_.emplace_back(TakeSpare());
-    step.start->Record(run_.context.stream);
+    StepInFlight& step = in_flight_.Begin();
     const Stopwatch loading;
     step.work = loader_.Next();
     step.load_s = loading.Seconds();
@@ -155,50 +118,16 @@ class Loop {
     step.learning_rate = schedule_.At(step.work.step + 1);
     CopyState();
     parallel_.Update(&optimizer_, step.work.step + 1, step.learning_rate);
-    step.slots->Begin(run_.context.stream, parallel_.slots());
-    step.norms->Begin(run_.context.stream, optimizer_.norm_and_factor());
-    step.end->Record(run_.context.stream);
+    in_flight_.End();
     phase_.reset();
     ++run_.state.step;
   }
 
-  // Waits for the oldest steps until `in_flight` remain, and says how they went.
-  absl::Status FinishSteps(size_t in_flight) {
-    while (queued_.size() > in_flight) {
-      QueuedStep step = std::move(queued_.front());
-      queued_.pop_front();
-      RETURN_IF_ERROR(Finish(step));
-      spare_.push_back(std::move(step));
-    }
+  // All but the newest `remaining` ones.
+  absl::Status FinishSteps(size_t remaining) {
+    RETURN_IF_ERROR(in_flight_.Finish(remaining));
+    stop_ = stop_ || in_flight_.stop_agreed();
     return absl::OkStatus();
-  }
-
-  absl::Status Finish(QueuedStep& step) {
-    step.slots->Wait();
-    step.norms->Wait();
-    step.end->Wait();
-    const StepSums sums = parallel_.Decode(step.slots->data());
-    stop_ = stop_ || sums.stop;
-
-    const double step_s = step.end->SecondsSince(*step.start);
-    if (!std::exchange(has_finished_a_step_, true)) {
-      run_.startup.Done("first step");
-      run_.log.Say(run_.startup.Line());
-    }
-    const StepRecord record = RecordOf(step, sums, step_s);
-    RETURN_IF_ERROR(run_.log.Add(record));
-    RETURN_IF_ERROR(guards_.Check(record));
-    const double waited_ms = run_.world.communicator().waited_ms();
-    const double exposed_ms = waited_ms - std::exchange(waited_ms_, waited_ms);
-    return run_.log.AddTimes(times_.Add({step.work.step + 1, 1e3 * step_s, exposed_ms,
-                                         1e3 * step.load_s, TokensOf(step.work.packs)}));
-  }
-
-  QueuedStep TakeSpare() {
-    if (spare_.empty()) return QueuedStep(run_.context.device(), parallel_.slots());
-    QueuedStep step = std::move(spare_.back());
-    spare_.pop_back();
-    return step;
   }
 
   void Report(const char* phase, int64_t pack = -1) {
@@ -207,27 +136,7 @@ class Loop {
     phase_.emplace(pack < 0 ? phase : absl::StrCat(phase, " ", pack));
   }
 
-  StepRecord RecordOf(const QueuedStep& step, const StepSums& sums, double seconds) const {
-    const data::RankStep& work = step.work;
-    double norm_and_factor[2];
-    std::memcpy(norm_and_factor, step.norms->data(), sizeof(norm_and_factor));
-    StepRecord record;
-    record.step = work.step + 1;
-    record.epoch = EpochAfter(run_.data, work.step);
-    // Sums from which contributions are missing are no sums.
-    const double whole = sums.num_overflow == 0 ? 1 : std::nan("");
-    record.loss = whole * sums.loss_sum / static_cast<double>(work.num_supervised);
-    record.grad_norm = whole * norm_and_factor[0];
-    record.grad_norm_clipped = record.grad_norm * norm_and_factor[1];
-    record.learning_rate = step.learning_rate;
-    record.tokens = work.num_tokens;
-    record.supervised_tokens = work.num_supervised;
-    record.step_time_s = seconds;
-    record.tokens_per_second = static_cast<double>(work.num_tokens) / seconds;
-    return record;
-  }
-
-  // Unless the ranks agree to stop before its end: then the run goes on with it.
+  // Where the ranks agree to stop before its end, nothing of it stays: the run will go on with it.
   absl::Status EvaluateNow() {
     const std::optional<Evaluation> evaluation = Evaluate(
         run_.context, run_.model.decoder(), run_.data.validation_set(), run_.data.validation.pieces,
@@ -289,15 +198,9 @@ class Loop {
   nn::AdamW optimizer_;
   const nn::LrSchedule schedule_;
   data::StepLoader loader_;
-  StepTimes times_;
-  StepGuards guards_;
+  StepsInFlight in_flight_;
 
-  // The host queues this many steps while it looks at the one before them.
-  const size_t steps_ahead_;
-  std::deque<QueuedStep> queued_;
-  std::vector<QueuedStep> spare_;
-  double waited_ms_ = 0;  // by the communicator's clock, until the last step that was finished
-  bool has_finished_a_step_ = false;
+  const size_t steps_ahead_;  // that the host queues while it looks at the one before them
   std::optional<profile::Range> phase_;  // of the step that is being queued
   bool stop_ = false;                    // the ranks have agreed to stop
 };
