@@ -1,16 +1,11 @@
 #include "nn/merge.h"
 
-#include <dirent.h>
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cmath>
 #include <future>
 #include <map>
 #include <memory>
 
-#include "absl/cleanup/cleanup.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/file.h"
@@ -18,6 +13,7 @@
 #include "base/thread_pool.h"
 #include "nn/adapter.h"
 #include "nn/adapter_config.h"
+#include "nn/folder_copy.h"
 #include "nn/json.h"
 #include "nn/merged_rows.h"
 #include "nn/trainable.h"
@@ -90,8 +86,11 @@ class Merge {
     RETURN_IF_ERROR(Plan());
     RETURN_IF_ERROR(MakeDirectories(options_.output));
     RETURN_IF_ERROR(WriteShards());
-    RETURN_IF_ERROR(CopyOtherFiles());
-    RETURN_IF_ERROR(WriteConfig());  // last: with it the folder is a model
+    RETURN_IF_ERROR(CopyOtherFiles(options_.model, options_.output, &report_.files));
+    // Last: with it the folder is a model.
+    RETURN_IF_ERROR(CopyConfig(options_.model, options_.output,
+                               {.untied = report_.untied, .dtype = options_.dtype}));
+    report_.files.push_back("config.json");
     return report_;
   }
 
@@ -275,60 +274,6 @@ class Merge {
       file.Release(part);
     }
     return absl::OkStatus();
-  }
-
-  // Tokenizer, templates, generation_config.json, licenses: byte for byte.
-  absl::Status CopyOtherFiles() {
-    RETURN_IF_ERROR(CopyFilesIn(""));
-    constexpr char kTemplates[] = "additional_chat_templates";
-    if (!FileExists(JoinPath(options_.model, kTemplates))) return absl::OkStatus();
-    RETURN_IF_ERROR(MakeDirectories(JoinPath(options_.output, kTemplates)));
-    return CopyFilesIn(kTemplates);
-  }
-
-  absl::Status CopyFilesIn(const std::string& folder) {
-    const std::string from = JoinPath(options_.model, folder);
-    DIR* directory = opendir(from.c_str());
-    if (directory == nullptr) return SystemError(from, "cannot open folder", errno);
-    const absl::Cleanup close = [directory] { closedir(directory); };
-    while (const dirent* entry = readdir(directory)) {
-      const std::string name = JoinPath(folder, entry->d_name);
-      const std::string path = JoinPath(options_.model, name);
-      struct stat info;
-      if (stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
-      const bool is_weights = [&] {
-        for (const char* suffix : {".safetensors", ".safetensors.index.json", ".bin",
-                                   ".bin.index.json", ".pt", ".pth", ".gguf", ".h5", ".onnx"}) {
-          if (absl::EndsWith(name, suffix)) return true;
-        }
-        return false;
-      }();
-      if (is_weights || name == "config.json") continue;
-      ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
-      RETURN_IF_ERROR(WriteFileAtomically(JoinPath(options_.output, name), content));
-      report_.files.push_back(name);
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status WriteConfig() {
-    ASSIGN_OR_RETURN(std::string text, ReadFile(JoinPath(options_.model, "config.json")));
-    if (report_.untied || options_.dtype) {
-      nlohmann::ordered_json config = nlohmann::ordered_json::parse(text);
-      if (report_.untied) {
-        config["tie_word_embeddings"] = false;
-        if (config.contains("text_config")) config["text_config"]["tie_word_embeddings"] = false;
-      }
-      if (options_.dtype) {
-        const char* name = *options_.dtype == DType::kBF16  ? "bfloat16"
-                           : *options_.dtype == DType::kF16 ? "float16"
-                                                            : "float32";
-        config[config.contains("torch_dtype") ? "torch_dtype" : "dtype"] = name;
-      }
-      text = config.dump(2) + "\n";
-    }
-    report_.files.push_back("config.json");
-    return WriteFileAtomically(JoinPath(options_.output, "config.json"), text);
   }
 
   const Context& context_;

@@ -1,0 +1,75 @@
+#include "nn/folder_copy.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/match.h"
+#include "base/file.h"
+#include "base/status.h"
+
+namespace lockstep::nn {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool IsWeights(const std::string& name) {
+  constexpr const char* kSuffixes[] = {".safetensors", ".safetensors.index.json",
+                                       ".bin",         ".bin.index.json",
+                                       ".pt",          ".pth",
+                                       ".gguf",        ".h5",
+                                       ".onnx"};
+  return std::any_of(std::begin(kSuffixes), std::end(kSuffixes),
+                     [&](const char* suffix) { return absl::EndsWith(name, suffix); });
+}
+
+// Of the files in from/`folder`.
+absl::Status CopyFilesIn(const std::string& folder, const std::string& from, const std::string& to,
+                         std::vector<std::string>* files) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(JoinPath(from, folder), error)) {
+    std::error_code dangling;
+    if (!entry.is_regular_file(dangling)) continue;
+    const std::string name = JoinPath(folder, entry.path().filename().string());
+    if (IsWeights(name) || name == "config.json") continue;
+    ASSIGN_OR_RETURN(const std::string content, ReadFile(entry.path().string()));
+    RETURN_IF_ERROR(WriteFileAtomically(JoinPath(to, name), content));
+    files->push_back(name);
+  }
+  return error ? SystemError(JoinPath(from, folder), "cannot list", error.value())
+               : absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CopyOtherFiles(const std::string& from, const std::string& to,
+                            std::vector<std::string>* files) {
+  RETURN_IF_ERROR(CopyFilesIn("", from, to, files));
+  constexpr char kTemplates[] = "additional_chat_templates";
+  if (!FileExists(JoinPath(from, kTemplates))) return absl::OkStatus();
+  RETURN_IF_ERROR(MakeDirectories(JoinPath(to, kTemplates)));
+  return CopyFilesIn(kTemplates, from, to, files);
+}
+
+absl::Status CopyConfig(const std::string& from, const std::string& to,
+                        const ConfigChange& change) {
+  ASSIGN_OR_RETURN(std::string text, ReadFile(JoinPath(from, "config.json")));
+  if (change.untied || change.dtype) {
+    nlohmann::ordered_json config = nlohmann::ordered_json::parse(text);
+    if (change.untied) {
+      config["tie_word_embeddings"] = false;
+      if (config.contains("text_config")) config["text_config"]["tie_word_embeddings"] = false;
+    }
+    if (change.dtype) {
+      const char* name = *change.dtype == DType::kBF16  ? "bfloat16"
+                         : *change.dtype == DType::kF16 ? "float16"
+                                                        : "float32";
+      config[config.contains("torch_dtype") ? "torch_dtype" : "dtype"] = name;
+    }
+    text = config.dump(2) + "\n";
+  }
+  return WriteFileAtomically(JoinPath(to, "config.json"), text);
+}
+
+}  // namespace lockstep::nn
