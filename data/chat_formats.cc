@@ -72,6 +72,32 @@ absl::Status CheckToolCalls(const Value& calls, absl::string_view where) {
   return absl::OkStatus();
 }
 
+// Files that have a column for each key (those that datasets writes) hold null where a message has
+// none of it; templates that ask whether a key is there take that for a value.
+bool SaysNothing(const Value& name, const Value& value) {
+  if (name.str() == "tool_calls" && value.is_list() && value.items().empty()) return true;
+  return value.is_none() && name.str() != "content";
+}
+
+Value WithoutNulls(const Value& value) {
+  if (!value.is_dict()) return value;
+  Items items;
+  for (const auto& [name, inner] : value.dict().items) {
+    if (inner.is_none()) continue;
+    items.emplace_back(name, name.str() == "function" ? WithoutNulls(inner) : inner);
+  }
+  return Value::Dict(std::move(items));
+}
+
+// A message's parts of content and tool calls have such columns too; a call's arguments are its
+// own.
+Value WithoutNulls(const Value& name, const Value& value) {
+  if (!value.is_list() || (name.str() != "content" && name.str() != "tool_calls")) return value;
+  std::vector<Value> out;
+  for (const Value& element : value.items()) out.push_back(WithoutNulls(element));
+  return Value::List(std::move(out));
+}
+
 // The names under which a message's reasoning comes; templates read the first, some the second.
 Value WithReasoning(const Value& message) {
   for (const absl::string_view name : {"reasoning_content", "thinking", "reasoning"}) {
@@ -99,7 +125,7 @@ absl::StatusOr<Value> ReadMessage(const Value& message, absl::string_view where)
   for (const auto& [name, value] : message.dict().items) {
     if (name.str() == "weight" || name.str() == "train") continue;
     if (name.str() == "tool_calls") RETURN_IF_ERROR(CheckToolCalls(value, where));
-    items.emplace_back(name, value);
+    if (!SaysNothing(name, value)) items.emplace_back(name, WithoutNulls(name, value));
   }
   return WithReasoning(Value::Dict(std::move(items)));
 }

@@ -13,6 +13,7 @@ namespace lockstep::data {
 
 // `messages` of OpenAI's form. `where` is file and line, `key` what the list is called.
 //   * `weight` and `train` leave the message for `trained`;
+//   * keys that are null (but `content`) and an empty list of tool calls are left out;
 //   * the names of a reasoning (reasoning_content, thinking, reasoning) are filled as transformers
 //     does before it renders.
 absl::StatusOr<ChatExample> ReadMessages(const jinja::Value& messages, absl::string_view where,

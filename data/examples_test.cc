@@ -49,6 +49,21 @@ TEST(Examples, AWeightIsNoneOrAll) {
   EXPECT_THAT(ErrorOf(with("0.5")), HasSubstr("weight: want 0 or 1, got 0.5"));
 }
 
+TEST(Examples, KeysThatAreNullAreNotThere) {
+  const auto example = Parse(
+      R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "q", "image": null}],
+                        "name": null, "tool_calls": []},
+                       {"role": "assistant", "content": null, "tool_calls": [{"id": null,
+                        "function": {"name": "f", "strict": null, "arguments": {"x": null}}}]},
+                       {"role": "tool", "content": "r", "tool_calls": null}], "tools": null})");
+  ASSERT_TRUE(example.ok()) << example.status();
+  EXPECT_EQ(jinja::ToJson(Chat(example).messages, {}),
+            R"([{"role": "user", "content": [{"type": "text", "text": "q"}]}, )"
+            R"({"role": "assistant", "content": null, "tool_calls": [)"
+            R"({"function": {"name": "f", "arguments": {"x": null}}}]}, )"
+            R"({"role": "tool", "content": "r"}])");
+}
+
 TEST(Examples, ShareGpt) {
   const auto example = Parse(
       R"({"conversations": [{"from": "human", "value": "q"}, {"from": "function_call",
