@@ -2,45 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
-#include <iterator>
 #include <utility>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
+#include "data/document_cases.h"
 #include "data/encode.h"
 
 namespace lockstep::data {
 namespace {
-
-// The documents of one finding, the worst of them kept.
-class Cases {
- public:
-  void Add(int64_t document, int64_t badness = 0) {
-    ++count_;
-    // A heap with the least bad on top; of equals the earlier document is worse.
-    worst_.emplace_back(badness, -document);
-    std::push_heap(worst_.begin(), worst_.end(), std::greater<>());
-    if (worst_.size() <= kMaxExamples) return;
-    std::pop_heap(worst_.begin(), worst_.end(), std::greater<>());
-    worst_.pop_back();
-  }
-  int64_t count() const { return count_; }
-  std::vector<int64_t> Worst() const {
-    std::vector<std::pair<int64_t, int64_t>> sorted = worst_;
-    std::sort(sorted.begin(), sorted.end(), std::greater<>());
-    std::vector<int64_t> documents;
-    for (const auto& [badness, document] : sorted) documents.push_back(-document);
-    return documents;
-  }
-
- private:
-  int64_t count_ = 0;
-  std::vector<std::pair<int64_t, int64_t>> worst_;
-};
 
 // What the encoder has noted down is a finding as it is.
 constexpr struct NotedFinding {
@@ -76,90 +48,6 @@ constexpr struct NotedFinding {
      "usually harmless: a space or line break at the end of the prompt"},
 };
 
-struct AllCases {
-  Cases unsupervised, double_bos, untrained_stop, outside_vocabulary, empty, duplicate, too_long,
-      cut_off, overlap;
-  Cases noted[std::size(kNotedFindings)];
-  int64_t teach_stop = 0;   // documents whose stop token is learned
-  int64_t tokens_lost = 0;  // by the length limit
-  int32_t largest_id = 0;
-};
-
-class Examiner {
- public:
-  explicit Examiner(const DoctorInput& input)
-      : input_(input), stop_tokens_(input.stop_tokens.begin(), input.stop_tokens.end()) {}
-
-  void Look(int64_t index) {
-    const DocumentInfo& info = input_.dataset->document(index);
-    const absl::Span<const CachedToken> tokens = input_.dataset->tokens(index);
-    if (tokens.size() <= 1) cases_.empty.Add(index);
-    if (info.num_supervised == 0) cases_.unsupervised.Add(index, tokens.size());
-    if (!seen_.insert(info.content_hash).second) cases_.duplicate.Add(index, tokens.size());
-    LookAtNotes(index, info.notes);
-    LookAtTokens(index, tokens);
-    LookAtLength(index, info, tokens);
-  }
-
-  // After all of training's documents.
-  void LookForOverlap() {
-    if (input_.validation == nullptr) return;
-    for (int64_t i = 0; i < input_.validation->num_documents(); ++i) {
-      if (seen_.contains(input_.validation->document(i).content_hash)) cases_.overlap.Add(i);
-    }
-  }
-
-  const AllCases& cases() const { return cases_; }
-
- private:
-  void LookAtNotes(int64_t index, uint32_t notes) {
-    for (size_t i = 0; i < std::size(kNotedFindings); ++i) {
-      if (notes & kNotedFindings[i].note) cases_.noted[i].Add(index);
-    }
-  }
-
-  void LookAtTokens(int64_t index, absl::Span<const CachedToken> tokens) {
-    int64_t outside = 0, untrained = 0;
-    bool teaches_stop = false;
-    for (size_t i = 0; i < tokens.size(); ++i) {
-      const int32_t id = tokens[i].id();
-      cases_.largest_id = std::max(cases_.largest_id, id);
-      outside += input_.vocab_size > 0 && id >= input_.vocab_size;
-      if (!stop_tokens_.contains(id)) continue;
-      teaches_stop |= tokens[i].supervised();
-      untrained += i > 0 && !tokens[i].supervised() && tokens[i - 1].supervised() &&
-                   !stop_tokens_.contains(tokens[i - 1].id());
-    }
-    if (outside > 0) cases_.outside_vocabulary.Add(index, outside);
-    if (untrained > 0) cases_.untrained_stop.Add(index, untrained);
-    cases_.teach_stop += teaches_stop;
-    if (input_.bos && tokens.size() > 1 && tokens[0].id() == *input_.bos &&
-        tokens[1].id() == *input_.bos) {
-      cases_.double_bos.Add(index);
-    }
-  }
-
-  void LookAtLength(int64_t index, const DocumentInfo& info, absl::Span<const CachedToken> tokens) {
-    const int64_t limit = input_.length.max_seq_length;
-    const int64_t surplus = static_cast<int64_t>(tokens.size()) - limit;
-    if (surplus <= 0) return;
-    cases_.too_long.Add(index, surplus);
-    if (input_.length.long_documents == LongDocuments::kSplit) return;
-    const bool dropped = input_.length.long_documents == LongDocuments::kDrop;
-    cases_.tokens_lost += dropped ? static_cast<int64_t>(tokens.size()) : surplus;
-    if (input_.length.long_documents != LongDocuments::kTruncate || info.num_supervised == 0)
-      return;
-    const bool some_left = std::any_of(tokens.begin() + 1, tokens.begin() + limit,
-                                       [](CachedToken token) { return token.supervised(); });
-    if (!some_left) cases_.cut_off.Add(index, surplus);
-  }
-
-  const DoctorInput& input_;
-  const absl::flat_hash_set<int32_t> stop_tokens_;
-  absl::flat_hash_set<uint64_t> seen_;
-  AllCases cases_;
-};
-
 // What becomes of the documents over the length.
 std::string Fate(const LengthPolicy& policy, int64_t tokens_lost) {
   switch (policy.long_documents) {
@@ -185,7 +73,7 @@ std::vector<SourcePosition> Places(const Dataset& dataset, const Cases& cases) {
   return places;
 }
 
-void Describe(const AllCases& cases, const DoctorInput& input, Diagnosis& out) {
+void Describe(const DocumentCases& cases, const DoctorInput& input, Diagnosis& out) {
   const auto add = [&](Severity severity, const char* code, const Cases& found, std::string message,
                        std::string advice) {
     if (found.count() == 0) return;
@@ -210,9 +98,8 @@ void Describe(const AllCases& cases, const DoctorInput& input, Diagnosis& out) {
       absl::StrCat("the model knows ids below ", input.vocab_size, ", the largest here is ",
                    cases.largest_id),
       "use the tokenizer that belongs to the model");
-  for (size_t i = 0; i < std::size(kNotedFindings); ++i) {
-    const NotedFinding& noted = kNotedFindings[i];
-    add(noted.severity, noted.code, cases.noted[i], noted.message, noted.advice);
+  for (const NotedFinding& noted : kNotedFindings) {
+    add(noted.severity, noted.code, cases.With(noted.note), noted.message, noted.advice);
   }
   add(kWarning, "empty_document", cases.empty, "there is at most one token", "remove them");
   add(kWarning, "duplicate_document", cases.duplicate,
@@ -229,7 +116,7 @@ void Describe(const AllCases& cases, const DoctorInput& input, Diagnosis& out) {
       "a larger --max_seq_length, or --long_documents=split");
 }
 
-void DescribeOverlap(const AllCases& cases, const Dataset& validation, Diagnosis& out) {
+void DescribeOverlap(const DocumentCases& cases, const Dataset& validation, Diagnosis& out) {
   if (cases.overlap.count() == 0) return;
   out.findings.push_back({Severity::kWarning, "validation_overlap", cases.overlap.count(),
                           Places(validation, cases.overlap),
@@ -339,11 +226,9 @@ Diagnosis Examine(const DoctorInput& input) {
   const Dataset& dataset = *input.dataset;
   Diagnosis out;
   out.documents = dataset.num_documents();
-  Examiner examiner(input);
-  dataset.ForEach(nullptr, [&](int64_t i) { examiner.Look(i); });
-  examiner.LookForOverlap();
-  Describe(examiner.cases(), input, out);
-  if (input.validation != nullptr) DescribeOverlap(examiner.cases(), *input.validation, out);
+  const DocumentCases cases = LookAtDocuments(input);
+  Describe(cases, input, out);
+  if (input.validation != nullptr) DescribeOverlap(cases, *input.validation, out);
   DescribeSkipped(input, out);
   DescribeShares(dataset, out);
   DescribeLengths(dataset, out);
