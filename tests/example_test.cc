@@ -5,8 +5,12 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "tests/trainer_process.h"
 #include "trainer/report/metrics.h"
 
@@ -45,23 +49,40 @@ TEST(ExampleTest, HalvesTheValidationLossAndSaysWhatItLearned) {
 }
 
 // The memory plan, made before weights are loaded, is what the run then takes.
+void ExpectPlanned(std::vector<std::string> flags) {
+  const std::string folder = FreshPath("planned");
+  flags.insert(flags.end(), {"--save_steps=1", "--output_dir=" + folder});
+  const Outcome outcome = Train(flags);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const auto run = nlohmann::json::parse(ReadFile(folder + "/run.json").value_or("{}"));
+  const auto& memory = run.at("memory");
+  EXPECT_EQ(memory.at("gradient_checkpointing"), "none");
+  const double planned = memory.at("planned_bytes"), peak = memory.at("peak_bytes");
+  EXPECT_GT(peak, 0.98 * planned);
+  EXPECT_LE(peak, planned);
+}
+
 TEST(ExampleTest, TakesTheMemoryThatWasPlanned) {
   for (const char* train : {"lora", "full"}) {
     for (const char* batch : {"1", "16"}) {
       SCOPED_TRACE(absl::StrCat(train, ", documents a step: ", batch));
-      const std::string folder = FreshPath("planned");
-      const Outcome outcome =
-          Train({absl::StrCat("--train=", train), absl::StrCat("--global_batch_size=", batch),
-                 "--max_steps=3", "--save_steps=1", "--output_dir=" + folder});
-      ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-      const auto run = nlohmann::json::parse(ReadFile(folder + "/run.json").value_or("{}"));
-      const auto& memory = run.at("memory");
-      EXPECT_EQ(memory.at("gradient_checkpointing"), "none");
-      const double planned = memory.at("planned_bytes"), peak = memory.at("peak_bytes");
-      EXPECT_GT(peak, 0.98 * planned);
-      EXPECT_LE(peak, planned);
+      ExpectPlanned({absl::StrCat("--train=", train), absl::StrCat("--global_batch_size=", batch),
+                     "--max_steps=3"});
     }
   }
+}
+
+// Steps of some 2,048 tokens: one pack of 128 documents, or two of half as many.
+TEST(ExampleTest, PacksOfManyDocumentsAreInThePlan) {
+  std::string text;
+  for (int i = 0; i < 2000; ++i) {
+    const std::vector<int> ids(5 + MixKeys(3, i) % 23, 7 + i % 50);
+    absl::StrAppend(&text, "{\"input_ids\":[", absl::StrJoin(ids, ","), "]}\n");
+  }
+  const std::string documents = FreshPath("documents") + ".jsonl";
+  ASSERT_TRUE(WriteFileAtomically(documents, text).ok());
+  ExpectPlanned({"--train_file=" + documents, "--global_batch_size=128", "--tokens_per_pack=4096",
+                 "--max_steps=12", "--validation_split=0", "--seed=1"});
 }
 
 TEST(ExampleTest, ItsSamplesHaveDifferentPrompts) {

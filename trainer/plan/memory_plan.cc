@@ -22,50 +22,8 @@ using nn::Checkpointing;
 
 // On a GPU, beside our own memory: workspaces of the libraries, kernels as they are loaded.
 constexpr int64_t kLibraryBytes = int64_t{1} << 30;
-// Steps that are looked at one by one; of a longer run's packs only the limit is known.
-constexpr int64_t kMaxSteps = 20'000;
 constexpr int64_t kTokenUnit = 64;
-// Of scores' gradients, if memory is left over for long documents.
-constexpr int64_t kScoreBytes[] = {0, int64_t{4} << 30, int64_t{8} << 30, int64_t{16} << 30};
 constexpr int64_t kMostTokens = int64_t{1} << 19;  // of a pack, in the search for the largest
-
-std::vector<int32_t> StartsOf(absl::Span<const int64_t> lengths) {
-  std::vector<int32_t> starts = {0};
-  for (const int64_t length : lengths) {
-    starts.push_back(starts.back() + static_cast<int32_t>(length));
-  }
-  return starts;
-}
-
-// The same mixture of documents, longest first, in `tokens` tokens.
-std::vector<int32_t> Scaled(absl::Span<const int32_t> starts, int64_t tokens) {
-  std::vector<int64_t> lengths;
-  for (int64_t all = 0, d = 0; all < tokens; ++d) {
-    const size_t i = static_cast<size_t>(d) % std::max<size_t>(1, starts.size() - 1);
-    const int64_t length = starts.size() < 2 ? tokens : starts[i + 1] - starts[i];
-    lengths.push_back(std::min(std::max<int64_t>(length, 1), tokens - all));
-    all += lengths.back();
-  }
-  std::sort(lengths.begin(), lengths.end(), std::greater<>());
-  return StartsOf(lengths);
-}
-
-PackSize Scaled(const PackSize& size, int64_t tokens) {
-  const int64_t supervised = size.supervised * tokens / std::max<int64_t>(size.tokens, 1);
-  PackSize scaled = {.tokens = tokens, .supervised = std::min(supervised + 1, tokens)};
-  for (const auto& [choice, worst] : size.worst) {
-    scaled.worst[choice].starts = Scaled(worst.starts, tokens);
-  }
-  return scaled;
-}
-
-PackSize NoPack() {
-  PackSize size;
-  for (const bool layer : {false, true}) {
-    for (const int64_t score_bytes : kScoreBytes) size.worst[{layer, score_bytes}] = {};
-  }
-  return size;
-}
 
 AttentionChoice ChoiceOf(const nn::ForwardOptions& forward) {
   return {forward.checkpointing == Checkpointing::kLayer, forward.score_bytes};
@@ -107,8 +65,12 @@ absl::StatusOr<std::unique_ptr<MemoryPlanner>> MemoryPlanner::Create(const Train
   plan.host_copy =
       3 * parameters.numel() * static_cast<int64_t>(SizeOf(parameters.values().dtype()));
   planner->most_tokens_ = data.plan_options.tokens_per_pack;
-  planner->training_ = planner->WorstOfSteps(data, num_steps);
-  planner->evaluation_ = planner->WorstOf(data.validation.pieces, data.evaluation, NoPack());
+  const auto attention_bytes = [&](absl::Span<const int32_t> starts,
+                                   const AttentionChoice& choice) {
+    return planner->AttentionBytes(starts, choice);
+  };
+  planner->training_ = WorstOfSteps(data, num_steps, attention_bytes);
+  planner->evaluation_ = WorstPack(data.validation.pieces, data.evaluation, attention_bytes);
   return planner;
 }
 
@@ -128,34 +90,7 @@ int64_t MemoryPlanner::AttentionBytes(absl::Span<const int32_t> starts,
       .backward;
 }
 
-PackSize MemoryPlanner::WorstOf(absl::Span<const data::Piece> pieces,
-                                absl::Span<const data::PackPlan> packs, PackSize worst) const {
-  for (const data::PackPlan& pack : packs) {
-    worst.tokens = std::max(worst.tokens, pack.num_tokens);
-    worst.supervised = std::max(worst.supervised, pack.num_supervised);
-    const std::vector<int32_t> starts = data::DocumentStarts(pieces, pack);
-    for (size_t d = 1; d < starts.size(); ++d) {
-      const int64_t length = starts[d] - starts[d - 1];
-      worst.all_tokens += length;
-      worst.squares += length * length;
-    }
-    for (auto& [choice, most] : worst.worst) {
-      const int64_t bytes = AttentionBytes(starts, choice);
-      if (bytes > most.bytes) most = {starts, bytes};
-    }
-  }
-  return worst;
-}
-
-PackSize MemoryPlanner::WorstOfSteps(const TrainingData& data, int64_t num_steps) const {
-  PackSize worst = NoPack();
-  for (int64_t step = 0; step < std::min(num_steps, kMaxSteps); ++step) {
-    worst = WorstOf(data.train.pieces, data.plan->Step(step).packs, std::move(worst));
-  }
-  if (num_steps > kMaxSteps) worst.tokens = worst.supervised = most_tokens_;
-  return worst;
-}
-
+// `starts` decide about attention's workspace; of documents there may be more.
 nn::PackedTokens MemoryPlanner::Pack(const PackSize& size, absl::Span<const int32_t> starts) const {
   const auto tensor = [&](DType dtype, int64_t numel) {
     return Tensor::Empty(*context_.allocator, dtype, {numel});
@@ -166,7 +101,8 @@ nn::PackedTokens MemoryPlanner::Pack(const PackSize& size, absl::Span<const int3
   pack.input_ids = tensor(DType::kI32, rows);
   pack.positions = tensor(DType::kI32, rows);
   pack.token_keys = tensor(DType::kI64, rows);
-  pack.cu_seqlens = tensor(DType::kI32, static_cast<int64_t>(starts.size()));
+  pack.cu_seqlens =
+      tensor(DType::kI32, std::max(size.documents + 1, static_cast<int64_t>(starts.size())));
   pack.target_rows = tensor(DType::kI32, size.supervised);
   pack.targets = tensor(DType::kI32, size.supervised);
   return pack;
@@ -192,7 +128,7 @@ void MemoryPlanner::Evaluate(const PackSize& size) {
 
 void MemoryPlanner::Generate() {
   if (prompts_.empty()) return;
-  const std::vector<int32_t> starts = StartsOf(prompts_);
+  const std::vector<int32_t> starts = StartsOfDocuments(prompts_);
   const nn::PackedTokens prompts = Pack({.tokens = starts.back()}, starts);
   std::vector<nn::KvCache> caches;
   for (const int64_t length : prompts_) {

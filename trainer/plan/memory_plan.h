@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -22,6 +21,7 @@
 #include "tensor/parking.h"
 #include "trainer/flags/options.h"
 #include "trainer/plan/training_data.h"
+#include "trainer/plan/worst_pack.h"
 #include "trainer/step/data_parallel.h"
 
 namespace lockstep {
@@ -55,26 +55,6 @@ struct FreeMemory {
   int64_t device = 0;  // on each rank's GPU, if it has one
 };
 
-// What attention's workspace depends on, of nn::ForwardOptions.
-struct AttentionChoice {
-  bool layer = false;  // Checkpointing::kLayer
-  int64_t score_bytes = 0;
-  friend auto operator<=>(const AttentionChoice&, const AttentionChoice&) = default;
-};
-
-// The documents whose attention wants most.
-struct WorstDocuments {
-  std::vector<int32_t> starts = {0};
-  int64_t bytes = 0;
-};
-
-// A pack as far as memory goes: the most of every kind.
-struct PackSize {
-  int64_t tokens = 0, supervised = 0;
-  std::map<AttentionChoice, WorstDocuments> worst = {};  // of every choice
-  int64_t all_tokens = 0, squares = 0;                   // of all packs: Σ length, Σ length²
-};
-
 class MemoryPlanner {
  public:
   // Errors: the model cannot be used (its config or its files' headers).
@@ -99,9 +79,6 @@ class MemoryPlanner {
 
  private:
   MemoryPlanner(DeviceType device, std::vector<int64_t> prompts);
-  PackSize WorstOf(absl::Span<const data::Piece> pieces, absl::Span<const data::PackPlan> packs,
-                   PackSize worst) const;
-  PackSize WorstOfSteps(const TrainingData& data, int64_t num_steps) const;
   int64_t AttentionBytes(absl::Span<const int32_t> starts, const AttentionChoice& choice) const;
   nn::PackedTokens Pack(const PackSize& size, absl::Span<const int32_t> starts) const;
   void Train(const PackSize& size, nn::ForwardOptions forward);
