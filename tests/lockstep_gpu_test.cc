@@ -9,9 +9,9 @@
 #include "base/file.h"
 #include "tensor/kernels/fp8_gemm.h"
 #include "tensor/runtime.h"
+#include "tests/figures.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"
-#include "trainer/report/metrics.h"
 
 namespace lockstep {
 namespace {
@@ -54,15 +54,7 @@ class LockstepGpuTest : public ::testing::Test {
   Result Run(const Flags& more) {
     const Outcome outcome = Train(FlagsFor(more));
     EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
-    std::string figures;
-    const auto history = ParseMetrics(ReadFile(folder_ + "/metrics.jsonl").value_or(""), "", 1000);
-    EXPECT_TRUE(history.ok()) << history.status();
-    for (StepRecord record : history->steps) {
-      record.step_time_s = record.tokens_per_second = 0;
-      figures += ToJsonLine(record);
-    }
-    for (const EvalRecord& record : history->evals) figures += ToJsonLine(record);
-    return {ReadFile(folder_ + "/adapter_model.safetensors").value_or(""), figures,
+    return {ReadFile(folder_ + "/adapter_model.safetensors").value_or(""), FiguresIn(folder_),
             ReadFile(folder_ + "/run.json").value_or("")};
   }
 

@@ -11,9 +11,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
+#include "tests/figures.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"
-#include "trainer/report/metrics.h"
 
 namespace lockstep {
 namespace {
@@ -53,16 +53,7 @@ class StopInEvaluationTest : public ::testing::Test {
     bool operator==(const Result&) const = default;
   };
   static Result ResultIn(const std::string& folder) {
-    const auto history =
-        ParseMetrics(ReadFile(folder + "/metrics.jsonl").value_or(""), folder, INT64_MAX);
-    EXPECT_TRUE(history.ok()) << history.status();
-    Result result = {ReadFile(folder + "/adapter_model.safetensors").value_or("none"), ""};
-    for (StepRecord record : history->steps) {
-      record.step_time_s = record.tokens_per_second = 0;
-      result.figures += ToJsonLine(record);
-    }
-    for (const EvalRecord& record : history->evals) result.figures += ToJsonLine(record);
-    return result;
+    return {ReadFile(folder + "/adapter_model.safetensors").value_or("none"), FiguresIn(folder)};
   }
 
   static Result WholeRun(const Flags& flags) {
