@@ -154,6 +154,24 @@ TEST_F(ExportGgufTest, WritesTheOtherTypes) {
   }
 }
 
+TEST_F(ExportGgufTest, TokensThatLookSpecialAreControl) {
+  const std::string path = JoinPath(model_, "tokenizer.json");
+  for (const auto& [text, type] : std::map<std::string, std::string>{
+           {"<|fim|>", "3"}, {"<｜tool｜>", "3"}, {"<tool_call>", "4"}}) {
+    json file = json::parse(*ReadFile(path));
+    file["added_tokens"][0]["content"] = text;
+    file["added_tokens"][0]["special"] = false;
+    json vocab = json::object();
+    for (const auto& [token, id] : file["model"]["vocab"].items()) {
+      vocab[id == 0 ? text : token] = id;
+    }
+    file["model"]["vocab"] = vocab;
+    ASSERT_TRUE(WriteFileAtomically(path, file.dump()).ok());
+    ASSERT_EQ(Export({}).exit_code, 0);
+    EXPECT_EQ(Gguf(output_).value("tokenizer.ggml.token_type"), "260: " + type) << text;
+  }
+}
+
 TEST_F(ExportGgufTest, NamesWhatCutsWords) {
   const std::string path = JoinPath(model_, "tokenizer.json");
   const std::string end = R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";

@@ -94,6 +94,13 @@ absl::StatusOr<std::vector<std::pair<std::string, std::string>>> Merges(const js
   return out;
 }
 
+// Some tokenizers do not call special what has no other use (Qwen's <|fim_prefix|>); there a token
+// that is not is a user's text.
+bool LooksSpecial(absl::string_view text) {
+  return (absl::StartsWith(text, "<|") && absl::EndsWith(text, "|>")) ||
+         (absl::StartsWith(text, "<｜") && absl::EndsWith(text, "｜>"));
+}
+
 struct Tokens {
   std::vector<std::string> texts;
   std::vector<int32_t> types;
@@ -121,8 +128,9 @@ absl::StatusOr<Tokens> ReadTokens(const json& tokenizer, int64_t vocab_size) {
     RETURN_IF_ERROR(set(text, id.get<int64_t>(), is_byte ? kByte : kNormal));
   }
   for (const json& added : At(tokenizer, {"added_tokens"})) {
-    RETURN_IF_ERROR(set(added.at("content").get<std::string>(), added.at("id").get<int64_t>(),
-                        At(added, {"special"}) == true ? kControl : kUserDefined));
+    const std::string text = added.at("content").get<std::string>();
+    const bool control = At(added, {"special"}) == true || LooksSpecial(text);
+    RETURN_IF_ERROR(set(text, added.at("id").get<int64_t>(), control ? kControl : kUserDefined));
   }
   for (int64_t id = 0; id < vocab_size; ++id) {
     if (out.types[id] == kUnused) out.texts[id] = absl::StrCat("[PAD", id, "]");
