@@ -40,8 +40,8 @@ class LoraLinear {
 
   // The two parts of forward: h [T, total_rank]; and y [T, N] = x Wᵀ + bias with LoRA's shares,
   // y[:, range_i] += scale_i · h_i B_iᵀ, or without them where h is empty. Shares are written first
-  // and the wide product adds to them, so that y is rounded with its shares in it: a share that
-  // joined the rounded y would be lost below half a unit in y's last place, or break ties.
+  // and the wide product adds to them. A share that joined what reads y beside it would break ties
+  // between bf16 numbers; docs/numerics.md, "The first updates in bf16", says what is rounded.
   void ForwardOfH(const Context& context, const View& x, const Tensor& drops, const View& h) const;
   void ForwardOfY(const Context& context, const View& x, const View& h, const View& y) const;
 

@@ -10,8 +10,10 @@
 // one dimension, C along its rows; the other stride is free. C overlaps neither A nor B. M, N and K
 // may be zero: a product over K = 0 is zero.
 //
-// Sums over K: f64 for f64, otherwise f32. The result is a function of the arguments and of the
-// processor's instruction set alone, never of the number of threads.
+// Sums over K: f64 for f64, otherwise f32. Where C has 16 bits and beta is 1, cuBLASLt rounds the
+// sum before it adds C on Hopper (docs/numerics.md, "The first updates in bf16"). The result is a
+// function of the arguments and of the processor's instruction set alone, never of the number of
+// threads.
 #pragma once
 
 #include "tensor/view.h"

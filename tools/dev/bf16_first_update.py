@@ -8,7 +8,7 @@ say after one step (trainer/train --max_steps=1 --dtype=fp32); DOCUMENTS has a J
 bf16 where a GPU stores it. B is multiplied by each of the scales. How a share joins its product y:
 
     product    y + share, rounded once
-    stored     the rounded y + share, rounded again
+    stored     the rounded y + share, rounded again; what cuBLASLt does on Hopper where beta is 1
     reader     the rounded y + share, in fp32, by what reads it: RoPE, the gated unit, the residual
 """
 
