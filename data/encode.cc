@@ -26,6 +26,14 @@ namespace {
 
 using jinja::Value;
 
+size_t Occurrences(absl::string_view word, absl::string_view text) {
+  size_t count = 0;
+  for (size_t at = 0; (at = text.find(word, at)) != absl::string_view::npos; at += word.size()) {
+    ++count;
+  }
+  return count;
+}
+
 class Encoder : public DocumentEncoder {
  public:
   Encoder(const Tokenizer* tokenizer, const TokenizerConfig& config, EncodeOptions options)
@@ -154,14 +162,18 @@ class Encoder : public DocumentEncoder {
     return render(Value::List({part})) == render(text("words"));
   }
 
-  // The messages in the first form that the template renders; in the first one if it renders none.
+  // The messages in the first of the forms that the template renders, with the fewest words None,
+  // which is how Python prints null; in the first one if it renders none.
   Value InKnownForm(const ChatExample& chat) const {
-    const std::vector<Value> forms = MessageForms(chat.messages);
-    if (forms.size() == 1) return forms[0];
-    for (const Value& form : forms) {
-      if (RenderMessages(chat, form.items(), /*add_generation_prompt=*/false).ok()) return form;
+    std::vector<Value> forms = MessageForms(chat.messages);
+    size_t best = 0, fewest = std::string::npos;
+    for (size_t i = 0; forms.size() > 1 && fewest > 0 && i < forms.size(); ++i) {
+      const auto rendered = RenderMessages(chat, forms[i].items(), /*add_generation_prompt=*/false);
+      const size_t nones = rendered.ok() ? Occurrences("None", rendered->text) : fewest;
+      if (nones < fewest) best = i;
+      fewest = std::min(fewest, nones);
     }
-    return forms[0];
+    return std::move(forms[best]);
   }
 
   absl::StatusOr<std::vector<EncodedDocument>> EncodeChat(ChatExample chat,

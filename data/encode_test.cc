@@ -171,6 +171,11 @@ TEST_F(EncodeTest, MessagesComeInAFormThatTheTemplateKnows) {
     EXPECT_EQ(learned("m.content + c.function.arguments", content, kObject),
               before + R"({"a": 1}<|im_end|>]])");
   }
+  for (const char* content : {"", R"("content": null,)"}) {
+    EXPECT_EQ(learned("'[' ~ m.content ~ ']'", content, kText), before + "[]<|im_end|>]]");
+    EXPECT_EQ(learned("m.content is none ~ 'None'", R"("content": null,)", kText),
+              before + "TrueNone<|im_end|>]]");
+  }
   EXPECT_THAT(learned("raise_exception('no')", R"("content": null,)", kText), HasSubstr("no"));
 }
 
