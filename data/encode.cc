@@ -150,16 +150,23 @@ class Encoder : public DocumentEncoder {
   // print it.
   bool TakesParts() const {
     const auto text = [](const char* words) { return Value::String(words); };
-    const auto render = [&](Value content) {
+    const auto render = [&](std::initializer_list<const char*> roles, const Value& content) {
       ChatExample chat;
       chat.tools = Value::None();
-      const Value message = Value::Dict({{text("role"), text("user")}, {text("content"), content}});
+      std::vector<Value> messages;
+      for (const char* role : roles) {
+        messages.push_back(Value::Dict({{text("role"), text(role)}, {text("content"), content}}));
+      }
       const absl::StatusOr<jinja::Rendered> rendered =
-          RenderMessages(chat, {message}, /*add_generation_prompt=*/false);
+          RenderMessages(chat, std::move(messages), /*add_generation_prompt=*/false);
       return rendered.ok() ? rendered->text : "";
     };
-    const Value part = Value::Dict({{text("type"), text("text")}, {text("text"), text("words")}});
-    return render(Value::List({part})) == render(text("words"));
+    const Value words = text("words");
+    const Value part = Value::Dict({{text("type"), text("text")}, {text("text"), words}});
+    const auto takes = [&](std::initializer_list<const char*> roles) {
+      return render(roles, Value::List({part})) == render(roles, words);
+    };
+    return takes({"user"}) && takes({"system", "user"}) && takes({"user", "assistant"});
   }
 
   // The messages in the first of the forms that the template renders, with the fewest words None,

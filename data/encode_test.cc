@@ -195,6 +195,12 @@ TEST_F(EncodeTest, PartsOfTextReachEveryTemplate) {
       "{% for p in m.content %}{{ loop.index0 or '' }}{{ p.text or p }}{% endfor %}{% endif %}"
       "<|im_end|>{% endfor %}";
   EXPECT_EQ(MarkedOf(chat, options), "a1b<|im_end|>[[c<|im_end|>]]");
+  // One that knows them of users alone.
+  options.chat_template =
+      "{% for m in messages %}{% if m.role == 'user' and m.content is not string %}"
+      "{% for p in m.content %}{{ loop.index0 or '' }}{{ p.text or p }}{% endfor %}{% else %}"
+      "{{ m.content }}{% endif %}<|im_end|>{% endfor %}";
+  EXPECT_EQ(MarkedOf(chat, options), "ab<|im_end|>[[c<|im_end|>]]");
 }
 
 TEST_F(EncodeTest, UntrainedMessagesAndLossOnAll) {
