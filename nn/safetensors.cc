@@ -302,6 +302,7 @@ absl::Status SafetensorsWriter::Begin(const std::map<std::string, std::string>& 
     position += tensor.bytes;
   }
   const uint64_t length = header.size();
+  AtomicFile::RemoveRemains(path_);
   ASSIGN_OR_RETURN(file_, AtomicFile::Create(path_));
   const absl::string_view length_bytes(reinterpret_cast<const char*>(&length), 8);
   for (const absl::string_view bytes : {length_bytes, absl::string_view(header)}) {

@@ -81,7 +81,8 @@ class SafetensorsFile {
   absl::flat_hash_map<std::string, size_t> index_;
 };
 
-// Writes tensors one after the other, never all in memory; the file appears whole or not at all.
+// Writes tensors one after the other, never all in memory; the file appears whole or not at all,
+// and what a killed process has left of it goes. One writes a file at a time.
 //   SafetensorsWriter writer(path);
 //   for (…) writer.Declare(name, dtype, shape);
 //   RETURN_IF_ERROR(writer.Begin(metadata));

@@ -257,10 +257,17 @@ TEST_F(ResumeTest, AResultThatWasLostIsMadeAgain) {
   const std::string adapter = folder + "/adapter_model.safetensors";
   ASSERT_EQ(Train(FlagsFor(folder, 1)).exit_code, 0);
   ASSERT_EQ(std::remove(adapter.c_str()), 0);
+  // As a kill in the middle of a write leaves them.
+  for (const std::string& path : {folder + "/run.json", adapter}) {
+    ASSERT_TRUE(WriteFileAtomically(path + ".tmp-abcdef", "half").ok());
+  }
   const Outcome again = Train(FlagsFor(folder, 2));
   ASSERT_EQ(again.exit_code, 0) << again.err;
   EXPECT_TRUE(absl::StrContains(again.out, "goes on after step 30")) << again.out;
   EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    EXPECT_FALSE(absl::StrContains(entry.path().string(), ".tmp-")) << entry.path();
+  }
   // From the last checkpoint but one, and what was noted behind it is noted anew.
   ASSERT_EQ(std::remove(adapter.c_str()), 0);
   std::filesystem::remove_all(folder + "/checkpoints/step-00000030");

@@ -41,6 +41,10 @@ std::vector<std::string> TokenizerFiles(const std::string& model) {
 absl::Status CreateRunFolder(const RunStart& start, const TrainOptions& options,
                              int64_t tokens_per_pack) {
   RETURN_IF_ERROR(MakeDirectories(JoinPath(start.folder, "logs")));
+  for (const char* name :
+       {"run.json", "run.flags", "report.html", "metrics.jsonl", "timings.jsonl"}) {
+    AtomicFile::RemoveRemains(JoinPath(start.folder, name));
+  }
   for (const std::string& name : TokenizerFiles(options.data.model)) {
     const std::string source = JoinPath(options.data.model, name);
     if (!FileExists(source)) continue;

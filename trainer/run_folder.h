@@ -38,7 +38,8 @@ struct RunFacts {
   std::vector<std::pair<std::string, std::string>> hashes;
 };
 
-// Makes the folder, copies the tokenizer's files and writes run.flags.
+// Makes the folder, removes half-written files of a killed run, copies the tokenizer's files and
+// writes run.flags.
 absl::Status CreateRunFolder(const RunStart& start, const TrainOptions& options,
                              int64_t tokens_per_pack);
 absl::Status WriteRunJson(const RunStart& start, const TrainOptions& options,

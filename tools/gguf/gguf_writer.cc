@@ -156,6 +156,7 @@ absl::Status GgufWriter::Begin() {
     offset += Padding(offset);
   }
   header.append(Padding(header.size()), '\0');
+  AtomicFile::RemoveRemains(path_);
   ASSIGN_OR_RETURN(file_, AtomicFile::Create(path_));
   return file_->Append(header);
 }
