@@ -166,7 +166,7 @@ absl::StatusOr<Value> ToolCallMessage(const Value& value, absl::string_view wher
     calls.push_back(Value::Dict({{Text("type"), Text("function")}, {Text("function"), call}}));
   }
   return ReadMessage(Value::Dict({{Text("role"), Text("assistant")},
-                                  {Text("content"), Text("")},
+                                  {Text("content"), Value::None()},
                                   {Text("tool_calls"), Value::List(std::move(calls))}}),
                      where);
 }

@@ -169,18 +169,23 @@ class Encoder : public DocumentEncoder {
     return takes({"user"}) && takes({"system", "user"}) && takes({"user", "assistant"});
   }
 
-  // The messages in the first of the forms that the template renders, with the fewest words None,
-  // which is how Python prints null; in the first one if it renders none.
+  // The messages in the first of the forms that the template renders, with the fewest words None
+  // and null for content that is not there. If it renders none, its error shall not be about that.
   Value InKnownForm(const ChatExample& chat) const {
-    std::vector<Value> forms = MessageForms(chat.messages);
-    size_t best = 0, fewest = std::string::npos;
-    for (size_t i = 0; forms.size() > 1 && fewest > 0 && i < forms.size(); ++i) {
-      const auto rendered = RenderMessages(chat, forms[i].items(), /*add_generation_prompt=*/false);
-      const size_t nones = rendered.ok() ? Occurrences("None", rendered->text) : fewest;
-      if (nones < fewest) best = i;
-      fewest = std::min(fewest, nones);
+    const std::vector<Value> forms = MessageForms(chat.messages);
+    if (forms.size() == 1) return forms[0];
+    Value best = WithContent(forms[0]);
+    size_t fewest = std::string::npos;
+    for (const Value& form : forms) {
+      const auto rendered = RenderMessages(chat, form.items(), /*add_generation_prompt=*/false);
+      if (!rendered.ok()) continue;
+      const size_t nulls =
+          Occurrences("None", rendered->text) + Occurrences("null", rendered->text);
+      if (nulls < fewest) best = form;
+      fewest = std::min(fewest, nulls);
+      if (fewest == 0) break;
     }
-    return std::move(forms[best]);
+    return best;
   }
 
   absl::StatusOr<std::vector<EncodedDocument>> EncodeChat(ChatExample chat,

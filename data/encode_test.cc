@@ -173,10 +173,13 @@ TEST_F(EncodeTest, MessagesComeInAFormThatTheTemplateKnows) {
   }
   for (const char* content : {"", R"("content": null,)"}) {
     EXPECT_EQ(learned("'[' ~ m.content ~ ']'", content, kText), before + "[]<|im_end|>]]");
+    EXPECT_EQ(learned("m.content | tojson", content, kText), before + "\"\"<|im_end|>]]");
     EXPECT_EQ(learned("m.content is none ~ 'None'", R"("content": null,)", kText),
               before + "TrueNone<|im_end|>]]");
   }
   EXPECT_THAT(learned("raise_exception('no')", R"("content": null,)", kText), HasSubstr("no"));
+  EXPECT_THAT(learned("(m.content + 'x') ~ raise_exception('no')", R"("content": null,)", kText),
+              HasSubstr("no"));
 }
 
 // A template that knows strings alone gets one; one that knows parts gets them.

@@ -75,6 +75,7 @@ TEST(Examples, ShareGpt) {
     roles += message.Find("role")->str() + " ";
   }
   EXPECT_EQ(roles, "system user assistant tool assistant ");
+  EXPECT_TRUE(Chat(example).messages.items()[2].Find("content")->is_none());
   EXPECT_THAT(ErrorOf(R"({"conversations": [{"from": "alien", "value": "q"}]})"),
               HasSubstr("d.jsonl:7 conversations[0]] unknown role 'alien'"));
 }

@@ -61,7 +61,7 @@ bool HasNoContent(const Value& message) {
   return content == nullptr || content->is_none();
 }
 
-Value WithContent(const Value& message) {
+Value WithOwnContent(const Value& message) {
   if (!HasNoContent(message)) return message;
   const Value empty = Value::String("");
   if (message.Find("content") != nullptr) {
@@ -98,6 +98,8 @@ Value WithJoinedParts(const Value& messages) {
                         [&](const Value& message) { return Mapped(message, "content", join); });
 }
 
+Value WithContent(const Value& messages) { return MappedElements(messages, WithOwnContent); }
+
 std::vector<Value> MessageForms(const Value& messages) {
   const auto any = [&](const auto& has) {
     return std::any_of(messages.items().begin(), messages.items().end(), has);
@@ -112,7 +114,7 @@ std::vector<Value> MessageForms(const Value& messages) {
   }
   if (any(HasNoContent)) {
     for (size_t i = 0, count = forms.size(); i < count; ++i) {
-      forms.push_back(MappedElements(forms[i], WithContent));
+      forms.push_back(WithContent(forms[i]));
     }
   }
   return forms;

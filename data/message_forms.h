@@ -16,4 +16,7 @@ jinja::Value WithJoinedParts(const jinja::Value& messages);
 // (null, or none) as that, else as an empty string. One alone where there is neither.
 std::vector<jinja::Value> MessageForms(const jinja::Value& messages);
 
+// Content that is null, or none, as an empty string.
+jinja::Value WithContent(const jinja::Value& messages);
+
 }  // namespace lockstep::data
