@@ -84,13 +84,19 @@ absl::Status Model::Read() {
   return absl::OkStatus();
 }
 
+absl::Status CheckFp8Device(Device device) {
+  if (kernels::HasFp8Gemm(device)) return absl::OkStatus();
+  return UserError("--base_dtype=fp8",
+                   "want a Hopper GPU (compute capability 9.0), whose products take a scale a row; "
+                   "got another",
+                   "--base_dtype=bf16 needs none");
+}
+
 absl::Status Model::CheckFp8() const {
+  RETURN_IF_ERROR(CheckFp8Device(context_.device()));
   const auto refuse = [](const std::string& what) {
     return UserError("--base_dtype=fp8", what, "--base_dtype=bf16 can do that");
   };
-  if (!kernels::HasFp8Gemm(context_.device())) {
-    return refuse("want a Hopper GPU (compute capability 9.0): its products take a scale a row");
-  }
   if (options_.full) return refuse("want frozen linear layers, got all weights to be trained");
   if (lora_ && lora_->use_dora) return refuse("want LoRA, got DoRA, which reads the weights");
   if (lora_ && lora_->init == LoraInit::kPissa) {

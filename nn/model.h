@@ -52,6 +52,9 @@ struct ModelOptions {
   int64_t largest_pack = 1;  // tokens; where that makes attention slow, warnings() say so
 };
 
+// Whether a device computes with linear layers in FP8: CPUs and Hopper GPUs do. Load asks, too.
+absl::Status CheckFp8Device(Device device);
+
 class Model {
  public:
   // Errors name file and tensor, all at once: missing, surplus and misshapen tensors before a byte

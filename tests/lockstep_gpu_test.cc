@@ -92,7 +92,7 @@ TEST_F(LockstepGpuTest, AnyNumberOfGpusGivesTheSameBits) {
 }
 
 TEST_F(LockstepGpuTest, AlsoWithLinearLayersInFp8) {
-  if (!kernels::HasFp8Gemm({DeviceType::kCUDA, 0})) GTEST_SKIP() << "GPUs without FP8 products";
+  if (!kernels::HasFp8Gemm({DeviceType::kCUDA, 0})) GTEST_SKIP() << "needs Hopper GPUs";
   const Result one = Run({"--nproc_per_node=1", "--base_dtype=fp8"});
   const Result two = Run({"--nproc_per_node=2", "--base_dtype=fp8", "--verify"});
   EXPECT_EQ(two.figures, one.figures);

@@ -5,6 +5,7 @@
 #include "tensor/kernels/quantized.h"
 
 namespace lockstep::autograd {
+
 Fp8Image Fp8Image::Empty(const Context& context, int64_t outputs, int64_t inputs) {
   const auto empty = [&](DType dtype, std::initializer_list<int64_t> shape) {
     return Tensor::Empty(*context.allocator, dtype, shape);

@@ -7,8 +7,9 @@
 //   bias   [N]     optional (rank 0), contiguous, of C's type
 // K and N are multiples of 16. Codes are contiguous.
 //
-// Sums over K in f32, of exact products; on CUDA in cuBLASLt's slower way (no "fast accumulation"),
-// which lets sums leave the tensor cores' narrower registers every so often.
+// Sums over K in f32: on a CPU of scaled rows, each element rounded to f32 once; on CUDA of exact
+// products of codes, in cuBLASLt's slower way (no "fast accumulation"), which lets sums leave the
+// tensor cores' narrower registers every so often.
 #pragma once
 
 #include "tensor/kernels/quantize.h"

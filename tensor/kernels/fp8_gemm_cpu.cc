@@ -9,7 +9,7 @@
 namespace lockstep::kernels::cpu {
 namespace {
 
-// x[t, c] = scales[t] · codes[t, c], exactly: a code has 4 significant bits.
+// x[t, c] = scales[t] · codes[t, c], rounded to f32.
 class Decoded {
  public:
   explicit Decoded(const ScaledRows& x) : values_(x.codes.numel()) {

@@ -18,7 +18,7 @@ class Fp8GemmCudaTest : public testing::Test {
  protected:
   void SetUp() override {
     SKIP_WITHOUT_GPU();
-    if (!HasFp8Gemm(GpuContext()->device())) GTEST_SKIP() << "this GPU has no FP8 products";
+    if (!HasFp8Gemm(GpuContext()->device())) GTEST_SKIP() << "needs Hopper GPUs";
   }
 };
 
