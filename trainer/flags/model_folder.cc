@@ -38,9 +38,10 @@ absl::StatusOr<std::string> FindModelFolder(const std::string& name) {
   const std::string caches =
       EnvironmentOr("XDG_CACHE_HOME", JoinPath(EnvironmentOr("HOME", "/"), ".cache"));
   const std::string home = EnvironmentOr("HF_HOME", JoinPath(caches, "huggingface"));
+  const std::string hub =
+      EnvironmentOr("HF_HUB_CACHE", EnvironmentOr("HUGGINGFACE_HUB_CACHE", JoinPath(home, "hub")));
   const std::string repository =
-      JoinPath(EnvironmentOr("HF_HUB_CACHE", JoinPath(home, "hub")),
-               absl::StrCat("models--", absl::StrReplaceAll(name, {{"/", "--"}})));
+      JoinPath(hub, absl::StrCat("models--", absl::StrReplaceAll(name, {{"/", "--"}})));
   const absl::StatusOr<std::string> commit = ReadFile(JoinPath(repository, "refs/main"));
   if (commit.ok()) {
     const std::string snapshot =

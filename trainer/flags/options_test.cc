@@ -273,7 +273,14 @@ TEST(FindModelFolderTest, HubIdsAreLookedUpInTheLocalCache) {
               HasSubstr("hf download some/other"));
   EXPECT_THAT(FindModelFolder("./nowhere").status().message(), HasSubstr("no folder"));
   EXPECT_THAT(FindModelFolder("some/model@v1").status().message(), HasSubstr("no folder"));
+  // The variable's older name, which the newer one goes before, and both before HF_HOME.
+  setenv("HUGGINGFACE_HUB_CACHE", "/nowhere", 1);
+  setenv("HF_HOME", "/nowhere", 1);
+  EXPECT_EQ(FindModelFolder("some/model").value_or(""), repository + "/snapshots/abc");
   unsetenv("HF_HUB_CACHE");
+  setenv("HUGGINGFACE_HUB_CACHE", hub.c_str(), 1);
+  EXPECT_EQ(FindModelFolder("some/model").value_or(""), repository + "/snapshots/abc");
+  unsetenv("HUGGINGFACE_HUB_CACHE");
   // Where nothing else is said, under the user's caches, as huggingface_hub has it.
   const std::string caches = ::testing::TempDir() + "/caches";
   ASSERT_TRUE(MakeDirectories(caches + "/huggingface").ok());
