@@ -115,7 +115,9 @@ TEST_F(ExportGgufTest, WritesConfigTokenizerAndTensors) {
   ASSERT_EQ(result.exit_code, 0) << result.err;
   Gguf file(output_);
   EXPECT_EQ(file.value("general.architecture"), "llama");
+  EXPECT_EQ(file.value("general.type"), "model");
   EXPECT_EQ(file.value("general.name"), "model");
+  EXPECT_EQ(file.value("general.size_label"), "78K");
   EXPECT_EQ(file.value("general.file_type"), "0");
   EXPECT_EQ(file.value("llama.block_count"), "2");
   EXPECT_EQ(file.value("llama.attention.head_count_kv"), "2");

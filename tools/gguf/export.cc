@@ -13,6 +13,7 @@
 #include "nn/modules.h"
 #include "nn/rope.h"
 #include "nn/weights.h"
+#include "tools/gguf/size_label.h"
 #include "tools/gguf/vocabulary.h"
 
 namespace lockstep {
@@ -134,6 +135,7 @@ class Exporter {
       writer_.Set(absl::StrCat(architecture_, ".", key), static_cast<uint32_t>(value));
     };
     writer_.Set("general.architecture", architecture_);
+    writer_.Set("general.type", "model");
     writer_.Set("general.name", name_);
     writer_.Set("general.file_type", FileType(type_));
     writer_.Set("general.quantization_version", kQuantizationVersion);
@@ -174,7 +176,9 @@ class Exporter {
   }
 
   absl::Status Declare() {
-    const auto count = [this](GgufType type, int64_t numel) {
+    int64_t num_weights = 0;
+    const auto count = [&](GgufType type, int64_t numel) {
+      num_weights += numel;
       ++report_.tensors;
       report_.bytes += GgufBytes(type, numel);
     };
@@ -196,6 +200,7 @@ class Exporter {
       for (const int64_t size : spec.shape) numel *= size;
       count(type, numel);
     }
+    writer_.Set("general.size_label", SizeLabel(num_weights));
     return absl::OkStatus();
   }
 
