@@ -227,7 +227,9 @@ absl::StatusOr<std::string> SpoolStream(const std::string& path, absl::string_vi
   if (input < 0) return SystemError(where, "cannot open", errno, "give a file");
   const absl::Cleanup close_input = [&] { close(input); };
   RETURN_IF_ERROR(Annotate(MakeDirectories(directory), "--cache_dir"));
-  ASSIGN_OR_RETURN(const auto file, AtomicFile::Create(JoinPath(directory, "stdin")));
+  const auto created = AtomicFile::Create(JoinPath(directory, "stdin"));
+  RETURN_IF_ERROR(Annotate(created.status(), "--cache_dir"));
+  AtomicFile& file = **created;
   Hasher hasher;
   std::string start;  // from what is neither a mark of the byte order nor white space
   std::string buffer(1 << 20, '\0');
@@ -236,7 +238,7 @@ absl::StatusOr<std::string> SpoolStream(const std::string& path, absl::string_vi
     if (got < 0) return SystemError(where, "cannot read", errno, "give a file");
     const absl::string_view part(buffer.data(), got);
     hasher.Update(part);
-    RETURN_IF_ERROR(Annotate(file->Append(part), "--cache_dir"));
+    RETURN_IF_ERROR(Annotate(file.Append(part), "--cache_dir"));
     if (start.empty()) {
       start = std::string(
           absl::StripLeadingAsciiWhitespace(absl::StripPrefix(part, kByteOrderMark)).substr(0, 8));
@@ -252,7 +254,7 @@ absl::StatusOr<std::string> SpoolStream(const std::string& path, absl::string_vi
   const bool text = !json && !IsCompressed(start);
   const std::string copy =
       JoinPath(directory, absl::StrCat("stdin-", hasher.Hex(), text ? ".txt" : ".jsonl"));
-  RETURN_IF_ERROR(Annotate(file->CommitAs(copy), "--cache_dir"));
+  RETURN_IF_ERROR(Annotate(file.CommitAs(copy), "--cache_dir"));
   return copy;
 }
 

@@ -159,6 +159,11 @@ TEST(DocumentSource, StandardInputIsNamedByWhatItIs) {
   EXPECT_NE(Spool("").find("HINT"), std::string::npos);
 }
 
+TEST(DocumentSource, WhereACopyCannotBeWrittenIsSaid) {
+  const absl::Status status = SpoolStream("-", "/proc").status();
+  EXPECT_TRUE(absl::StartsWith(status.message(), "[--cache_dir] [/proc/stdin] ")) << status;
+}
+
 TEST(DocumentSource, APipeIsCopiedToo) {
   const std::string directory = getenv("TEST_TMPDIR"), pipe = directory + "/pipe";
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
