@@ -143,6 +143,7 @@ class Loop {
         run_.data.evaluation, run_.world.communicator(),
         [&](int64_t pack) { Report("evaluate", pack); },
         [&] { return run_.world.stop_requested() != 0; });
+    phase_.reset();
     stop_ = !evaluation.has_value();
     if (stop_) return absl::OkStatus();
     CheckpointState& state = run_.state;
@@ -201,7 +202,7 @@ class Loop {
   StepsInFlight in_flight_;
 
   const size_t steps_ahead_;  // that the host queues while it looks at the one before them
-  std::optional<profile::Range> phase_;  // of the step that is being queued
+  std::optional<profile::Range> phase_;  // of the step that is queued, or of an evaluation
   bool stop_ = false;                    // the ranks have agreed to stop
 };
 
