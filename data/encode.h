@@ -14,8 +14,8 @@
 //
 // Content in parts, [{"type": "text", "text": …}], reaches a template as it is if the template
 // renders a part as it does a string, else joined to one. Tool calls and content that is null come
-// in the first form that the template renders without an error, and without printing null as None
-// (data/message_forms.h).
+// in the first form that the template renders without an error, and without printing None or null
+// for it (data/message_forms.h).
 //
 // Tokens are assigned by the byte offsets that the tokenizer gives: a token is supervised if it
 // begins inside a supervised span. The whole document is tokenized at once, never turn by turn, so

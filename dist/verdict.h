@@ -32,9 +32,8 @@ bool MayBeOfAllRanks(const Ending& ending);
 // were, as far as is known.
 //   * The first one has found an error of the user's: that, in its own words.
 //   * All `world_size` ranks have failed a check or crashed: kExitFatal.
-//   * Else a rank is lost, kExitRankLost. Its peers fail because of it, and exit with that code:
-//   the
-//     first that did not is the cause.
+//   * Else a rank is lost, kExitRankLost. Its peers fail because of it and exit with that code, so
+//     the first that did not is the cause.
 // The last two have a report of the cause: how it ended, where it was, its last words, and where
 // the others were.
 Verdict Judge(const std::vector<FailedRank>& failed, const std::map<int, Beat>& beats,
