@@ -118,6 +118,27 @@ TEST_F(MemoryPlanTest, BesideAGpuActivationsWaitInHostMemory) {
               testing::AllOf(HasSubstr("on each GPU"), HasSubstr("HINT")));
 }
 
+// Short packs beside wide matrices: most is in use while the last one becomes FP8.
+TEST_F(MemoryPlanTest, MatricesOnTheirWayIntoFp8AreInThePlan) {
+  constexpr int64_t kDown = int64_t{1024} * 4096 * 4;  // bytes of an fp32 matrix
+  options_.model.random_init = true;
+  const std::string config = JoinPath(options_.data.model, "config.json");
+  ASSERT_TRUE(
+      WriteFileAtomically(
+          config, absl::StrReplaceAll(*ReadFile(config),
+                                      {{"hidden_size\":32", "hidden_size\":1024"},
+                                       {"intermediate_size\":48", "intermediate_size\":4096"}}))
+          .ok());
+  data_ = TinyTrainingData(options_.data.model, /*count=*/4, /*longest=*/12);
+  for (const bool fp8 : {false, true}) {
+    options_.model.fp8_linear = fp8;
+    planner_ = *MemoryPlanner::Create(options_, *data_, data_->plan->steps_per_epoch());
+    const MemoryPlan plan = planner_->Plan({.checkpointing = nn::Checkpointing::kLayer});
+    EXPECT_EQ(plan.activations > kDown - kDown / 16, fp8) << plan.activations;  // but for the head
+    EXPECT_GE(plan.arena, plan.allocated());
+  }
+}
+
 // Scores' gradients of a query head: for 28,672 rows.
 TEST_F(MemoryPlanTest, MemoryThatIsLeftTakesMoreHeadsOfLongDocuments) {
   using nn::Checkpointing;

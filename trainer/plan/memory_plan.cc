@@ -58,6 +58,8 @@ absl::StatusOr<std::unique_ptr<MemoryPlanner>> MemoryPlanner::Create(const Train
       std::make_unique<nn::AdamW>(context, parameters, nn::AdamWOptions(), dist::kOverflowSlot);
   MemoryPlan& plan = planner->model_plan_;
   plan.model = planner->allocator_.bytes_in_use();
+  plan.activations = planner->allocator_.peak_bytes() - plan.model;  // so far: of loading
+  plan.arena = planner->allocator_.highest();
   plan.num_trainable = parameters.num_trainable();
   plan.num_elements = parameters.numel();
   plan.buckets = dist::Describe(planner->parallel_->plan(), planner->parallel_->element_bytes());
@@ -153,8 +155,8 @@ MemoryPlan MemoryPlanner::PlanFor(const PackSize& size, nn::ForwardOptions forwa
   Generate();
   MemoryPlan plan = model_plan_;
   plan.forward = forward;
-  plan.activations = allocator_.peak_bytes() - plan.model;
-  plan.arena = allocator_.highest();
+  plan.activations = std::max(plan.activations, allocator_.peak_bytes() - plan.model);
+  plan.arena = std::max(plan.arena, allocator_.highest());
   plan.host = host_allocator_.highest();
   return plan;
 }

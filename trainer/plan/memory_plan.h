@@ -30,10 +30,10 @@ namespace lockstep {
 struct MemoryPlan {
   nn::ForwardOptions forward = {};  // what it is for; without the parking
   int64_t model = 0;                // weights, trainable parameters, gradients, moments
-  int64_t activations = 0;          // at the worst moment of training, evaluation and generation
-  int64_t arena = 0;                // of one piece that holds both, gaps between blocks included
-  int64_t host = 0;       // where a GPU's activations wait (--gradient_checkpointing=layer)
-  int64_t libraries = 0;  // workspaces and kernels of a GPU's libraries
+  int64_t activations = 0;  // at the worst moment of loading, training, evaluation and generation
+  int64_t arena = 0;        // of one piece that holds both, gaps between blocks included
+  int64_t host = 0;         // where a GPU's activations wait (--gradient_checkpointing=layer)
+  int64_t libraries = 0;    // workspaces and kernels of a GPU's libraries
   // Rank 0's copy of values and moments: checkpoints are written from it. It is on the GPU where
   // there is room, else in host memory.
   int64_t host_copy = 0, device_copy = 0;
