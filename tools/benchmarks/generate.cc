@@ -56,8 +56,9 @@ absl::Status Measure(const Context& context, const StepsOptions& options, const 
 
 absl::Status BenchGenerate(const StepsOptions& options) {
   ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(options.device));
-  ASSIGN_OR_RETURN(const auto model, RandomModel(runtime->context(), options.config_json,
-                                                 LoraOptions(options.lora_r, options.dtype)));
+  nn::ModelOptions lora = LoraOptions(options.lora_r, options.dtype);
+  lora.fp8_linear = options.fp8_linear;
+  ASSIGN_OR_RETURN(const auto model, RandomModel(runtime->context(), options.config_json, lora));
   absl::PrintF("%s\n", runtime->Describe());
   for (const std::string& text : options.packs) {
     ASSIGN_OR_RETURN(const PackShape shape, ParsePack(text));
