@@ -78,8 +78,9 @@ TEST_F(StopInEvaluationTest, ItIsObeyedThereAndTheRunGoesOnWithIt) {
     int step;
     std::string file, words;  // what tells that the evaluation after `step` comes or has begun
   };
-  for (const auto& [step, file, words] :
-       {Case{0, "/run.json", "running"}, {2, "/metrics.jsonl", "{\"step\":2,\"epoch\""}}) {
+  for (const auto& [step, file, words] : {Case{0, "/run.json", "running"},
+                                          {2, "/metrics.jsonl", "{\"step\":2,\"epoch\""},
+                                          {4, "/metrics.jsonl", "{\"step\":4,\"epoch\""}}) {
     SCOPED_TRACE(step);
     TrainerProcess trainer(flags);
     ASSERT_TRUE(WaitForWords(folder + file, words, 100));
@@ -93,7 +94,7 @@ TEST_F(StopInEvaluationTest, ItIsObeyedThereAndTheRunGoesOnWithIt) {
   flags.back() = "--nproc_per_node=3";
   const Outcome outcome = Train(flags);
   ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
-  EXPECT_THAT(outcome.out, HasSubstr("goes on after step 2"));
+  EXPECT_THAT(outcome.out, HasSubstr("goes on after step 4"));
   const Result got = ResultIn(folder), want = WholeRun(flags);
   EXPECT_EQ(got.figures, want.figures);
   EXPECT_TRUE(got == want) << "the adapters differ";

@@ -62,7 +62,7 @@ TrainerProcess::TrainerProcess(const std::vector<std::string>& flags, const std:
     : out_path_(FreshPath("stdout")), err_path_(FreshPath("stderr")) {
   std::vector<std::string> words = {program};
   words.insert(words.end(), flags.begin(), flags.end());
-  // One cache for the whole test; a ceiling of threads, since tests share their machine.
+  // One cache for the whole test.
   words.push_back(absl::StrCat("--cache_dir=", std::getenv("TEST_TMPDIR"), "/cache"));
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
