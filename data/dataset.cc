@@ -100,8 +100,12 @@ class Builder {
   }
 
   DatasetNotes Notes() const {
-    return {spec_.files, formats_, skipped_, num_skipped_,
-            std::vector<std::string>(ignored_keys_.begin(), ignored_keys_.end())};
+    return {spec_.files,
+            formats_,
+            skipped_,
+            num_skipped_,
+            std::vector<std::string>(ignored_keys_.begin(), ignored_keys_.end()),
+            std::vector<std::string>(keys_.begin(), keys_.end())};
   }
 
   // Why no document is left: the first bad one's error, or there was nothing.
@@ -121,7 +125,7 @@ class Builder {
   struct Parsed {
     absl::Status status;
     std::vector<EncodedDocument> documents;
-    std::vector<std::string> ignored_keys;
+    std::vector<std::string> ignored_keys, keys;
   };
 
   // The format of the first document that has one.
@@ -152,6 +156,7 @@ class Builder {
       return parsed;
     }
     parsed.ignored_keys = std::move(example->ignored_keys);
+    parsed.keys = std::move(example->keys);
     absl::StatusOr<std::vector<EncodedDocument>> documents = encoder_.Encode(*example);
     if (documents.ok()) {
       parsed.documents = *std::move(documents);
@@ -175,6 +180,7 @@ class Builder {
       parsed[i] = Encode(source, spec_.files[index], format, batch[i]);
     });
     for (size_t i = 0; i < batch.size(); ++i) {
+      keys_.insert(parsed[i].keys.begin(), parsed[i].keys.end());
       if (!parsed[i].status.ok()) {
         if (!spec_.skip_bad_documents) return parsed[i].status;
         if (num_skipped_++ == 0) first_skipped_ = parsed[i].status;
@@ -195,7 +201,7 @@ class Builder {
   const DocumentEncoder& encoder_;
   const ProgressFn& progress_;
   TokenCache& cache_;
-  std::set<std::string> ignored_keys_;
+  std::set<std::string> ignored_keys_, keys_;
   std::vector<std::string> formats_;
   std::vector<SkippedDocument> skipped_;
   int64_t num_skipped_ = 0;

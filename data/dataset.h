@@ -54,6 +54,7 @@ struct DatasetNotes {
   std::vector<SkippedDocument> skipped;  // the first 100 of them
   int64_t num_skipped = 0;
   std::vector<std::string> ignored_keys;  // that no format has
+  std::vector<std::string> keys;          // where there are columns: all, as the files name them
 };
 
 class Dataset {
@@ -74,6 +75,7 @@ class Dataset {
   const std::vector<std::string>& formats() const { return notes_.formats; }
   // "data.jsonl:17" of document i.
   std::string Position(int64_t i) const;
+  const std::vector<std::string>& keys() const { return notes_.keys; }
   const std::vector<SkippedDocument>& skipped() const { return notes_.skipped; }
   int64_t num_skipped() const { return notes_.num_skipped; }
   // "[data.jsonl:17 messages[0]] want a role".

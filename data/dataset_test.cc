@@ -207,6 +207,16 @@ TEST_F(DatasetTest, WhatChangesTokensHasACacheOfItsOwn) {
   EXPECT_EQ(keys.size(), changes.size());
 }
 
+TEST_F(DatasetTest, KnowsTheFilesOwnKeysWhereThereAreColumns) {
+  spec_.files = {Write("a.jsonl", "{\"body\":\"a>b\"}\n{\"body\":\"c>d\",\"text\":\"x\"}\n")};
+  spec_.example_options.columns = {{"text", "body"}};
+  for (int opened = 0; opened < 2; ++opened) {  // built, and from the cache
+    const auto dataset = Open();
+    ASSERT_TRUE(dataset.ok()) << dataset.status();
+    EXPECT_EQ((*dataset)->keys(), (std::vector<std::string>{"body", "text"}));
+  }
+}
+
 TEST_F(DatasetTest, TheSecondRunReadsTheCache) {
   spec_.files = {Write("a.txt", "x>y")};
   ASSERT_TRUE(Open().ok());

@@ -47,7 +47,7 @@ std::shared_ptr<const Dataset> Cached(const std::vector<EncodedDocument>& docume
     CHECK((*cache)->Add(documents[i], 0, static_cast<int64_t>(i) + 1).ok());
   }
   const int64_t num_skipped = static_cast<int64_t>(skipped.size());
-  CHECK((*cache)->Finish(kKey, {{"data.jsonl"}, {"messages"}, skipped, num_skipped, {}}).ok());
+  CHECK((*cache)->Finish(kKey, {{"data.jsonl"}, {"messages"}, skipped, num_skipped, {}, {}}).ok());
   auto dataset = TokenCache::Open(path, kKey);
   CHECK(dataset.ok()) << dataset.status();
   return *dataset;

@@ -7,9 +7,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "data/chat_formats.h"
+#include "data/columns.h"
 #include "data/jinja/json.h"
 #include "data/jinja/repr.h"
 
@@ -73,8 +73,7 @@ std::string KeyList(const Value& document) {
   return names.empty() ? "no key at all" : absl::StrJoin(names, ", ");
 }
 
-absl::StatusOr<Value> ReadDocument(absl::string_view json, const SourcePosition& source,
-                                   const ExampleOptions& options) {
+absl::StatusOr<Value> ReadDocument(absl::string_view json, const SourcePosition& source) {
   if (absl::StripAsciiWhitespace(json) == "{") {
     return UserError(Place(source), "want a whole JSON object on this line, got its first bracket",
                      "jq -c . FILE makes one line of each object; an array may have many lines");
@@ -92,22 +91,7 @@ absl::StatusOr<Value> ReadDocument(absl::string_view json, const SourcePosition&
     return UserError(Place(source),
                      absl::StrCat("want a JSON object, got ", jinja::JsonTypeName(*parsed)));
   }
-  if (options.columns.empty()) return *parsed;
-  std::vector<std::pair<Value, Value>> items;
-  for (const auto& [name, value] : parsed->dict().items) {
-    const auto renamed =
-        std::find_if(options.columns.begin(), options.columns.end(),
-                     [&, n = &name](const auto& column) { return column.second == n->str(); });
-    const bool hidden =
-        std::any_of(options.columns.begin(), options.columns.end(),
-                    [&, n = &name](const auto& column) { return column.first == n->str(); });
-    if (renamed != options.columns.end()) {
-      items.emplace_back(Value::String(renamed->first), value);
-    } else if (!hidden) {
-      items.emplace_back(name, value);
-    }
-  }
-  return Value::Dict(std::move(items));
+  return *parsed;
 }
 
 absl::StatusOr<std::string> ReadString(const Value& document, absl::string_view key,
@@ -318,24 +302,10 @@ absl::StatusOr<Format> FormatFromName(absl::string_view name) {
                    "without it the format is recognized by the keys");
 }
 
-absl::StatusOr<std::vector<std::pair<std::string, std::string>>> ParseColumns(
-    absl::string_view flag) {
-  std::vector<std::pair<std::string, std::string>> out;
-  if (flag.empty()) return out;
-  for (const absl::string_view part : absl::StrSplit(flag, ',')) {
-    const std::vector<std::string> names = absl::StrSplit(part, ':');
-    if (names.size() != 2 || names[0].empty() || names[1].empty()) {
-      return UserError("--columns", absl::StrCat("want ours:theirs, got '", part, "'"),
-                       "for example prompt:question,completion:answer");
-    }
-    out.emplace_back(names[0], names[1]);
-  }
-  return out;
-}
-
 absl::StatusOr<Format> RecognizeFormat(absl::string_view json, const SourcePosition& source,
                                        const ExampleOptions& options) {
-  ASSIGN_OR_RETURN(const Value document, ReadDocument(json, source, options));
+  ASSIGN_OR_RETURN(const Value read, ReadDocument(json, source));
+  const Value document = Renamed(read, options.columns);
   if (options.format.has_value()) return *options.format;
   if (const FormatKeys* keys = FirstFit(document)) return keys->format;
   return UserError(Place(source),
@@ -349,7 +319,8 @@ absl::StatusOr<Format> RecognizeFormat(absl::string_view json, const SourcePosit
 
 absl::StatusOr<Example> ParseExample(absl::string_view json, Format format,
                                      const SourcePosition& source, const ExampleOptions& options) {
-  ASSIGN_OR_RETURN(const Value document, ReadDocument(json, source, options));
+  ASSIGN_OR_RETURN(const Value read, ReadDocument(json, source));
+  const Value document = Renamed(read, options.columns);
   const std::string where = Place(source);
   const FormatKeys& keys = KeysOf(format);
   const FormatKeys* fit = FirstFit(document);
@@ -376,6 +347,8 @@ absl::StatusOr<Example> ParseExample(absl::string_view json, Format format,
     };
     if (!known(keys.required) && !known(keys.optional)) out.ignored_keys.push_back(name.str());
   }
+  if (options.columns.empty()) return out;
+  for (const auto& [name, value] : read.dict().items) out.keys.push_back(name.str());
   return out;
 }
 

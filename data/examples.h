@@ -25,6 +25,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "data/columns.h"
 #include "data/jinja/value.h"
 
 namespace lockstep::data {
@@ -50,14 +51,10 @@ struct SourcePosition {
 };
 
 struct ExampleOptions {
-  std::optional<Format> format;                              // --format: instead of recognizing it
-  std::vector<std::pair<std::string, std::string>> columns;  // --columns: ours, theirs
-  std::string system_prompt;  // --system_prompt: put before chats that have no system message
+  std::optional<Format> format;  // --format: instead of recognizing it
+  Columns columns;               // --columns: ours, theirs
+  std::string system_prompt;     // --system_prompt: put before chats that have no system message
 };
-
-// "prompt:question,completion:answer" → pairs (ours, theirs).
-absl::StatusOr<std::vector<std::pair<std::string, std::string>>> ParseColumns(
-    absl::string_view flag);
 
 // A conversation, normalized to role and content with roles user, assistant, system, tool (and any
 // other that `messages` has: the template judges it). Further keys of a message stay as they are:
@@ -95,6 +92,7 @@ struct Example {
   SourcePosition source;
   std::variant<TextExample, PairExample, TurnExample, ChatExample, TokensExample> content;
   std::vector<std::string> ignored_keys;  // keys that are no part of the format; rarely any
+  std::vector<std::string> keys;  // where there are columns: all keys, as the file names them
 };
 
 // The format of a file whose first document is `json`. Error: not a JSON object, or none fits

@@ -19,7 +19,7 @@ struct Trailer {
   uint64_t trailer_hash;        // Hash64 of what stands above
 };
 constexpr char kMagic[8] = {'L', 'S', 'T', 'O', 'K', 'E', 'N', 'S'};
-constexpr uint64_t kVersion = 5;
+constexpr uint64_t kVersion = 6;
 
 uint64_t TrailerHash(const Trailer& trailer) {
   return Hash64({reinterpret_cast<const char*>(&trailer), offsetof(Trailer, trailer_hash)});
@@ -81,11 +81,9 @@ absl::StatusOr<std::shared_ptr<const Dataset>> TokenCache::Open(
   const auto strings = [&](const char* name) {
     return notes.at(name).get<std::vector<std::string>>();
   };
-  dataset->notes_ = {files.empty() ? strings("files") : files,
-                     strings("formats"),
-                     {},
-                     notes.at("num_skipped").get<int64_t>(),
-                     strings("ignored_keys")};
+  dataset->notes_ = {
+      files.empty() ? strings("files") : files, strings("formats"),      {},
+      notes.at("num_skipped").get<int64_t>(),   strings("ignored_keys"), strings("keys")};
   for (const nlohmann::json& skipped : notes.at("skipped")) {
     dataset->notes_.skipped.push_back({skipped.at(0).get<uint32_t>(), skipped.at(1).get<int64_t>(),
                                        skipped.at(2).get<std::string>()});
@@ -131,7 +129,8 @@ absl::Status TokenCache::Finish(absl::string_view key, const DatasetNotes& notes
                          {"formats", notes.formats},
                          {"skipped", nlohmann::json::array()},
                          {"num_skipped", notes.num_skipped},
-                         {"ignored_keys", notes.ignored_keys}};
+                         {"ignored_keys", notes.ignored_keys},
+                         {"keys", notes.keys}};
   for (const SkippedDocument& skipped : notes.skipped) {
     json["skipped"].push_back({skipped.file, skipped.line, skipped.problem});
   }

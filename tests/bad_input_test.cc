@@ -153,6 +153,7 @@ TEST_F(BadInputTest, DataFlags) {
   ExpectRefused({"--chat_template=/nowhere.jinja"}, {"--chat_template", "/nowhere", "HINT: "});
   ExpectRefused({"--pair_template=x"}, {"--pair_template", "{completion}", "HINT: "});
   ExpectRefused({"--columns=prompt"}, {"--columns", "ours:theirs", "HINT: "});
+  ExpectRefused({"--columns=text:nosuch"}, {"--columns=text:nosuch", "got input_ids", "HINT: "});
   ExpectRefused({"--format=csv"}, {"--format", "csv", "HINT: "});
   ExpectRefused({"--history=never"}, {"--history", "per_turn", "HINT: "});
   ExpectRefused({"--long_documents=burn"}, {"--long_documents", "truncate", "HINT: "});

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/number.h"
 #include "base/status.h"
+#include "data/columns.h"
 #include "data/document_source.h"
 #include "data/jinja/json.h"
 #include "trainer/flags/flag_values.h"

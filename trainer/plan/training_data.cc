@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/number.h"
 #include "base/status.h"
+#include "data/columns.h"
 #include "trainer/plan/idle_flags.h"
 
 namespace lockstep {
@@ -90,6 +91,12 @@ absl::StatusOr<Documents> LoadDocuments(const DataOptions& options, const nn::Mo
     ASSIGN_OR_RETURN(documents.validation,
                      OpenFiles(options.validation_files, options, documents, progress));
   }
+  std::vector<std::string> keys = documents.train->keys();
+  if (documents.validation) {
+    const std::vector<std::string>& more = documents.validation->keys();
+    keys.insert(keys.end(), more.begin(), more.end());
+  }
+  RETURN_IF_ERROR(data::CheckColumns(options.examples.columns, keys));
   return documents;
 }
 
