@@ -57,9 +57,10 @@ void EndUncaught() {
     }
   } catch (const std::system_error& error) {
     if (error.code() == std::errc::resource_unavailable_try_again) {
-      PrintError(UserError("process",
-                           absl::StrCat("cannot start a thread: ", error.code().message()),
-                           "raise the limit on processes (ulimit -u, or the container's pids)"));
+      PrintError(
+          UserError("process", absl::StrCat("cannot start a thread: ", error.code().message()),
+                    "raise the limit on processes (ulimit -u, or the container's pids) or on "
+                    "memory (ulimit -v)"));
       _exit(dist::kExitUserError);
     }
   } catch (...) {

@@ -56,7 +56,8 @@ TEST(StartProcessDeathTest, AThreadThatCannotBeStartedIsAnErrorOfTheEnvironment)
     })
         .join();
   };
-  EXPECT_EXIT(no_more_threads(), ::testing::ExitedWithCode(1), "cannot start a thread.*\nHINT: ");
+  EXPECT_EXIT(no_more_threads(), ::testing::ExitedWithCode(1),
+              "cannot start a thread.*\nHINT: .*ulimit -v");
 }
 
 TEST(ToolMainDeathTest, WhatStandardOutputDoesNotTakeIsAnError) {
