@@ -142,7 +142,7 @@ void LoraLinear::ForwardOfH(const Context& context, const View& x, const Tensor&
 void LoraLinear::ForwardOfY(const Context& context, const View& x, const View& h,
                             const View& y) const {
   const bool begun = SharesOfY(context, h, y);
-  w_.Outputs(context, x, y, {.beta = begun ? 1.0 : 0.0, .bias = bias_});
+  w_.Outputs(context, x, y, begun ? 1.0 : 0.0, bias_);
 }
 
 // Whether there are any. Outputs that no adapter reaches are zero then.

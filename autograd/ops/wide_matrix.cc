@@ -2,6 +2,7 @@
 
 #include "tensor/kernels/fill.h"
 #include "tensor/kernels/fp8_gemm.h"
+#include "tensor/kernels/gemm.h"
 #include "tensor/kernels/quantized.h"
 
 namespace lockstep::autograd {
@@ -27,14 +28,15 @@ void Fp8Image::Finish(const Context& context) const {
   kernels::TransposeCodes(context.stream, codes, transposed.Mutable("fp8_image"));
 }
 
-void WideMatrix::Outputs(const Context& context, const View& x, const View& y,
-                         const kernels::GemmOptions& options) const {
+void WideMatrix::Outputs(const Context& context, const View& x, const View& y, double beta,
+                         const View& bias) const {
   if (!image_.defined()) {
-    return kernels::Gemm(context.stream, x, kernels::Transposed(w_), y, options);
+    return kernels::Gemm(context.stream, x, kernels::Transposed(w_), y,
+                         {.beta = beta, .bias = bias});
   }
   const kernels::Quantized x8(context, x);
   kernels::Fp8Gemm(context.stream, x8, {image_.codes, image_.scales}, y,
-                   {.beta = options.beta, .bias = options.bias});
+                   {.beta = beta, .bias = bias});
 }
 
 void WideMatrix::Inputs(const Context& context, const View& dy, const View& dx, double beta) const {

@@ -11,7 +11,6 @@
 #pragma once
 
 #include "tensor/context.h"
-#include "tensor/kernels/gemm.h"
 #include "tensor/kernels/quantize.h"
 #include "tensor/tensor.h"
 
@@ -41,9 +40,9 @@ class WideMatrix {
   int64_t inputs() const { return w_.shape[1]; }
   int64_t outputs() const { return w_.shape[0]; }
 
-  // y = x Wᵀ + beta · y + bias; dx = dy W + beta · dx.
-  void Outputs(const Context& context, const View& x, const View& y,
-               const kernels::GemmOptions& options) const;
+  // y = x Wᵀ + beta · y + bias (rank 0: none); dx = dy W + beta · dx.
+  void Outputs(const Context& context, const View& x, const View& y, double beta,
+               const View& bias = {}) const;
   void Inputs(const Context& context, const View& dy, const View& dx, double beta) const;
 
  private:

@@ -62,9 +62,8 @@ TEST(WideMatrixTest, OutputsAreThoseOfWhatWasRounded) {
   const Tensor x = Random(DType::kF32, {kTokens, kInputs}, 2),
                bias = Random(DType::kF32, {kOutputs}, 3);
   const Tensor y = Random(DType::kF32, {kTokens, kOutputs}, 4), want = kernels::As(DType::kF32, y);
-  WideMatrix(layer.known, {})
-      .Outputs(CpuContext(), Rounded(x), want.Mutable("test"), {.beta = 1, .bias = bias});
-  matrix.Outputs(CpuContext(), x, y.Mutable("test"), {.beta = 1, .bias = bias});
+  WideMatrix(layer.known, {}).Outputs(CpuContext(), Rounded(x), want.Mutable("test"), 1, bias);
+  matrix.Outputs(CpuContext(), x, y.Mutable("test"), 1, bias);
   ExpectNear(y, want, 1e-5, 1e-6);
 }
 
