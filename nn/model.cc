@@ -17,6 +17,7 @@
 #include "nn/weights.h"
 #include "tensor/kernels/attention.h"
 #include "tensor/kernels/fp8_gemm.h"
+#include "tensor/runtime.h"
 
 namespace lockstep::nn {
 namespace {
@@ -86,9 +87,11 @@ absl::Status Model::Read() {
 
 absl::Status CheckFp8Device(Device device) {
   if (kernels::HasFp8Gemm(device)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(device));
   return UserError("--base_dtype=fp8",
-                   "want a Hopper GPU (compute capability 9.0), whose products take a scale a row; "
-                   "got another",
+                   absl::StrCat("want a Hopper GPU (compute capability 9.0), whose products take a "
+                                "scale a row; got GPU ",
+                                device.index, ": ", runtime->Describe()),
                    "--base_dtype=bf16 needs none");
 }
 
