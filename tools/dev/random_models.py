@@ -20,6 +20,7 @@ import shutil
 import struct
 import subprocess
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy
@@ -265,6 +266,8 @@ def main():
                 differences, wrong, case = done.result()
             except OutOfTime:
                 continue
+            except Exception:  # of this program: the other cases still say what they find
+                differences, wrong, case = {}, traceback.format_exc(), "no figures"
             found.append(differences)
             failed += wrong != ""
             if wrong:
