@@ -20,10 +20,19 @@ export XDG_CACHE_HOME=$work/cache
 # Ranks of one host, and of each of two.
 if [ "$device" = cpu ]; then several=3 per_host=2; else several=2 per_host=1; fi
 all=$((2 * per_host))
-# Both hosts see all of this machine's GPUs.
+# The GPUs that ranks may use, as CUDA_VISIBLE_DEVICES has them: all, where it is not set. Both hosts
+# see all of them.
+gpus_here=()
+if [ "$device" = cuda ]; then
+  all_gpus=$(nvidia-smi --query-gpu=index --format=csv,noheader | paste -sd,)
+  IFS=, read -ra gpus_here <<<"${CUDA_VISIBLE_DEVICES-$all_gpus}"
+fi
 cat >"$work/train" <<EOF
 #!/bin/bash
-case \$(hostname) in node[01]) export CUDA_VISIBLE_DEVICES=\$(hostname | tr -d node) ;; esac
+case \$(hostname) in
+  node0) export CUDA_VISIBLE_DEVICES=${gpus_here[0]-} ;;
+  node1) export CUDA_VISIBLE_DEVICES=${gpus_here[1]-} ;;
+esac
 exec $trainer "\$@"
 EOF
 chmod +x "$work/train"
@@ -87,9 +96,9 @@ timeout 120 "${train[@]}" --nproc_per_node=1 --output_dir="$work/one" >"$work/on
 expect "exit code" test $? = 0
 expect "an adapter" test -s "$work/one/adapter_model.safetensors"
 
-if [ "$device" = cuda ] && [ "$(nvidia-smi -L | grep -c ^GPU)" -lt 2 ]; then
+if [ "$device" = cuda ] && [ ${#gpus_here[@]} -lt 2 ]; then
   begin "launchers"
-  skip "two ranks need 2 GPUs"
+  skip "two ranks need 2 GPUs, got ${#gpus_here[@]}"
   finish_tests
   exit
 fi
