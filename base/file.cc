@@ -142,13 +142,13 @@ absl::Status AtomicFile::CommitAs(absl::string_view path) {
 }
 
 void AtomicFile::RemoveRemains(absl::string_view path) {
-  const std::filesystem::path whole{std::string(path)};
+  namespace fs = std::filesystem;
+  const fs::path whole{std::string(path)};
+  const fs::path folder = whole.has_parent_path() ? whole.parent_path() : ".";
   const std::string start = absl::StrCat(whole.filename().string(), kTemporary);
   std::error_code error;  // what cannot be removed stays
-  for (const auto& entry : std::filesystem::directory_iterator(whole.parent_path(), error)) {
-    if (absl::StartsWith(entry.path().filename().string(), start)) {
-      std::filesystem::remove(entry.path(), error);
-    }
+  for (fs::directory_iterator at(folder, error), end; at != end; at.increment(error)) {
+    if (absl::StartsWith(at->path().filename().string(), start)) fs::remove(at->path(), error);
   }
 }
 

@@ -36,6 +36,26 @@ TEST(FileTest, WithoutCommitNothingRemains) {
   EXPECT_TRUE(std::filesystem::is_empty(folder));
 }
 
+// Of a file named by its folder, and of one in the current folder.
+TEST(FileTest, RemainsAreRemovedWhereverTheFileIs) {
+  const std::string folder = TempPath("remains");
+  ASSERT_TRUE(MakeDirectories(folder).ok());
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(folder);
+  for (const std::string& path : {folder + "/file", std::string("file")}) {
+    for (const char* name : {"file", "file.tmp-abcdef", "file.tmp-ghijkl", "other.tmp-abcdef"}) {
+      ASSERT_TRUE(WriteFileAtomically(name, "x").ok());
+    }
+    AtomicFile::RemoveRemains(path);
+    std::set<std::string> left;
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      left.insert(entry.path().filename());
+    }
+    EXPECT_EQ(left, (std::set<std::string>{"file", "other.tmp-abcdef"})) << path;
+  }
+  std::filesystem::current_path(before);
+}
+
 TEST(FileTest, PiecesOfAnySizeKeepTheirOrder) {
   const auto file = *AtomicFile::Create(TempPath("pieces"));
   std::string want;
