@@ -28,12 +28,13 @@ bool IsWeights(const std::string& name) {
 absl::Status CopyFilesIn(const std::string& folder, const std::string& from, const std::string& to,
                          std::vector<std::string>* files) {
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(JoinPath(from, folder), error)) {
+  fs::directory_iterator at(JoinPath(from, folder), error), end;
+  for (; at != end; at.increment(error)) {
     std::error_code dangling;
-    if (!entry.is_regular_file(dangling)) continue;
-    const std::string name = JoinPath(folder, entry.path().filename().string());
+    if (!at->is_regular_file(dangling)) continue;
+    const std::string name = JoinPath(folder, at->path().filename().string());
     if (IsWeights(name) || name == "config.json") continue;
-    ASSIGN_OR_RETURN(const std::string content, ReadFile(entry.path().string()));
+    ASSIGN_OR_RETURN(const std::string content, ReadFile(at->path().string()));
     RETURN_IF_ERROR(WriteFileAtomically(JoinPath(to, name), content));
     files->push_back(name);
   }

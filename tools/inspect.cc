@@ -32,10 +32,10 @@ absl::StatusOr<std::vector<std::string>> FilesOf(const std::string& path) {
   std::error_code error;
   if (!fs::is_directory(path, error)) return std::vector<std::string>{path};
   std::vector<std::string> files;
-  for (const auto& entry : fs::directory_iterator(path, error)) {
-    if (entry.path().extension() == ".safetensors") files.push_back(entry.path().string());
+  for (fs::directory_iterator at(path, error), end; at != end; at.increment(error)) {
+    if (at->path().extension() == ".safetensors") files.push_back(at->path().string());
   }
-  if (files.empty()) {
+  if (error || files.empty()) {
     return UserError(path, error ? absl::StrCat("cannot be read: ", error.message())
                                  : std::string("this folder has no *.safetensors"));
   }

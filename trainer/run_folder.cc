@@ -29,9 +29,10 @@ std::vector<std::string> TokenizerFiles(const std::string& model) {
                                     "generation_config.json"};
   constexpr char kMore[] = "additional_chat_templates";
   std::error_code none;
-  for (const auto& entry : fs::directory_iterator(JoinPath(model, kMore), none)) {
-    if (!entry.is_regular_file(none)) continue;
-    names.push_back(JoinPath(kMore, entry.path().filename().string()));
+  for (fs::directory_iterator at(JoinPath(model, kMore), none), end; at != end;
+       at.increment(none)) {
+    if (!at->is_regular_file(none)) continue;
+    names.push_back(JoinPath(kMore, at->path().filename().string()));
   }
   return names;
 }

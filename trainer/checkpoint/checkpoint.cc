@@ -22,6 +22,8 @@
 namespace lockstep {
 namespace {
 
+namespace fs = std::filesystem;
+
 using Json = nlohmann::json;
 
 constexpr char kStateFile[] = "state.json";
@@ -54,13 +56,13 @@ absl::Status Damaged(const std::string& path, absl::string_view what) {
 
 // It loses its name first: what has the name of a checkpoint is whole at any instant.
 absl::Status Remove(const std::string& checkpoint) {
-  const std::filesystem::path path(checkpoint);
+  const fs::path path(checkpoint);
   const std::string doomed =
       JoinPath(path.parent_path().string(), absl::StrCat(kUnfinished, path.filename().string()));
   std::error_code error;
-  std::filesystem::remove_all(doomed, error);  // what a kill in the middle of this has left
-  if (!error) std::filesystem::rename(path, doomed, error);
-  if (!error) std::filesystem::remove_all(doomed, error);
+  fs::remove_all(doomed, error);  // what a kill in the middle of this has left
+  if (!error) fs::rename(path, doomed, error);
+  if (!error) fs::remove_all(doomed, error);
   return error ? SystemError(checkpoint, "cannot remove", error.value()) : absl::OkStatus();
 }
 
@@ -104,7 +106,7 @@ absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& s
                              ParameterCopy& copy) {
   const std::string final_name = JoinPath(folder, CheckpointName(state.step));
   std::error_code none;
-  if (std::filesystem::exists(std::filesystem::symlink_status(final_name, none))) {
+  if (fs::exists(fs::symlink_status(final_name, none))) {
     if (ReadCheckpoint(final_name).ok()) return absl::OkStatus();
     // Damaged, or a link to what is gone: the run went on from one before it.
     RETURN_IF_ERROR(Remove(final_name));
@@ -116,7 +118,7 @@ absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& s
   if (status.ok()) return SyncFile(folder);
   // Nothing is left of a checkpoint that could not be finished.
   std::error_code error;
-  std::filesystem::remove_all(unfinished, error);
+  fs::remove_all(unfinished, error);
   if (FileExists(folder)) return status;
   return UserError(folder, "the folder is gone; somebody removed it during the run",
                    "start the run again");
@@ -174,8 +176,8 @@ absl::Status RestoreParameters(const Context& context, const std::string& checkp
 std::vector<std::string> ListCheckpoints(const std::string& folder) {
   std::vector<std::string> found;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    if (absl::StartsWith(entry.path().filename().string(), "step-")) found.push_back(entry.path());
+  for (fs::directory_iterator at(folder, error), end; at != end; at.increment(error)) {
+    if (absl::StartsWith(at->path().filename().string(), "step-")) found.push_back(at->path());
   }
   std::sort(found.begin(), found.end());
   return found;
@@ -184,13 +186,13 @@ std::vector<std::string> ListCheckpoints(const std::string& folder) {
 absl::Status RotateCheckpoints(const std::string& folder, int64_t limit, int64_t best_step) {
   std::error_code error;
   std::vector<std::string> left_behind;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    if (absl::StartsWith(entry.path().filename().string(), kUnfinished)) {
-      left_behind.push_back(entry.path());
+  for (fs::directory_iterator at(folder, error), end; at != end; at.increment(error)) {
+    if (absl::StartsWith(at->path().filename().string(), kUnfinished)) {
+      left_behind.push_back(at->path());
     }
   }
   for (const std::string& path : left_behind) {
-    std::filesystem::remove_all(path, error);
+    fs::remove_all(path, error);
     if (error) return SystemError(path, "cannot remove", error.value());
   }
   const std::vector<std::string> checkpoints = ListCheckpoints(folder);

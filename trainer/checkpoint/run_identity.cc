@@ -47,8 +47,9 @@ std::string WhatDiffers(absl::string_view name, const std::string* was, const st
 absl::StatusOr<std::string> FolderFingerprint(const std::string& folder) {
   std::vector<std::string> names;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename();
+  std::filesystem::directory_iterator at(folder, error), end;
+  for (; at != end; at.increment(error)) {
+    const std::string name = at->path().filename();
     if (absl::EndsWith(name, ".safetensors") || name == "config.json" ||
         name == "adapter_config.json") {
       names.push_back(name);
