@@ -39,7 +39,9 @@ DEFINE_int32(steps, 8, "Measured steps.");
 DEFINE_int32(warmup, 2, "Steps before them.");
 DEFINE_int32(lora_r, 16, "Rank of the adapter, on all linear layers.");
 DEFINE_double(lora_dropout, 0, "Share of the adapter's inputs that is dropped.");
-DEFINE_string(base_dtype, "", "fp8: linear layers in FP8, as train's. Default: as --dtype.");
+DEFINE_string(base_dtype, "",
+              "For steps, scaling and generate; fp8: linear layers in FP8, as train's. Default: as "
+              "the rest.");
 DEFINE_string(gradient_checkpointing, "none",
               "What backward computes again: none, cheap or layer, as train's.");
 DEFINE_double(

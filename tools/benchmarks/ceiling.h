@@ -1,6 +1,7 @@
 // What no step can be faster than: its wide products (forward, and gradient of the input) and its
 // attention (forward, deterministic backward), and nothing else. The same calls as the step's, with
 // the model's weights and its shapes and layouts of operands, in its order, on random activations.
+// In FP8 a product holds the quantizing of what it reads.
 //
 // It leaves out what the step may do beside them (norms, LoRA, loss, optimizer, computing again
 // under checkpointing) and what a LoRA step does not need: the input's gradient of the first layer.

@@ -16,7 +16,7 @@ namespace lockstep {
 
 struct StepsOptions {
   Device device;
-  DType dtype;                     // of computation and of frozen weights
+  DType dtype;                     // of computation, and of frozen weights but those in FP8
   bool fp8_linear = false;         // as in nn::ModelOptions
   std::string config_json;         // whose shape it is
   std::string name;                // of that shape, to be printed

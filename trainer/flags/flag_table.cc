@@ -127,7 +127,8 @@ const std::map<std::string, std::string>& ForeignFlags() {
       "metrics.jsonl, TensorBoard files and report.html are always written";
   static const char kAdamW[] = "AdamW is the optimizer; --adam_beta1 and its siblings set it up";
   static const char kStored[] =
-      "--base_dtype is how the frozen weights are stored: fp32, bf16, fp8";
+      "--base_dtype is how the frozen weights are stored: fp32, bf16, or fp8, which is faster than "
+      "bf16 but no smaller";
   static const char kReplicas[] =
       "every rank holds the model; --gradient_checkpointing and a smaller --max_seq_length or "
       "--tokens_per_pack save memory";
