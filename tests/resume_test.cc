@@ -258,7 +258,8 @@ TEST_F(ResumeTest, AResultThatWasLostIsMadeAgain) {
   ASSERT_EQ(Train(FlagsFor(folder, 1)).exit_code, 0);
   ASSERT_EQ(std::remove(adapter.c_str()), 0);
   // As a kill in the middle of a write leaves them.
-  for (const std::string& path : {folder + "/run.json", adapter}) {
+  for (const std::string& path : {folder + "/run.json", adapter, folder + "/tokenizer.json",
+                                  folder + "/adapter_config.json"}) {
     ASSERT_TRUE(WriteFileAtomically(path + ".tmp-abcdef", "half").ok());
   }
   const Outcome again = Train(FlagsFor(folder, 2));

@@ -42,15 +42,16 @@ std::vector<std::string> TokenizerFiles(const std::string& model) {
 absl::Status CreateRunFolder(const RunStart& start, const TrainOptions& options,
                              int64_t tokens_per_pack) {
   RETURN_IF_ERROR(MakeDirectories(JoinPath(start.folder, "logs")));
-  for (const char* name :
-       {"run.json", "run.flags", "report.html", "metrics.jsonl", "timings.jsonl"}) {
+  for (const char* name : {"run.json", "run.flags", "report.html", "metrics.jsonl", "timings.jsonl",
+                           "adapter_config.json", "config.json"}) {
     AtomicFile::RemoveRemains(JoinPath(start.folder, name));
   }
   for (const std::string& name : TokenizerFiles(options.data.model)) {
     const std::string source = JoinPath(options.data.model, name);
+    const fs::path copy = JoinPath(start.folder, name);
+    AtomicFile::RemoveRemains(copy.string());
     if (!FileExists(source)) continue;
     ASSIGN_OR_RETURN(const std::string content, ReadFile(source));
-    const fs::path copy = JoinPath(start.folder, name);
     RETURN_IF_ERROR(MakeDirectories(copy.parent_path().string()));
     RETURN_IF_ERROR(WriteFileAtomically(copy.string(), content));
   }

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -56,8 +57,9 @@ absl::Status CheckTokensPerPack(const TrainOptions& options, const CheckpointSta
 }
 
 absl::StatusOr<RunStart> ResumeFrom(RunStart start, const std::string& checkpoint,
-                                    const TrainOptions& options, const RunIdentity& identity) {
-  ASSIGN_OR_RETURN(start.state, ReadCheckpoint(checkpoint));
+                                    CheckpointState state, const TrainOptions& options,
+                                    const RunIdentity& identity) {
+  start.state = std::move(state);
   RETURN_IF_ERROR(CompareRuns(checkpoint, start.state.identity, identity));
   RETURN_IF_ERROR(CheckTokensPerPack(options, start.state, checkpoint));
   start.kind = RunStart::Kind::kResume;
@@ -71,8 +73,8 @@ absl::StatusOr<RunStart> ResumeFromNewest(RunStart start, const TrainOptions& op
   std::vector<std::string> checkpoints = ListCheckpoints(CheckpointFolder(start));
   std::reverse(checkpoints.begin(), checkpoints.end());
   for (const std::string& checkpoint : checkpoints) {
-    const auto whole = ReadCheckpoint(checkpoint);
-    if (whole.ok()) return ResumeFrom(start, checkpoint, options, identity);
+    absl::StatusOr<CheckpointState> whole = ReadCheckpoint(checkpoint);
+    if (whole.ok()) return ResumeFrom(start, checkpoint, *std::move(whole), options, identity);
     const std::vector<std::string> lines = absl::StrSplit(whole.status().message(), '\n');
     start.notes.push_back(absl::StrCat("warning: passed over: ", lines[0]));
   }
@@ -155,7 +157,8 @@ absl::StatusOr<RunStart> DecideStart(const std::string& folder, const TrainOptio
   }
   if (resume != "auto" && resume != "none") {
     RETURN_IF_ERROR(WantACheckpoint(resume));
-    return ResumeFrom(start, resume, options, identity);
+    ASSIGN_OR_RETURN(CheckpointState state, ReadCheckpoint(resume));
+    return ResumeFrom(start, resume, std::move(state), options, identity);
   }
   return holds_run ? ResumeFromNewest(start, options, identity) : start;
 }

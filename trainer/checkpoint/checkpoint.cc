@@ -191,6 +191,7 @@ absl::Status RotateCheckpoints(const std::string& folder, int64_t limit, int64_t
       left_behind.push_back(at->path());
     }
   }
+  if (error) return SystemError(folder, "cannot list", error.value());
   for (const std::string& path : left_behind) {
     fs::remove_all(path, error);
     if (error) return SystemError(path, "cannot remove", error.value());
