@@ -39,7 +39,7 @@ constexpr double kTurnSeconds = 0.1;
 // How long the others may take to fail by themselves once a rank has failed: then it was an error
 // of all of them.
 constexpr double kGraceSeconds = 1.0;
-constexpr size_t kMaxLastLines = 12;  // of a failed rank, for the report
+constexpr size_t kKeptLines = 12;  // the last ones of a failed rank, for Judge
 
 // On a terminal in place of what stands there without an end: rank 0's progress, a ^C.
 void Say(absl::string_view text) {
@@ -218,8 +218,7 @@ class Watch {
     if (const auto beats = ReadBeats(store_); beats.ok()) beats_ = *beats;
     std::vector<FailedRank> failed;
     for (const RankProcess* rank : failed_) {
-      failed.push_back(
-          {rank->rank(), rank->pid(), *rank->ending(), rank->LastLines(kMaxLastLines)});
+      failed.push_back({rank->rank(), rank->pid(), *rank->ending(), rank->LastLines(kKeptLines)});
     }
     Decide(Judge(failed, beats_, env_.world_size));
   }

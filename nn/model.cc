@@ -95,21 +95,31 @@ absl::Status CheckFp8Device(Device device) {
                    "--base_dtype=bf16 needs none");
 }
 
+namespace {
+
+absl::Status RefuseFp8(const std::string& what) {
+  return UserError("--base_dtype=fp8", what, "--base_dtype=bf16 can do that");
+}
+
+}  // namespace
+
+absl::Status CheckFp8Training(bool full, const std::optional<LoraConfig>& lora) {
+  if (full) return RefuseFp8("want frozen linear layers, got all weights to be trained");
+  if (lora && lora->use_dora) return RefuseFp8("want LoRA, got DoRA, which reads the weights");
+  if (lora && lora->init == LoraInit::kPissa) {
+    return RefuseFp8("want other first values, got PiSSA's, which change the weights");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Model::CheckFp8() const {
   RETURN_IF_ERROR(CheckFp8Device(context_.device()));
-  const auto refuse = [](const std::string& what) {
-    return UserError("--base_dtype=fp8", what, "--base_dtype=bf16 can do that");
-  };
-  if (options_.full) return refuse("want frozen linear layers, got all weights to be trained");
-  if (lora_ && lora_->use_dora) return refuse("want LoRA, got DoRA, which reads the weights");
-  if (lora_ && lora_->init == LoraInit::kPissa) {
-    return refuse("want other first values, got PiSSA's, which change the weights");
-  }
+  RETURN_IF_ERROR(CheckFp8Training(options_.full, lora_));
   for (const LayerModules& layer : modules_.layers) {
     for (const MergedLinear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
       if (linear->in() % 16 == 0 && linear->out() % 16 == 0) continue;
-      return refuse(absl::StrCat(linear->path, ": want sizes that are multiples of 16, got [",
-                                 linear->out(), ", ", linear->in(), "]"));
+      return RefuseFp8(absl::StrCat(linear->path, ": want sizes that are multiples of 16, got [",
+                                    linear->out(), ", ", linear->in(), "]"));
     }
   }
   return absl::OkStatus();

@@ -54,6 +54,8 @@ struct ModelOptions {
 
 // Whether a device computes with linear layers in FP8: CPUs and Hopper GPUs do. Load asks, too.
 absl::Status CheckFp8Device(Device device);
+// Whether such layers can be trained so: the weights must stay as they are, and unread.
+absl::Status CheckFp8Training(bool full, const std::optional<LoraConfig>& lora);
 
 class Model {
  public:

@@ -10,7 +10,9 @@ namespace lockstep {
 
 std::string FiguresIn(const std::string& folder) {
   const std::string path = folder + "/metrics.jsonl";
-  const auto history = ParseMetrics(ReadFile(path).value_or(""), path, INT64_MAX);
+  const auto file = ReadFile(path);
+  CHECK(file.ok()) << file.status();
+  const auto history = ParseMetrics(*file, path, INT64_MAX);
   CHECK(history.ok()) << history.status();
   std::string text;
   for (StepRecord record : history->steps) {

@@ -5,8 +5,8 @@
 
 namespace lockstep {
 
-// `folder`/metrics.jsonl with its times set to zero, steps before evaluations; "" without the file.
-// A file that is none of ours is fatal.
+// `folder`/metrics.jsonl with its times set to zero, steps before evaluations. No such
+// file, or one that is none of ours, is fatal.
 std::string FiguresIn(const std::string& folder);
 
 }  // namespace lockstep

@@ -94,6 +94,7 @@ TEST_F(LockstepGpuTest, AnyNumberOfGpusGivesTheSameBits) {
 TEST_F(LockstepGpuTest, AlsoWithLinearLayersInFp8) {
   if (!kernels::HasFp8Gemm({DeviceType::kCUDA, 0})) GTEST_SKIP() << "needs Hopper GPUs";
   const Result one = Run({"--nproc_per_node=1", "--base_dtype=fp8"});
+  EXPECT_NE(one.figures, Run({"--nproc_per_node=1"}).figures) << "FP8 changes nothing";
   const Result two = Run({"--nproc_per_node=2", "--base_dtype=fp8", "--verify"});
   EXPECT_EQ(two.figures, one.figures);
   EXPECT_TRUE(two.adapter == one.adapter) << "the adapters differ";

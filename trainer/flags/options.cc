@@ -233,7 +233,10 @@ absl::Status CheckTypes(const TrainOptions& options) {
     return UserError("--base_dtype=fp8", "want --dtype=bf16 on a GPU, got fp32",
                      "leave --dtype out");
   }
-  // Before documents are read. A plan for GPUs can be made where there are none.
+  // These are Load's errors, before documents are read. A plan for GPUs can be made without one.
+  if (options.model.fp8_linear) {
+    RETURN_IF_ERROR(nn::CheckFp8Training(options.model.full, options.model.lora));
+  }
   if (on_gpu && options.model.fp8_linear && CudaDeviceCount() > 0) {
     RETURN_IF_ERROR(nn::CheckFp8Device({DeviceType::kCUDA, 0}));
   }

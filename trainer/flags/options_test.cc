@@ -230,6 +230,8 @@ TEST(OptionsTest, FrozenWeightsInOtherTypes) {
   EXPECT_FALSE(Read({"--device=cpu", "--base_dtype=bf16"})->model.fp8_linear);
   EXPECT_NE(options->identity, Read({"--device=cpu"})->identity) << "another run: not resumed";
   EXPECT_THAT(Read({"--base_dtype=nf4"}).status().message(), HasSubstr("fp8"));
+  EXPECT_THAT(Read({"--device=cpu", "--base_dtype=fp8", "--train=full"}).status().message(),
+              HasSubstr("want frozen linear layers"));
   EXPECT_THAT(Read({"--device=cuda", "--dtype=fp32", "--base_dtype=fp8"}).status().message(),
               AllOf(HasSubstr("bf16"), HasSubstr("HINT")));
 }
