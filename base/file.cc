@@ -19,6 +19,8 @@
 namespace lockstep {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr size_t kPieceBytes = size_t{64} << 20;
 constexpr size_t kCollectedBytes = size_t{1} << 20;
 constexpr char kTemporary[] = ".tmp-";  // behind the name of what is not whole yet
@@ -142,13 +144,12 @@ absl::Status AtomicFile::CommitAs(absl::string_view path) {
 }
 
 void AtomicFile::RemoveRemains(absl::string_view path) {
-  namespace fs = std::filesystem;
   const fs::path whole{std::string(path)};
   const fs::path folder = whole.has_parent_path() ? whole.parent_path() : ".";
   const std::string start = absl::StrCat(whole.filename().string(), kTemporary);
-  std::error_code error;  // what cannot be removed stays
-  for (fs::directory_iterator at(folder, error), end; at != end; at.increment(error)) {
-    if (absl::StartsWith(at->path().filename().string(), start)) fs::remove(at->path(), error);
+  std::error_code stays;  // what cannot be removed
+  for (const std::string& name : NamesIn(folder.string()).value_or(std::vector<std::string>())) {
+    if (absl::StartsWith(name, start)) fs::remove(folder / name, stays);
   }
 }
 
@@ -188,6 +189,16 @@ absl::Status MakeDirectories(absl::string_view path) {
 }
 
 bool FileExists(absl::string_view path) { return access(std::string(path).c_str(), F_OK) == 0; }
+
+absl::StatusOr<std::vector<std::string>> NamesIn(absl::string_view folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  fs::directory_iterator at(std::string(folder), error), end;
+  for (; at != end; at.increment(error)) names.push_back(at->path().filename().string());
+  if (error) return SystemError(folder, "cannot list", error.value());
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 std::string JoinPath(absl::string_view directory, absl::string_view name) {
   if (directory.empty() || (!name.empty() && name.front() == '/')) return std::string(name);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -66,6 +67,9 @@ int PatientFsync(int fd);
 absl::Status MakeDirectories(absl::string_view path);
 
 bool FileExists(absl::string_view path);
+
+// Names of what a folder holds, sorted. The error is also that there is none.
+absl::StatusOr<std::vector<std::string>> NamesIn(absl::string_view folder);
 
 // dir + "/" + name, without doubling the slash; `name` alone if it is absolute.
 std::string JoinPath(absl::string_view directory, absl::string_view name);

@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "gtest/gtest.h"
 
 namespace lockstep {
@@ -130,6 +131,18 @@ TEST(FileTest, MakesFoldersWithTheirParents) {
   EXPECT_TRUE(FileExists(TempPath("p/q/r")));
   ASSERT_TRUE(WriteFileAtomically(TempPath("f"), "").ok());
   EXPECT_FALSE(MakeDirectories(TempPath("f")).ok());
+}
+
+TEST(FileTest, NamesOfAFolder) {
+  for (const char* name : {"names/b", "names/a", "names/c/d"}) {
+    ASSERT_TRUE(MakeDirectories(TempPath(name)).ok());
+  }
+  EXPECT_EQ(*NamesIn(TempPath("names")), (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_EQ(*NamesIn(TempPath("names/a")), std::vector<std::string>());
+  EXPECT_FALSE(NamesIn(TempPath("no_such")).ok());
+  ASSERT_TRUE(WriteFileAtomically(TempPath("no_folder"), "").ok());
+  EXPECT_TRUE(absl::StrContains(NamesIn(TempPath("no_folder")).status().message(),
+                                "/no_folder] cannot list: Not a directory"));
 }
 
 TEST(FileTest, JoinsPaths) {

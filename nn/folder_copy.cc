@@ -12,8 +12,6 @@
 namespace lockstep::nn {
 namespace {
 
-namespace fs = std::filesystem;
-
 bool IsWeights(const std::string& name) {
   constexpr const char* kSuffixes[] = {".safetensors", ".safetensors.index.json",
                                        ".bin",         ".bin.index.json",
@@ -27,19 +25,17 @@ bool IsWeights(const std::string& name) {
 // Of the files in from/`folder`.
 absl::Status CopyFilesIn(const std::string& folder, const std::string& from, const std::string& to,
                          std::vector<std::string>* files) {
-  std::error_code error;
-  fs::directory_iterator at(JoinPath(from, folder), error), end;
-  for (; at != end; at.increment(error)) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> inside, NamesIn(JoinPath(from, folder)));
+  for (const std::string& base : inside) {
+    const std::string name = JoinPath(folder, base), source = JoinPath(from, name);
     std::error_code dangling;
-    if (!at->is_regular_file(dangling)) continue;
-    const std::string name = JoinPath(folder, at->path().filename().string());
+    if (!std::filesystem::is_regular_file(source, dangling)) continue;
     if (IsWeights(name) || name == "config.json") continue;
-    ASSIGN_OR_RETURN(const std::string content, ReadFile(at->path().string()));
+    ASSIGN_OR_RETURN(const std::string content, ReadFile(source));
     RETURN_IF_ERROR(WriteFileAtomically(JoinPath(to, name), content));
     files->push_back(name);
   }
-  return error ? SystemError(JoinPath(from, folder), "cannot list", error.value())
-               : absl::OkStatus();
+  return absl::OkStatus();
 }
 
 }  // namespace

@@ -69,7 +69,7 @@ double SecondsWithoutHeartbeat(const std::string& report) {
 }
 
 int64_t NewestStep(const std::string& folder) {
-  const std::vector<std::string> checkpoints = ListCheckpoints(folder + "/checkpoints");
+  const std::vector<std::string> checkpoints = *ListCheckpoints(folder + "/checkpoints");
   if (checkpoints.empty()) return -1;
   const auto state = ReadCheckpoint(checkpoints.back());
   EXPECT_TRUE(state.ok()) << state.status();

@@ -155,7 +155,8 @@ TEST_F(GuardsTest, AnEvaluationThatIsNotFiniteIsSaidAndIsNeverTheBest) {
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(ReadFile(folder_ + "/metrics.jsonl").value_or(""), HasSubstr("\"eval_loss\":null"));
   EXPECT_THAT(outcome.out, Not(HasSubstr("the best evaluation was")));
-  for (const std::string& checkpoint : ListCheckpoints(folder_ + "/checkpoints")) {
+  const std::vector<std::string> checkpoints = *ListCheckpoints(folder_ + "/checkpoints");
+  for (const std::string& checkpoint : checkpoints) {
     EXPECT_TRUE(ReadCheckpoint(checkpoint).ok()) << ReadCheckpoint(checkpoint).status();
   }
 }

@@ -281,7 +281,8 @@ TEST_F(ResumeTest, AResultThatWasLostIsMadeAgain) {
   }
   // Without a whole checkpoint all of it, and it is said.
   ASSERT_EQ(std::remove(adapter.c_str()), 0);
-  for (const std::string& checkpoint : ListCheckpoints(folder + "/checkpoints")) {
+  const std::vector<std::string> checkpoints = *ListCheckpoints(folder + "/checkpoints");
+  for (const std::string& checkpoint : checkpoints) {
     ASSERT_EQ(std::remove((checkpoint + "/state.json").c_str()), 0);
   }
   const Outcome anew = Train(FlagsFor(folder, 2));

@@ -63,7 +63,8 @@ class Soak {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
     EXPECT_FALSE(GroupLives(group)) << "a process stays behind";
-    for (const std::string& checkpoint : ListCheckpoints(folder_ + "/checkpoints")) {
+    const std::vector<std::string> checkpoints = *ListCheckpoints(folder_ + "/checkpoints");
+    for (const std::string& checkpoint : checkpoints) {
       EXPECT_TRUE(ReadCheckpoint(checkpoint).ok()) << checkpoint;
     }
     return false;

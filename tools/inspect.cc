@@ -6,9 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/status.h"
 #include "nn/safetensors.h"
@@ -17,8 +18,6 @@
 
 namespace lockstep {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr char kUsage[] =
     "Lists tensors: one a line, in the order of the file, as NAME DTYPE [SHAPE] HASH. The\n"
@@ -29,17 +28,14 @@ constexpr char kUsage[] =
 
 // The safetensors files that `path` means.
 absl::StatusOr<std::vector<std::string>> FilesOf(const std::string& path) {
-  std::error_code error;
-  if (!fs::is_directory(path, error)) return std::vector<std::string>{path};
+  std::error_code none;
+  if (!std::filesystem::is_directory(path, none)) return std::vector<std::string>{path};
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(path));
   std::vector<std::string> files;
-  for (fs::directory_iterator at(path, error), end; at != end; at.increment(error)) {
-    if (at->path().extension() == ".safetensors") files.push_back(at->path().string());
+  for (const std::string& name : names) {
+    if (absl::EndsWith(name, ".safetensors")) files.push_back(JoinPath(path, name));
   }
-  if (error || files.empty()) {
-    return UserError(path, error ? absl::StrCat("cannot be read: ", error.message())
-                                 : std::string("this folder has no *.safetensors"));
-  }
-  std::sort(files.begin(), files.end());
+  if (files.empty()) return UserError(path, "this folder has no *.safetensors");
   return files;
 }
 

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status.h"
@@ -16,7 +17,7 @@ using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
 // Files of the model's folder that belong to its tokenizer, those that may be there.
-std::vector<std::string> TokenizerFiles(const std::string& model) {
+absl::StatusOr<std::vector<std::string>> TokenizerFiles(const std::string& model) {
   std::vector<std::string> names = {"tokenizer.json",
                                     "tokenizer_config.json",
                                     "special_tokens_map.json",
@@ -28,11 +29,10 @@ std::vector<std::string> TokenizerFiles(const std::string& model) {
                                     "chat_template.json",
                                     "generation_config.json"};
   constexpr char kMore[] = "additional_chat_templates";
-  std::error_code none;
-  for (fs::directory_iterator at(JoinPath(model, kMore), none), end; at != end;
-       at.increment(none)) {
-    if (!at->is_regular_file(none)) continue;
-    names.push_back(JoinPath(kMore, at->path().filename().string()));
+  if (!FileExists(JoinPath(model, kMore))) return names;
+  ASSIGN_OR_RETURN(const std::vector<std::string> more, NamesIn(JoinPath(model, kMore)));
+  for (const std::string& name : more) {
+    if (absl::EndsWith(name, ".jinja")) names.push_back(JoinPath(kMore, name));
   }
   return names;
 }
@@ -46,7 +46,8 @@ absl::Status CreateRunFolder(const RunStart& start, const TrainOptions& options,
                            "adapter_config.json", "config.json"}) {
     AtomicFile::RemoveRemains(JoinPath(start.folder, name));
   }
-  for (const std::string& name : TokenizerFiles(options.data.model)) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> files, TokenizerFiles(options.data.model));
+  for (const std::string& name : files) {
     const std::string source = JoinPath(options.data.model, name);
     const fs::path copy = JoinPath(start.folder, name);
     AtomicFile::RemoveRemains(copy.string());

@@ -70,7 +70,7 @@ absl::StatusOr<RunStart> ResumeFrom(RunStart start, const std::string& checkpoin
 // The newest checkpoint that is whole; a damaged one is named and passed over.
 absl::StatusOr<RunStart> ResumeFromNewest(RunStart start, const TrainOptions& options,
                                           const RunIdentity& identity) {
-  std::vector<std::string> checkpoints = ListCheckpoints(CheckpointFolder(start));
+  ASSIGN_OR_RETURN(std::vector<std::string> checkpoints, ListCheckpoints(CheckpointFolder(start)));
   std::reverse(checkpoints.begin(), checkpoints.end());
   for (const std::string& checkpoint : checkpoints) {
     absl::StatusOr<CheckpointState> whole = ReadCheckpoint(checkpoint);
@@ -85,7 +85,8 @@ absl::StatusOr<RunStart> ResumeFromNewest(RunStart start, const TrainOptions& op
 // --resume_from_checkpoint is neither auto nor none.
 absl::Status WantACheckpoint(const std::string& folder) {
   if (FileExists(JoinPath(folder, "state.json"))) return absl::OkStatus();
-  const std::vector<std::string> inside = ListCheckpoints(JoinPath(folder, "checkpoints"));
+  ASSIGN_OR_RETURN(const std::vector<std::string> inside,
+                   ListCheckpoints(JoinPath(folder, "checkpoints")));
   return UserError("--resume_from_checkpoint",
                    absl::StrCat("want auto, none or a checkpoint's folder; there is no ",
                                 JoinPath(folder, "state.json")),
@@ -119,10 +120,10 @@ std::string SameCommand(const RunStart& start, const TrainOptions& options) {
 }
 
 std::string HowItGoesOn(const RunStart& start, const TrainOptions& options) {
-  const std::vector<std::string> checkpoints = ListCheckpoints(CheckpointFolder(start));
-  if (checkpoints.empty()) return "";
+  const auto checkpoints = ListCheckpoints(CheckpointFolder(start));
+  if (!checkpoints.ok() || checkpoints->empty()) return "";
   return absl::StrCat(SameCommand(start, options), " goes on from ",
-                      fs::path(checkpoints.back()).filename().string());
+                      fs::path(checkpoints->back()).filename().string());
 }
 
 absl::StatusOr<RunStart> DecideStart(const std::string& folder, const TrainOptions& options,

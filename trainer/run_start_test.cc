@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
+
 #include "base/file.h"
 
 namespace lockstep {
@@ -60,6 +62,10 @@ TEST(RunStartTest, AFolderDecides) {
   EXPECT_THAT(decided().status().message(), HasSubstr("--lora_r was \"16\" and is \"8\""));
   write_run("running", "8");
   EXPECT_EQ(decided()->kind, RunStart::Kind::kNew) << "killed before its first checkpoint";
+  ASSERT_TRUE(WriteFileAtomically(folder + "/checkpoints", "").ok());
+  EXPECT_THAT(decided().status().message(), HasSubstr("/checkpoints] cannot list"))
+      << "whether there are some, nobody knows";
+  ASSERT_EQ(std::remove((folder + "/checkpoints").c_str()), 0);
   write_run("done", "8");
   EXPECT_EQ(decided()->kind, RunStart::Kind::kNew) << "its result is gone";
   ASSERT_TRUE(WriteFileAtomically(folder + "/adapter_model.safetensors", "").ok());

@@ -1,10 +1,7 @@
 #include "data/tokenizer/tokenizer_config.h"
 
-#include <dirent.h>
-
-#include <algorithm>
-#include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -99,37 +96,27 @@ absl::Status ReadSpecialTokensMap(const Settings& root, TokenizerConfig* config)
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> ReadTemplateFile(const std::string& path) {
-  ASSIGN_OR_RETURN(std::string source, ReadFile(path));
-  return source;
-}
-
-// The *.jinja files of a folder by name; none if there is no such folder.
-std::vector<std::string> TemplateNames(const std::string& folder) {
-  std::vector<std::string> names;
-  const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(folder.c_str()), closedir);
-  if (directory == nullptr) return names;
-  while (const dirent* entry = readdir(directory.get())) {
-    absl::string_view name = entry->d_name;
-    if (absl::ConsumeSuffix(&name, ".jinja")) names.emplace_back(name);
+// Adds name and source of each *.jinja of a folder, if there is such a folder.
+absl::Status ReadTemplatesIn(const std::string& folder, std::vector<Template>* templates) {
+  if (!FileExists(folder)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<std::string> files, NamesIn(folder));
+  for (const std::string& file : files) {
+    absl::string_view name = file;
+    if (!absl::ConsumeSuffix(&name, ".jinja")) continue;
+    ASSIGN_OR_RETURN(std::string source, ReadFile(JoinPath(folder, file)));
+    templates->emplace_back(name, std::move(source));
   }
-  std::sort(names.begin(), names.end());
-  return names;
+  return absl::OkStatus();
 }
 
 // What lies beside tokenizer_config.json replaces what is in it.
 absl::Status ReadTemplateFiles(absl::string_view folder, TokenizerConfig* config) {
   std::vector<Template> found;
   if (const std::string path = JoinPath(folder, "chat_template.jinja"); FileExists(path)) {
-    ASSIGN_OR_RETURN(std::string source, ReadTemplateFile(path));
+    ASSIGN_OR_RETURN(std::string source, ReadFile(path));
     found.emplace_back("default", std::move(source));
   }
-  const std::string more = JoinPath(folder, "additional_chat_templates");
-  for (const std::string& name : TemplateNames(more)) {
-    ASSIGN_OR_RETURN(std::string source,
-                     ReadTemplateFile(JoinPath(more, absl::StrCat(name, ".jinja"))));
-    found.emplace_back(name, std::move(source));
-  }
+  RETURN_IF_ERROR(ReadTemplatesIn(JoinPath(folder, "additional_chat_templates"), &found));
   if (!found.empty()) config->chat_templates = std::move(found);
   return absl::OkStatus();
 }

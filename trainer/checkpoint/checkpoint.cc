@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -76,6 +75,17 @@ absl::Status WriteInto(const std::string& unfinished, const std::string& final_n
   RETURN_IF_ERROR(SyncFile(unfinished));
   if (std::rename(unfinished.c_str(), final_name.c_str()) == 0) return absl::OkStatus();
   return SystemError(final_name, "cannot rename to it", errno);
+}
+
+// In `folder`, sorted by name.
+absl::StatusOr<std::vector<std::string>> PathsThatStartWith(absl::string_view start,
+                                                            const std::string& folder) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(folder));
+  std::vector<std::string> paths;
+  for (const std::string& name : names) {
+    if (absl::StartsWith(name, start)) paths.push_back(JoinPath(folder, name));
+  }
+  return paths;
 }
 
 }  // namespace
@@ -173,30 +183,20 @@ absl::Status RestoreParameters(const Context& context, const std::string& checkp
   return absl::OkStatus();
 }
 
-std::vector<std::string> ListCheckpoints(const std::string& folder) {
-  std::vector<std::string> found;
-  std::error_code error;
-  for (fs::directory_iterator at(folder, error), end; at != end; at.increment(error)) {
-    if (absl::StartsWith(at->path().filename().string(), "step-")) found.push_back(at->path());
-  }
-  std::sort(found.begin(), found.end());
-  return found;
+absl::StatusOr<std::vector<std::string>> ListCheckpoints(const std::string& folder) {
+  if (!FileExists(folder)) return std::vector<std::string>();
+  return PathsThatStartWith("step-", folder);
 }
 
 absl::Status RotateCheckpoints(const std::string& folder, int64_t limit, int64_t best_step) {
-  std::error_code error;
-  std::vector<std::string> left_behind;
-  for (fs::directory_iterator at(folder, error), end; at != end; at.increment(error)) {
-    if (absl::StartsWith(at->path().filename().string(), kUnfinished)) {
-      left_behind.push_back(at->path());
-    }
-  }
-  if (error) return SystemError(folder, "cannot list", error.value());
+  ASSIGN_OR_RETURN(const std::vector<std::string> left_behind,
+                   PathsThatStartWith(kUnfinished, folder));
   for (const std::string& path : left_behind) {
+    std::error_code error;
     fs::remove_all(path, error);
     if (error) return SystemError(path, "cannot remove", error.value());
   }
-  const std::vector<std::string> checkpoints = ListCheckpoints(folder);
+  ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints, ListCheckpoints(folder));
   const size_t keep = limit == 0 ? checkpoints.size() : static_cast<size_t>(limit);
   for (size_t i = 0; i + keep < checkpoints.size(); ++i) {
     if (absl::EndsWith(checkpoints[i], CheckpointName(best_step))) continue;

@@ -51,7 +51,7 @@ absl::Status RestoreParameters(const Context& context, const std::string& checkp
                                nn::FlatParameters* parameters);
 
 // The checkpoints of `folder`, oldest first; none if it does not exist.
-std::vector<std::string> ListCheckpoints(const std::string& folder);
+absl::StatusOr<std::vector<std::string>> ListCheckpoints(const std::string& folder);
 
 // Removes the oldest ones beyond `limit` (0: none), but never that of `best_step`; and what a crash
 // has left behind half-written.

@@ -111,13 +111,13 @@ TEST_F(CheckpointSaverTest, WhoWaitsSaysForWhichStep) {
 
 TEST_F(CheckpointSaverTest, TrainingGoesOnWhileTheStateOfThenIsWritten) {
   ASSERT_TRUE(Save(3).ok());
-  EXPECT_TRUE(ListCheckpoints(folder_).empty()) << "nobody waits";
+  EXPECT_TRUE(ListCheckpoints(folder_)->empty()) << "nobody waits";
   Fill(2);  // the next step
   EXPECT_TRUE(saver_.Poll().ok());
   Release();
   ASSERT_TRUE(saver_.Finish().ok());
-  ASSERT_THAT(ListCheckpoints(folder_), ElementsAre(EndsWith("step-00000003")));
-  ASSERT_TRUE(RestoreParameters(context_, ListCheckpoints(folder_)[0], &parameters_).ok());
+  ASSERT_THAT(*ListCheckpoints(folder_), ElementsAre(EndsWith("step-00000003")));
+  ASSERT_TRUE(RestoreParameters(context_, ListCheckpoints(folder_)->at(0), &parameters_).ok());
   for (const Tensor& buffer :
        {parameters_.values(), parameters_.exp_avg(), parameters_.exp_avg_sq()}) {
     EXPECT_EQ(parameters_.Part(buffer, 0).view().as<float>()[14], 1);
@@ -147,10 +147,10 @@ TEST_F(CheckpointSaverTest, TheOldestStaysUntilTheNextIsWhole) {
   Release();
   ASSERT_TRUE(saver_.Finish().ok());
   ASSERT_TRUE(Save(6).ok());
-  EXPECT_THAT(ListCheckpoints(folder_), ElementsAre(EndsWith("step-00000003")));
+  EXPECT_THAT(*ListCheckpoints(folder_), ElementsAre(EndsWith("step-00000003")));
   Release();
   ASSERT_TRUE(saver_.Finish().ok());
-  EXPECT_THAT(ListCheckpoints(folder_), ElementsAre(EndsWith("step-00000006")));
+  EXPECT_THAT(*ListCheckpoints(folder_), ElementsAre(EndsWith("step-00000006")));
 }
 
 TEST_F(CheckpointSaverTest, WhatGoesWrongInWritingIsSaidAtTheNextStep) {

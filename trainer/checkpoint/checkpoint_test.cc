@@ -65,7 +65,7 @@ TEST_F(CheckpointTest, GoesByNameNotByOffset) {
   state.identity = {{"lora_r", "3"}};
   ASSERT_TRUE(Write(state, saved).ok());
 
-  const std::vector<std::string> found = ListCheckpoints(Folder());
+  const std::vector<std::string> found = *ListCheckpoints(Folder());
   ASSERT_THAT(found, ElementsAre(EndsWith("/step-00000012")));
   const auto read = ReadCheckpoint(found[0]);
   ASSERT_TRUE(read.ok()) << read.status();
@@ -104,11 +104,11 @@ TEST_F(CheckpointTest, DamageIsNoticed) {
   CheckpointState state;
   state.step = 1;
   ASSERT_TRUE(Write(state, parameters).ok());
-  const std::string path = ListCheckpoints(Folder())[0] + "/state.safetensors";
+  const std::string path = ListCheckpoints(Folder())->at(0) + "/state.safetensors";
   std::string bytes = *ReadFile(path);
   bytes[bytes.size() - 3] ^= 4;
   ASSERT_TRUE(WriteFileAtomically(path, bytes).ok());
-  EXPECT_THAT(ReadCheckpoint(ListCheckpoints(Folder())[0]).status().message(),
+  EXPECT_THAT(ReadCheckpoint(ListCheckpoints(Folder())->at(0)).status().message(),
               HasSubstr("not a whole checkpoint"));
 }
 
@@ -116,7 +116,7 @@ TEST_F(CheckpointTest, AStepThatIsNoneIsDamage) {
   CheckpointState state;
   state.step = 4321;
   ASSERT_TRUE(Write(state, Parameters(Specs())).ok());
-  const std::string checkpoint = ListCheckpoints(Folder())[0];
+  const std::string checkpoint = ListCheckpoints(Folder())->at(0);
   const std::string path = checkpoint + "/state.json";
   const std::string text = *ReadFile(path);
   for (const char* step : {"-1", "9223372036854775807"}) {
@@ -132,7 +132,7 @@ TEST_F(CheckpointTest, ADamagedOneIsWrittenAnewAWholeOneIsLeftAlone) {
   CheckpointState state;
   state.step = 1;
   ASSERT_TRUE(Write(state, parameters).ok());
-  const std::string checkpoint = ListCheckpoints(Folder())[0];
+  const std::string checkpoint = ListCheckpoints(Folder())->at(0);
   const std::string path = checkpoint + "/state.safetensors";
   const std::string whole = *ReadFile(path);
   ASSERT_TRUE(WriteFileAtomically(path, "no tensors").ok());
@@ -177,10 +177,10 @@ TEST_F(CheckpointTest, AnotherModelsParametersAreNamed) {
   CheckpointState state;
   ASSERT_TRUE(Write(state, saved).ok());
   nn::FlatParameters wider = Parameters({{"layer.0.lora_A", {4, 5}}});
-  EXPECT_THAT(RestoreParameters(context_, ListCheckpoints(Folder())[0], &wider).message(),
+  EXPECT_THAT(RestoreParameters(context_, ListCheckpoints(Folder())->at(0), &wider).message(),
               HasSubstr("layer.0.lora_A has another shape"));
   nn::FlatParameters more = Parameters({{"layer.1.lora_A", {3, 5}}});
-  EXPECT_THAT(RestoreParameters(context_, ListCheckpoints(Folder())[0], &more).message(),
+  EXPECT_THAT(RestoreParameters(context_, ListCheckpoints(Folder())->at(0), &more).message(),
               HasSubstr("no tensor values.layer.1.lora_A"));
 }
 
@@ -194,7 +194,7 @@ TEST_F(CheckpointTest, RotationKeepsTheNewestAndTheBest) {
   ASSERT_TRUE(MakeDirectories(Folder() + "/.unfinished-step-00000006-123").ok());
   ASSERT_TRUE(RotateCheckpoints(Folder(), 2, 1).ok());
   EXPECT_THAT(
-      ListCheckpoints(Folder()),
+      *ListCheckpoints(Folder()),
       ElementsAre(EndsWith("step-00000001"), EndsWith("step-00000004"), EndsWith("step-00000005")));
   EXPECT_FALSE(FileExists(Folder() + "/.unfinished-step-00000006-123"));
 }

@@ -1,7 +1,5 @@
 #include "trainer/checkpoint/run_identity.h"
 
-#include <algorithm>
-#include <filesystem>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -45,20 +43,13 @@ std::string WhatDiffers(absl::string_view name, const std::string* was, const st
 }  // namespace
 
 absl::StatusOr<std::string> FolderFingerprint(const std::string& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  std::filesystem::directory_iterator at(folder, error), end;
-  for (; at != end; at.increment(error)) {
-    const std::string name = at->path().filename();
-    if (absl::EndsWith(name, ".safetensors") || name == "config.json" ||
-        name == "adapter_config.json") {
-      names.push_back(name);
-    }
-  }
-  if (error) return SystemError(folder, "cannot list", error.value());
-  std::sort(names.begin(), names.end());
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(folder));
   std::string all;
   for (const std::string& name : names) {
+    if (!absl::EndsWith(name, ".safetensors") && name != "config.json" &&
+        name != "adapter_config.json") {
+      continue;
+    }
     ASSIGN_OR_RETURN(const auto file, MappedFile::Open(JoinPath(folder, name)));
     absl::StrAppend(&all, name, " ", file->size(), " ", SampledHash(file->view()), "\n");
   }
