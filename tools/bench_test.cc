@@ -34,6 +34,17 @@ TEST(BenchTest, MeasuresScaling) {
   }
 }
 
+// All of them name the type that they multiply in.
+TEST(BenchTest, MeasuresFp8) {
+  for (const char* what : {"steps", "scaling", "generate"}) {
+    const ToolResult result =
+        RunTool("bench", {what, "--shape=tiny", "--packs=2x16", "--steps=1", "--rounds=1",
+                          "--device=cpu", "--nproc_per_node=1", "--base_dtype=fp8"});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_THAT(result.out, HasSubstr("fp8"));
+  }
+}
+
 TEST(BenchTest, MeasuresPlans) {
   const ToolResult result = RunTool("bench", {"plan", "--documents=1000"});
   EXPECT_EQ(result.exit_code, 0) << result.err;

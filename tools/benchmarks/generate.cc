@@ -42,10 +42,10 @@ absl::Status Measure(const Context& context, const StepsOptions& options, const 
     ASSIGN_OR_RETURN(const std::vector<double> moments, Say(context, model, shape));
     const auto later = static_cast<double>(moments.size() - 1);
     absl::PrintF(
-        "%s, %d prompts of %d tokens: the first token after %.1f ms, %d more of each text "
+        "%s %s, %d prompts of %d tokens: the first token after %.1f ms, %d more of each text "
         "after %.2f ms each\n",
-        options.name, shape.documents, shape.length, moments.front(), moments.size() - 1,
-        (moments.back() - moments.front()) / later);
+        options.name, TypeOf(options), shape.documents, shape.length, moments.front(),
+        moments.size() - 1, (moments.back() - moments.front()) / later);
   }
   if (options.top == 0) return absl::OkStatus();
   return PrintKernelTable(context, static_cast<int>(kTokens), options.top,
@@ -56,9 +56,8 @@ absl::Status Measure(const Context& context, const StepsOptions& options, const 
 
 absl::Status BenchGenerate(const StepsOptions& options) {
   ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(options.device));
-  nn::ModelOptions lora = LoraOptions(options.lora_r, options.dtype);
-  lora.fp8_linear = options.fp8_linear;
-  ASSIGN_OR_RETURN(const auto model, RandomModel(runtime->context(), options.config_json, lora));
+  ASSIGN_OR_RETURN(const auto model,
+                   RandomModel(runtime->context(), options.config_json, ModelOf(options)));
   absl::PrintF("%s\n", runtime->Describe());
   for (const std::string& text : options.packs) {
     ASSIGN_OR_RETURN(const PackShape shape, ParsePack(text));

@@ -190,10 +190,9 @@ absl::StatusOr<GradientSum> SumNamed(const std::string& name) {
 
 absl::StatusOr<std::unique_ptr<nn::Model>> MakeModel(const ScalingOptions& options,
                                                      const Context& context, GradientSum sum) {
-  nn::ModelOptions model = LoraOptions(options.steps.lora_r, options.steps.dtype);
+  nn::ModelOptions model = ModelOf(options.steps);
   model.full = options.full;
   if (options.full) model.lora.reset();
-  model.fp8_linear = options.steps.fp8_linear;
   model.num_slots = dist::kNumStepSlots;
   model.sum_dtype = SumDtype(sum);
   return RandomModel(context, options.steps.config_json, model);
@@ -204,8 +203,8 @@ absl::Status RunRank(const ScalingOptions& options, const Context& context, dist
     ASSIGN_OR_RETURN(const PackShape pack, ParsePack(text));
     if (world.rank() == 0) {
       absl::PrintF("%s %s, %s, a step is %d packs of %s on each rank\n", options.steps.name,
-                   options.steps.fp8_linear ? "fp8" : NameOf(options.steps.dtype),
-                   options.full ? "full" : "LoRA", options.packs_per_rank, text);
+                   TypeOf(options.steps), options.full ? "full" : "LoRA", options.packs_per_rank,
+                   text);
     }
     for (const std::string& name : options.gradient_sums) {
       ASSIGN_OR_RETURN(const GradientSum sum, SumNamed(name));

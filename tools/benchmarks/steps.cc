@@ -100,7 +100,7 @@ absl::Status Measure(const Context& context, const StepsOptions& options, Parkin
       "%s %dx%d r=%d dropout=%g %s %s: %.0f tokens/s, %.1f ms a step (alone %.1f, %.1f to %.1f; "
       "queued in %.1f), peak %.2f GiB (of the host %.2f), loss %.3f\n",
       options.name, pack.documents, pack.length, options.lora_r, options.lora_dropout,
-      options.fp8_linear ? "fp8" : NameOf(options.dtype), options.checkpointing_name,
+      TypeOf(options), options.checkpointing_name,
       1e3 * static_cast<double>(step.tokens()) / times.mean, times.mean,
       times.alone[times.alone.size() / 2], times.alone.front(), times.alone.back(), times.queued,
       static_cast<double>(context.allocator->peak_bytes()) / (1 << 30), HostPeakGib(), step.Loss());
@@ -130,6 +130,16 @@ absl::Status Measure(const Context& context, const StepsOptions& options, Parkin
 
 }  // namespace
 
+nn::ModelOptions ModelOf(const StepsOptions& options) {
+  nn::ModelOptions model = LoraOptions(options.lora_r, options.dtype);
+  model.fp8_linear = options.fp8_linear;
+  return model;
+}
+
+const char* TypeOf(const StepsOptions& options) {
+  return options.fp8_linear ? "fp8" : NameOf(options.dtype);
+}
+
 absl::StatusOr<PackShape> ParsePack(const std::string& pack) {
   const std::vector<std::string> parts = absl::StrSplit(pack, 'x');
   PackShape shape;
@@ -148,10 +158,8 @@ absl::Status BenchSteps(const StepsOptions& options) {
     ASSIGN_OR_RETURN(packs.emplace_back(), ParsePack(pack));
   }
   ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(options.device));
-  nn::ModelOptions lora = LoraOptions(options.lora_r, options.dtype);
-  lora.lora->dropout = options.lora_dropout;
-  lora.fp8_linear = options.fp8_linear;
-  ASSIGN_OR_RETURN(const auto model, RandomModel(runtime->context(), options.config_json, lora));
+  ASSIGN_OR_RETURN(const auto model,
+                   RandomModel(runtime->context(), options.config_json, ModelOf(options)));
   Synchronize(runtime->context().stream);
   absl::PrintF("%s; model ready after %.1f s\n", runtime->Describe(), watch.Seconds());
   std::fflush(stdout);

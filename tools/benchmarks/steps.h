@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "nn/decoder.h"
+#include "nn/model.h"
 #include "tensor/device.h"
 #include "tensor/dtype.h"
 
@@ -32,6 +33,10 @@ struct StepsOptions {
   int ceiling = 0;             // rounds in which the step and its ceiling take turns; 0: none
   bool repeat = true;          // also compute the gradient of one pack twice and compare the bits
 };
+
+// The model of such a step, and the type of its wide products, to be printed: "fp8" or `dtype`.
+nn::ModelOptions ModelOf(const StepsOptions& options);
+const char* TypeOf(const StepsOptions& options);
 
 struct PackShape {
   int64_t documents = 0, length = 0;
