@@ -193,6 +193,9 @@ TEST_F(ExportGgufTest, NamesWhatCutsWords) {
       {"tekken", {tekken("", R"(\p{N})")}},
       {"default", {tekken(endings + "?", R"(\p{N}{1,3})")}},
       {"deepseek-coder", {"[\r\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", "[一-龥ࠀ-一가-퟿]+"}},
+      {"deepseek-llm",
+       {"[\r\n]", R"(\s?[A-Za-zµÀ-ÖØ-öø-ƺ]+)", R"(\s?[!-/:-~！-／：-～‘-‟　-。]+)", R"(\s+$)",
+        "[一-龥ࠀ-一가-퟿]+"}},
       {"default", {"[\r\n]", R"(\s?\p{L}+)"}},
   };
   const json file = json::parse(*ReadFile(path));
