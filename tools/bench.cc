@@ -191,6 +191,7 @@ absl::Status RunScaling(const CommandLine& command_line) {
 }
 
 absl::Status RunLoad(const CommandLine&) {
+  RETURN_IF_ERROR(WantFlags({"model"}));
   ASSIGN_OR_RETURN(const ComputeOptions compute, ReadComputeFlags());
   ASSIGN_OR_RETURN(const std::string folder, FindModelFolder(FLAGS_model));
   return BenchLoad(folder, compute.device);

@@ -63,6 +63,7 @@ TEST(BenchTest, SaysWhatIsWrong) {
   EXPECT_THAT(RunTool("bench", {"--packs=3"}).err, HasSubstr("want documents x tokens of each"));
   EXPECT_THAT(RunTool("bench", {"--kernels=no_such_kernel"}).err, HasSubstr("no benchmark"));
   EXPECT_THAT(RunTool("bench", {"--shap=1b"}).err, HasSubstr("did you mean --shape?"));
+  EXPECT_THAT(RunTool("bench", {"load"}).err, HasSubstr("[--model] want a value, got nothing"));
   EXPECT_THAT(RunTool("bench", {"all_reduced"}).err, HasSubstr("want steps"));
 }
 

@@ -19,6 +19,7 @@
 #include "nn/config.h"
 #include "tools/doctor_print.h"
 #include "trainer/flags/data_flags.h"
+#include "trainer/flags/flag_values.h"
 #include "trainer/flags/program.h"
 #include "trainer/flags/user_path.h"
 #include "trainer/plan/training_data.h"
@@ -38,12 +39,7 @@ constexpr char kUsage[] =
     "  doctor --model=DIR --train_file=DATA.jsonl [--validation_file=…] [--json] [--html=FILE]";
 
 absl::Status CheckFlags() {
-  for (const char* flag : {"model", "train_file"}) {
-    if (gflags::GetCommandLineFlagInfoOrDie(flag).is_default) {
-      return UserError(absl::StrCat("--", flag), "got nothing",
-                       "doctor --model=DIR --train_file=DATA.jsonl");
-    }
-  }
+  RETURN_IF_ERROR(WantFlags({"model", "train_file"}));
   if (FLAGS_color != "auto" && FLAGS_color != "always" && FLAGS_color != "never") {
     return UserError("--color", "want one of auto, always, never");
   }

@@ -19,6 +19,7 @@
 #include "nn/config.h"
 #include "tools/model_flags.h"
 #include "trainer/flags/data_flags.h"
+#include "trainer/flags/flag_values.h"
 #include "trainer/flags/program.h"
 #include "trainer/plan/training_data.h"
 
@@ -37,9 +38,7 @@ constexpr char kUsage[] =
 
 // The documents to evaluate take the place of those to train on.
 absl::StatusOr<DataOptions> ReadFlags() {
-  if (gflags::GetCommandLineFlagInfoOrDie("model").is_default) {
-    return UserError("--model", "want a model's folder, got nothing");
-  }
+  RETURN_IF_ERROR(WantFlags({"model"}));
   if (FLAGS_validation_file.empty()) {
     return UserError("--validation_file", "want documents to evaluate on, got nothing",
                      FLAGS_train_file.empty() ? "--validation_file=DATA.jsonl"

@@ -56,9 +56,7 @@ constexpr char kUsage[] =
 bool IsGiven(const char* flag) { return !gflags::GetCommandLineFlagInfoOrDie(flag).is_default; }
 
 absl::Status CheckFlags() {
-  if (FLAGS_model.empty()) {
-    return UserError("--model", "want a model's folder, got nothing", "generate --model=DIR");
-  }
+  RETURN_IF_ERROR(WantFlags({"model"}));
   if (IsGiven("prompt") == IsGiven("chat")) {
     return UserError("flags", "want one of --prompt and --chat",
                      "--prompt=\"\" starts from nothing");
