@@ -1,6 +1,7 @@
 #include "dist/verdict.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 
@@ -45,8 +46,13 @@ std::string LostReport(const FailedRank& cause, const std::map<int, Beat>& beats
     if (rank == cause.rank || ++others > kMaxOthers) continue;
     absl::StrAppend(&report, "\n  rank ", rank, " was at ", Describe(other));
   }
-  if (cause.ending.signaled && cause.ending.code == SIGKILL) {
+  if (!cause.ending.signaled) return report;
+  rlimit memory;
+  if (cause.ending.code == SIGKILL) {
     absl::StrAppend(&report, "\nHINT: somebody killed it, or the machine ran out of memory");
+  } else if (getrlimit(RLIMIT_AS, &memory) == 0 && memory.rlim_cur != RLIM_INFINITY) {
+    absl::StrAppend(&report, "\nHINT: a process may use ", memory.rlim_cur >> 20,
+                    " MiB here (ulimit -v): libraries crash where that is too little");
   }
   return report;
 }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 namespace lockstep::dist {
 namespace {
@@ -39,6 +40,20 @@ TEST(VerdictTest, WhoDiedByItselfIsTheCauseThoughASurvivorEndedFirst) {
   // Nobody did: the first is as good as any.
   EXPECT_THAT(Judge({{2, 12, kSurvivor, {}}, {0, 10, kSurvivor, {}}}, Beats(3), 3).report,
               StartsWith("[rank 2] exited with 3"));
+}
+
+TEST(VerdictTest, ACrashMayComeOfALimitOfMemory) {
+  const std::vector<FailedRank> crashed = {{1, 11, kAborted, {}}};
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_AS, &before), 0);
+  if (before.rlim_cur == RLIM_INFINITY) {
+    EXPECT_THAT(Judge(crashed, Beats(3), 3).report, Not(HasSubstr("HINT")));
+  }
+  const rlimit limit = {rlim_t{1} << 50, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+  EXPECT_THAT(Judge(crashed, Beats(3), 3).report,
+              HasSubstr("may use 1073741824 MiB here (ulimit -v"));
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &before), 0);
 }
 
 TEST(VerdictTest, AnErrorOfTheUsersIsSaidOnce) {

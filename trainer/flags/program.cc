@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <new>
 #include <system_error>
 
 #include "absl/strings/match.h"
@@ -49,7 +50,8 @@ namespace {
 
 std::terminate_handler terminate_before = nullptr;
 
-// std::thread's constructor throws where no thread can be started; nobody catches it.
+// std::thread's constructor throws where no thread can be started, and operator new where there is
+// no memory; nobody catches it.
 void EndUncaught() {
   try {
     if (const std::exception_ptr uncaught = std::current_exception()) {
@@ -63,6 +65,10 @@ void EndUncaught() {
                     "memory (ulimit -v)"));
       _exit(dist::kExitUserError);
     }
+  } catch (const std::bad_alloc&) {
+    PrintError(UserError("memory", "the system gives this process no more memory of the host",
+                         "see what else runs here, a container's limit, and ulimit -v"));
+    _exit(dist::kExitFatal);
   } catch (...) {
   }
   terminate_before();
