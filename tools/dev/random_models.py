@@ -1,13 +1,14 @@
 """Trains random models and compares runs that must agree (needs numpy).
 
   random_models.py TRAIN TOKENIZER_FOLDER OUT [--device=cuda] [--count=20] [--seed=0] [--side=8]
-                   [--seconds=600]
+                   [--seconds=600] [--fp8]
 
 TRAIN: the trainer. The models have two layers, and widths, heads, ranks and options as no golden
 has them: large enough for every fused kernel of a GPU, odd enough for the general ones. The trained
 bytes must be the same whatever --gradient_checkpointing is, and on a CPU for 1, 2 and 3 ranks and
 any number of threads. On a GPU, in fp32 and bf16, losses and gradient norms must be those of the
-CPU within LIMITS; their largest relative differences are printed.
+CPU within LIMITS; their largest relative differences are printed. With --fp8 sizes are such that
+linear layers may be stored in FP8, and they are, on both; a GPU then has bf16 alone.
 
 What differs is printed when it is found. --seconds count from the start of this program: what has
 not ended by then is killed and not counted."""
@@ -31,6 +32,19 @@ LONGEST = 120  # seconds that no run of the trainer takes
 # On a GPU, relative differences of losses and of gradient norms. What shows a wrong kernel, not a
 # bound of rounding.
 LIMITS = {"fp32": (2e-5, 2e-3), "bf16": (0.02, 0.15)}
+
+
+def fp8_case(seed):
+    """A case whose linear layers may be stored in FP8: sizes are rounded up to multiples of 16."""
+    config, options = random_case(seed)
+    # Where a head's width is the hidden size by the number of heads (qwen2), that is.
+    heads = 1 if "head_dim" in config else config["num_attention_heads"]
+    for name, unit in (("hidden_size", 16 * heads), ("intermediate_size", 16), ("head_dim", 16)):
+        if name in config:
+            config[name] += -config[name] % unit
+    for name in ("use_dora", "train", "gradient_sum"):  # which want the weights themselves
+        options.pop(name, None)
+    return config, {**options, "base_dtype": "fp8"}
 
 
 def random_case(seed):
@@ -211,7 +225,7 @@ def same_bytes(args, folder, options, name, first, variants):
 def check(args, seed):
     """The largest differences by type, what is wrong, and the case."""
     seconds_left(args)
-    config, options = case = random_case(seed)
+    config, options = case = (fp8_case if args.fp8 else random_case)(seed)
     folder = f"{args.out}/{seed}"
     try:
         save(folder, config, tensors_of(config, seed), args.tokenizer, seed)
@@ -231,6 +245,8 @@ def compare(args, seed, folder, options):
                            [{**cpu, "gradient_checkpointing": mode}, {**cpu, "nproc_per_node": 2},
                             {**cpu, "nproc_per_node": 3, "num_threads": 1}])
     for dtype, limits in LIMITS.items() if args.device == "cuda" else ():
+        if args.fp8 and dtype == "fp32":
+            continue
         gpu = {"device": "cuda", "dtype": dtype}
         got = run(args, folder, options, dtype, **gpu, gradient_checkpointing="none")
         if isinstance(got, list):
@@ -254,6 +270,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--side", type=int, default=8, help="cases side by side")
     parser.add_argument("--seconds", type=float, default=600, help="when to end")
+    parser.add_argument("--fp8", action="store_true", help="linear layers in FP8")
     args = parser.parse_args()
     found, failed = [], 0
     with ThreadPoolExecutor(args.side) as pool:
