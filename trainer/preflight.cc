@@ -40,7 +40,8 @@ absl::StatusOr<RunStart> CheckBeforeLaunch(const TrainOptions& options, int rank
                                            OutputFolder* folder) {
   const auto decide = [&](const RunIdentity& identity) -> absl::StatusOr<RunStart> {
     ASSIGN_OR_RETURN(*folder, OutputFolder::Choose(options));
-    return DecideStart(folder->path(), options, identity);
+    // Rank 0 reads all of the checkpoint, once it has the folder to itself.
+    return DecideStart(folder->path(), options, identity, &ReadCheckpointState);
   };
   ASSIGN_OR_RETURN(const Prepared prepared, Prepare(options, TerminalProgress(), decide));
   if (prepared.data != nullptr && options.device == "cpu") {  // each rank looks at its own GPU

@@ -70,7 +70,8 @@ absl::StatusOr<RunStart> AgreeOnStart(dist::World& world, const TrainOptions& op
   if (world.rank() == 0) {
     ASSIGN_OR_RETURN(folder, OutputFolder::Choose(options));
     RETURN_IF_ERROR(folder.Lock(kEndingSeconds));
-    ASSIGN_OR_RETURN(const RunStart start, DecideStart(folder.path(), options, identity));
+    ASSIGN_OR_RETURN(const RunStart start,
+                     DecideStart(folder.path(), options, identity, &ReadCheckpoint));
     RETURN_IF_ERROR(world.store().Set(kKey, EncodeStart(start)));
     return start;
   }

@@ -69,11 +69,11 @@ absl::StatusOr<RunStart> ResumeFrom(RunStart start, const std::string& checkpoin
 
 // The newest checkpoint that is whole; a damaged one is named and passed over.
 absl::StatusOr<RunStart> ResumeFromNewest(RunStart start, const TrainOptions& options,
-                                          const RunIdentity& identity) {
+                                          const RunIdentity& identity, CheckpointReader read) {
   ASSIGN_OR_RETURN(std::vector<std::string> checkpoints, ListCheckpoints(CheckpointFolder(start)));
   std::reverse(checkpoints.begin(), checkpoints.end());
   for (const std::string& checkpoint : checkpoints) {
-    absl::StatusOr<CheckpointState> whole = ReadCheckpoint(checkpoint);
+    absl::StatusOr<CheckpointState> whole = read(checkpoint);
     if (whole.ok()) return ResumeFrom(start, checkpoint, *std::move(whole), options, identity);
     const std::vector<std::string> lines = absl::StrSplit(whole.status().message(), '\n');
     start.notes.push_back(absl::StrCat("warning: passed over: ", lines[0]));
@@ -127,7 +127,7 @@ std::string HowItGoesOn(const RunStart& start, const TrainOptions& options) {
 }
 
 absl::StatusOr<RunStart> DecideStart(const std::string& folder, const TrainOptions& options,
-                                     const RunIdentity& identity) {
+                                     const RunIdentity& identity, CheckpointReader read) {
   RunStart start;
   start.folder = folder;
   if (!simdjson::validate_utf8(start.folder)) {  // of the folder that we are in
@@ -140,7 +140,7 @@ absl::StatusOr<RunStart> DecideStart(const std::string& folder, const TrainOptio
   const std::string& resume = options.resume_from_checkpoint;
   if (!holds_run) RETURN_IF_ERROR(RefuseForeignFiles(start.folder));
   if (holds_run && options.restarted) {
-    ASSIGN_OR_RETURN(const RunStart newest, ResumeFromNewest(start, options, identity));
+    ASSIGN_OR_RETURN(const RunStart newest, ResumeFromNewest(start, options, identity, read));
     if (newest.kind == RunStart::Kind::kResume || resume == "none") return newest;
   }
   if (holds_run && resume == "none") {
@@ -158,10 +158,10 @@ absl::StatusOr<RunStart> DecideStart(const std::string& folder, const TrainOptio
   }
   if (resume != "auto" && resume != "none") {
     RETURN_IF_ERROR(WantACheckpoint(resume));
-    ASSIGN_OR_RETURN(CheckpointState state, ReadCheckpoint(resume));
+    ASSIGN_OR_RETURN(CheckpointState state, read(resume));
     return ResumeFrom(start, resume, std::move(state), options, identity);
   }
-  return holds_run ? ResumeFromNewest(start, options, identity) : start;
+  return holds_run ? ResumeFromNewest(start, options, identity, read) : start;
 }
 
 std::string EncodeStart(const RunStart& start) {

@@ -21,10 +21,13 @@ struct RunStart {
   std::vector<std::string> notes;  // what is to be said about it: checkpoints that were passed over
 };
 
-// Looks at the output folder and --resume_from_checkpoint; changes nothing. Errors: the folder
-// holds another run (and which option differs), a checkpoint that is damaged or of another run.
+// Looks at the output folder and --resume_from_checkpoint; changes nothing. `read` reads a
+// checkpoint that may be gone on from: ReadCheckpoint, or ReadCheckpointState for who only wants to
+// know early, since reading all of a large one takes its time. Errors: the folder holds another run
+// (and which option differs), a checkpoint that is damaged or of another run.
+using CheckpointReader = decltype(&ReadCheckpoint);
 absl::StatusOr<RunStart> DecideStart(const std::string& folder, const TrainOptions& options,
-                                     const RunIdentity& identity);
+                                     const RunIdentity& identity, CheckpointReader read);
 
 // To and from text, for telling the other ranks; without the notes.
 std::string EncodeStart(const RunStart& start);

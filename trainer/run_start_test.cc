@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "base/file.h"
 
@@ -45,7 +46,7 @@ TEST(RunStartTest, AFolderDecides) {
   const std::string folder = ::testing::TempDir() + "/decides";
   TrainOptions options;
   options.resume_from_checkpoint = "auto";
-  const auto decided = [&] { return DecideStart(folder, options, kIdentity); };
+  const auto decided = [&] { return DecideStart(folder, options, kIdentity, &ReadCheckpoint); };
   EXPECT_EQ(decided()->kind, RunStart::Kind::kNew) << "it is not there";
   ASSERT_TRUE(MakeDirectories(folder).ok());
   EXPECT_EQ(decided()->kind, RunStart::Kind::kNew) << "it is empty";
@@ -72,6 +73,27 @@ TEST(RunStartTest, AFolderDecides) {
   EXPECT_EQ(decided()->kind, RunStart::Kind::kFinished);
   options.resume_from_checkpoint = "none";
   EXPECT_THAT(decided().status().message(), HasSubstr("holds a run already"));
+}
+
+// Its tensors are gone: who only looks does not notice, who goes on from it does.
+TEST(RunStartTest, TheTensorsOfACheckpointAreReadByWhoGoesOnFromIt) {
+  const std::string folder = ::testing::TempDir() + "/goes_on";
+  const std::string checkpoint = ::testing::TempDir() + "/other_run/" + CheckpointName(7);
+  ASSERT_TRUE(MakeDirectories(checkpoint).ok());
+  CheckpointState state;
+  state.step = 7;
+  state.identity = kIdentity;
+  nlohmann::json json = state;
+  json["state.safetensors"] = "a hash";
+  ASSERT_TRUE(WriteFileAtomically(checkpoint + "/state.json", json.dump()).ok());
+  TrainOptions options;
+  options.resume_from_checkpoint = checkpoint;
+  const auto seen = DecideStart(folder, options, kIdentity, &ReadCheckpointState);
+  ASSERT_TRUE(seen.ok()) << seen.status();
+  EXPECT_EQ(seen->kind, RunStart::Kind::kResume);
+  EXPECT_EQ(seen->state.step, 7);
+  EXPECT_THAT(DecideStart(folder, options, kIdentity, &ReadCheckpoint).status().message(),
+              HasSubstr("not a whole checkpoint"));
 }
 
 }  // namespace

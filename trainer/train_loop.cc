@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <optional>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -11,7 +10,6 @@
 #include "nn/optim/adamw.h"
 #include "nn/optim/lr_schedule.h"
 #include "tensor/profile/range.h"
-#include "tensor/runtime.h"
 #include "trainer/step/data_parallel.h"
 #include "trainer/step/evaluate.h"
 #include "trainer/step/step_gradient.h"

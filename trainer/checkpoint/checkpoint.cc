@@ -134,15 +134,21 @@ absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& s
                    "start the run again");
 }
 
-absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint) {
+namespace {
+
+struct StateFile {
+  CheckpointState state;
+  std::string tensors_hash;
+};
+absl::StatusOr<StateFile> ReadStateFile(const std::string& checkpoint) {
   const std::string path = JoinPath(checkpoint, kStateFile);
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  CheckpointState state;
-  std::string hash;
+  StateFile file;
+  auto& [state, tensors_hash] = file;
   try {
     const Json json = Json::parse(text);
     json.get_to(state);
-    json.at(kTensorFile).get_to(hash);
+    json.at(kTensorFile).get_to(tensors_hash);
   } catch (const Json::exception& wrong) {
     return Damaged(path, wrong.what());
   }
@@ -155,13 +161,26 @@ absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint) {
     if (count >= least && count <= kMost) continue;
     return Damaged(path, absl::StrCat("want a count of steps or tokens, got ", count));
   }
+  return file;
+}
+
+}  // namespace
+
+absl::StatusOr<CheckpointState> ReadCheckpointState(const std::string& checkpoint) {
+  ASSIGN_OR_RETURN(StateFile file, ReadStateFile(checkpoint));
+  return std::move(file.state);
+}
+
+absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint) {
+  ASSIGN_OR_RETURN(StateFile file, ReadStateFile(checkpoint));
   const std::string tensors = JoinPath(checkpoint, kTensorFile);
   if (!FileExists(tensors)) return Damaged(tensors, "the file is missing");
   ASSIGN_OR_RETURN(const std::string found, data::HashFile(tensors));
-  if (found != hash) {
-    return Damaged(tensors, absl::StrCat("want content with hash ", hash, ", got ", found));
+  if (found != file.tensors_hash) {
+    return Damaged(tensors,
+                   absl::StrCat("want content with hash ", file.tensors_hash, ", got ", found));
   }
-  return state;
+  return std::move(file.state);
 }
 
 absl::Status RestoreParameters(const Context& context, const std::string& checkpoint,

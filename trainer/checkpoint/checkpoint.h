@@ -45,6 +45,8 @@ absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& s
 
 // One checkpoint's state, its tensors verified by hash.
 absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint);
+// The state alone: the tensors may be damaged.
+absl::StatusOr<CheckpointState> ReadCheckpointState(const std::string& checkpoint);
 
 // Its tensors into values and moments. Errors: a name or shape that does not fit.
 absl::Status RestoreParameters(const Context& context, const std::string& checkpoint,
