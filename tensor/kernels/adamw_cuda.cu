@@ -21,6 +21,7 @@ __global__ void AdamWKernel(const G* __restrict__ gradient, const double* coeffi
                             const int64_t* overflow, Constants<P> c, int64_t begin, int64_t end,
                             P* __restrict__ param, P* __restrict__ m, P* __restrict__ v,
                             bf16* __restrict__ image) {
+  WaitForPredecessors();
   const int64_t i = begin + static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= end || *overflow != 0 || isnan(*coefficient)) return;
   const P g = static_cast<P>(static_cast<double>(gradient[i]) * c.unit * *coefficient);
@@ -51,10 +52,9 @@ void Launch(const Stream& stream, const View& gradient, double unit, const View&
                                     static_cast<P>(range.lr / correction1),
                                     static_cast<P>(std::sqrt(correction2)),
                                     unit};
-    AdamWKernel<G, P><<<Blocks(range.end - range.begin, 256), 256, 0, Handle(stream)>>>(
-        gradient.as<G>(), coefficient.as<double>(), overflow.as<int64_t>(), constants, range.begin,
-        range.end, param.as<P>(), m.as<P>(), v.as<P>(), image.as<bf16>());
-    LOCKSTEP_CHECK_LAUNCH();
+    StartKernel(AdamWKernel<G, P>, {Blocks(range.end - range.begin, 256), 256}, stream,
+                gradient.as<G>(), coefficient.as<double>(), overflow.as<int64_t>(), constants,
+                range.begin, range.end, param.as<P>(), m.as<P>(), v.as<P>(), image.as<bf16>());
   }
 }
 

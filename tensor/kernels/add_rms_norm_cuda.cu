@@ -30,6 +30,7 @@ __device__ __forceinline__ Packed<T, N> Sum(const Packed<T, N>& a, const Packed<
 template <typename T, int N, typename Team>
 __global__ void __launch_bounds__(Team::kMostThreads, Team::kBlocks)
     AddRmsNormKernel(const Arguments<T> a) {
+  WaitForPredecessors();
   constexpr int kKept = Team::kKept;
   const Team team;
   const unsigned row = min(team.row(), a.rows - 1);
@@ -115,9 +116,8 @@ void AddRmsNorm(const Stream& stream, const View& residual, const View& branch, 
                                     static_cast<int>(width)};
     DispatchVectors<T>(vectors, [&](auto n) {
       LaunchTeams<n()>(rows, width, [&](auto team, unsigned blocks, int threads) {
-        AddRmsNormKernel<T, n(), typename decltype(team)::Type>
-            <<<blocks, threads, 0, Handle(stream)>>>(arguments);
-        LOCKSTEP_CHECK_LAUNCH();
+        StartKernel(AddRmsNormKernel<T, n(), typename decltype(team)::Type>, {blocks, threads},
+                    stream, arguments);
       });
     });
   });

@@ -71,6 +71,7 @@ __device__ Range KeysOf(const Problem& p, int64_t document, int64_t r) {
 // kOwn: elements of a head that a lane owns, at most.
 template <typename T, int kOwn>
 __global__ void ForwardKernel(Problem p, Heads q, Heads k, Heads v, Heads out, float* lse) {
+  WaitForPredecessors();
   const int64_t row = blockIdx.x, head = blockIdx.y * kWarps + threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   if (head >= p.heads) return;
@@ -113,6 +114,7 @@ __global__ void ForwardKernel(Problem p, Heads q, Heads k, Heads v, Heads out, f
 // delta[i] = <dout[i], out[i]>, [Tq, H].
 template <typename T>
 __global__ void DeltaKernel(Problem p, Heads dout, Heads out, float* delta) {
+  WaitForPredecessors();
   const int64_t row = blockIdx.x, head = blockIdx.y * kWarps + threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   if (head >= p.heads) return;
@@ -140,6 +142,7 @@ __device__ Weights PairWeights(const Problem& p, const T* q, const T* k, const T
 template <typename T>
 __global__ void QueryGradientKernel(Problem p, Heads q, Heads k, Heads v, Heads dout,
                                     const float* lse, const float* delta, Heads dq) {
+  WaitForPredecessors();
   const int64_t row = blockIdx.x, head = blockIdx.y * kWarps + threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   if (head >= p.heads) return;
@@ -175,6 +178,7 @@ __global__ void QueryGradientKernel(Problem p, Heads q, Heads k, Heads v, Heads 
 template <typename T>
 __global__ void KeyGradientKernel(Problem p, Heads q, Heads k, Heads v, Heads dout,
                                   const float* lse, const float* delta, Heads dk, Heads dv) {
+  WaitForPredecessors();
   const int64_t row = blockIdx.x, kv = blockIdx.y * kWarps + threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   if (kv >= p.kv_heads) return;
@@ -260,9 +264,8 @@ void Attention(const Stream& stream, const View& q, const View& k, const View& v
     using T = std::remove_pointer_t<decltype(type)>;
     const auto kernel =
         problem.dim <= kMaxHead / 2 ? ForwardKernel<T, kPerLane / 2> : ForwardKernel<T, kPerLane>;
-    kernel<<<Grid(problem.rows_q, problem.heads), kWarps * 32, 0, Handle(stream)>>>(
-        problem, Heads(q), Heads(k), Heads(v), Heads(out), lse.as<float>());
-    LOCKSTEP_CHECK_LAUNCH();
+    StartKernel(kernel, {Grid(problem.rows_q, problem.heads), kWarps * 32}, stream, problem,
+                Heads(q), Heads(k), Heads(v), Heads(out), lse.as<float>());
   });
 }
 
@@ -285,17 +288,13 @@ void AttentionBackward(const Stream& stream, const View& dout, const View& q, co
   DispatchType("attention", q, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
     const dim3 queries = Grid(problem.rows_q, problem.heads);
-    DeltaKernel<T>
-        <<<queries, kWarps * 32, 0, Handle(stream)>>>(problem, Heads(dout), Heads(out), delta);
-    LOCKSTEP_CHECK_LAUNCH();
-    QueryGradientKernel<T><<<queries, kWarps * 32, 0, Handle(stream)>>>(
-        problem, Heads(q), Heads(k), Heads(v), Heads(dout), lse.as<float>(), delta, Heads(dq));
-    LOCKSTEP_CHECK_LAUNCH();
-    KeyGradientKernel<T>
-        <<<Grid(problem.rows_k, problem.kv_heads), kWarps * 32, 0, Handle(stream)>>>(
-            problem, Heads(q), Heads(k), Heads(v), Heads(dout), lse.as<float>(), delta, Heads(dk),
-            Heads(dv));
-    LOCKSTEP_CHECK_LAUNCH();
+    StartKernel(DeltaKernel<T>, {queries, kWarps * 32}, stream, problem, Heads(dout), Heads(out),
+                delta);
+    StartKernel(QueryGradientKernel<T>, {queries, kWarps * 32}, stream, problem, Heads(q), Heads(k),
+                Heads(v), Heads(dout), lse.as<float>(), delta, Heads(dq));
+    StartKernel(KeyGradientKernel<T>, {Grid(problem.rows_k, problem.kv_heads), kWarps * 32}, stream,
+                problem, Heads(q), Heads(k), Heads(v), Heads(dout), lse.as<float>(), delta,
+                Heads(dk), Heads(dv));
   });
 }
 

@@ -33,6 +33,7 @@ void LaunchPass(const Stream& stream, const BackwardArguments& arguments) {
 // delta[i] = <dout[i], out[i]>, [Tq, H]: kLanes threads a row and head, 8 elements each.
 template <int kLanes>
 __global__ void __launch_bounds__(256) DeltaKernel(Problem p, Heads dout, Heads out, float* delta) {
+  WaitForPredecessors();
   const int64_t place = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / kLanes;
   const int at = threadIdx.x % kLanes * 8;
   float sum = 0;
@@ -55,10 +56,8 @@ template <int kDim>
 void LaunchDelta(const Stream& stream, const Problem& p, const View& dout, const View& out,
                  float* delta) {
   constexpr int kLanes = kDim == 64 ? 8 : kDim <= 128 ? 16 : 32, kThreads = 256;
-  DeltaKernel<kLanes>
-      <<<Blocks(p.rows_q * p.heads, kThreads / kLanes), kThreads, 0, Handle(stream)>>>(
-          p, Heads(dout), Heads(out), delta);
-  LOCKSTEP_CHECK_LAUNCH();
+  StartKernel(DeltaKernel<kLanes>, {Blocks(p.rows_q * p.heads, kThreads / kLanes), kThreads},
+              stream, p, Heads(dout), Heads(out), delta);
 }
 
 }  // namespace

@@ -44,6 +44,7 @@ __device__ bool PlaceOf(const Work& work, Place* place) {
 }
 
 __global__ void CopyHeadsKernel(Work work, int copies, Heads from, Heads to) {
+  WaitForPredecessors();
   Place p;
   if (!PlaceOf(work, &p)) return;
   const bf16* source = (p.is_k ? from.k : from.v) + p.row * from.row + p.head * work.dim + p.column;
@@ -54,6 +55,7 @@ __global__ void CopyHeadsKernel(Work work, int copies, Heads from, Heads to) {
 
 __global__ void AddHeadsKernel(Work work, int copies, Heads gradients, GroupPart part,
                                float* __restrict__ sums, Heads out) {
+  WaitForPredecessors();
   Place p;
   if (!PlaceOf(work, &p)) return;
   const bf16* source = (p.is_k ? gradients.k : gradients.v) + p.row * gradients.row +
@@ -90,8 +92,7 @@ void CopyHeads(const Stream& stream, const RowRange& rows, const KeyPair& from, 
   const Work work = WorkOf(rows, from.k);
   if (work.size == 0) return;
   const int copies = static_cast<int>(to.k.shape[1] / from.k.shape[1]);
-  CopyHeadsKernel<<<Blocks(work), kThreads, 0, Handle(stream)>>>(work, copies, On(from), On(to));
-  LOCKSTEP_CHECK_LAUNCH();
+  StartKernel(CopyHeadsKernel, {Blocks(work), kThreads}, stream, work, copies, On(from), On(to));
 }
 
 void AddHeads(const Stream& stream, const RowRange& rows, const KeyPair& gradients,
@@ -99,9 +100,8 @@ void AddHeads(const Stream& stream, const RowRange& rows, const KeyPair& gradien
   const Work work = WorkOf(rows, out.k);
   if (work.size == 0) return;
   const int copies = static_cast<int>(gradients.k.shape[1] / out.k.shape[1]);
-  AddHeadsKernel<<<Blocks(work), kThreads, 0, Handle(stream)>>>(work, copies, On(gradients), part,
-                                                                sums, On(out));
-  LOCKSTEP_CHECK_LAUNCH();
+  StartKernel(AddHeadsKernel, {Blocks(work), kThreads}, stream, work, copies, On(gradients), part,
+              sums, On(out));
 }
 
 }  // namespace lockstep::kernels::cuda

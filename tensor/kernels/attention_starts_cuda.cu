@@ -10,6 +10,7 @@ using namespace device;  // NOLINT(build/namespaces)
 __global__ void StartsKernel(const int32_t* __restrict__ cu_seqlens, int64_t first, int64_t last,
                              int64_t count, StartStrides strides, int32_t* __restrict__ lengths,
                              int32_t* __restrict__ starts) {
+  WaitForPredecessors();
   const int64_t d = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (d > count) return;
   const int64_t document = min(first + d, last);
@@ -24,9 +25,8 @@ __global__ void StartsKernel(const int32_t* __restrict__ cu_seqlens, int64_t fir
 
 void DocumentStarts(const Stream& stream, const View& cu_seqlens, int64_t first, int64_t last,
                     int64_t count, const StartStrides& strides, int32_t* lengths, int32_t* starts) {
-  StartsKernel<<<Blocks(count + 1, 128), 128, 0, Handle(stream)>>>(
-      cu_seqlens.as<int32_t>(), first, last, count, strides, lengths, starts);
-  LOCKSTEP_CHECK_LAUNCH();
+  StartKernel(StartsKernel, {Blocks(count + 1, 128), 128}, stream, cu_seqlens.as<int32_t>(), first,
+              last, count, strides, lengths, starts);
 }
 
 }  // namespace lockstep::kernels::cuda

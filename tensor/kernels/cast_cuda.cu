@@ -11,6 +11,7 @@ using namespace device;  // NOLINT(build/namespaces)
 template <typename From, typename To>
 __global__ void CastStrided(const From* __restrict__ from, View x, To* __restrict__ to, View y,
                             int64_t n) {
+  WaitForPredecessors();
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i < n) to[OffsetOf(y, i)] = FromFloat<To>(ToFloat(from[OffsetOf(x, i)]));
 }
@@ -18,6 +19,7 @@ __global__ void CastStrided(const From* __restrict__ from, View x, To* __restric
 // One thread 8 elements: 16-byte accesses on the narrow side.
 template <typename From, typename To>
 __global__ void CastContiguous(const From* __restrict__ x, To* __restrict__ y, int64_t n) {
+  WaitForPredecessors();
   const int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * 8;
   if (i + 8 <= n) {
     float v[8];
@@ -34,17 +36,17 @@ void Launch(const Stream& stream, const View& x, const View& y) {
   const bool aligned = reinterpret_cast<uintptr_t>(x.data) % 32 == 0 &&
                        reinterpret_cast<uintptr_t>(y.data) % 32 == 0;
   if (x.contiguous() && y.contiguous() && aligned) {
-    CastContiguous<From, To>
-        <<<Blocks(n, 8 * 256), 256, 0, Handle(stream)>>>(x.as<From>(), y.as<To>(), n);
+    StartKernel(CastContiguous<From, To>, {Blocks(n, 8 * 256), 256}, stream, x.as<From>(),
+                y.as<To>(), n);
   } else {
-    CastStrided<From, To>
-        <<<Blocks(n, 256), 256, 0, Handle(stream)>>>(x.as<From>(), x, y.as<To>(), y, n);
+    StartKernel(CastStrided<From, To>, {Blocks(n, 256), 256}, stream, x.as<From>(), x, y.as<To>(),
+                y, n);
   }
-  LOCKSTEP_CHECK_LAUNCH();
 }
 
 // The only doubles on a GPU are a few sums: of losses, on their way into fp32 gradient sums.
 __global__ void NarrowDoubles(const double* __restrict__ x, float* __restrict__ y, int64_t n) {
+  WaitForPredecessors();
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i < n) y[i] = static_cast<float>(x[i]);
 }
@@ -60,8 +62,7 @@ void Cast(const Stream& stream, const View& x, const View& y) {
   }
   if (x.dtype == DType::kF64 && y.dtype == DType::kF32 && x.contiguous() && y.contiguous()) {
     const int64_t n = y.numel();
-    NarrowDoubles<<<Blocks(n, 256), 256, 0, Handle(stream)>>>(x.as<double>(), y.as<float>(), n);
-    LOCKSTEP_CHECK_LAUNCH();
+    StartKernel(NarrowDoubles, {Blocks(n, 256), 256}, stream, x.as<double>(), y.as<float>(), n);
     return;
   }
   DispatchType("cast", x, [&](auto* from) {

@@ -7,12 +7,16 @@ namespace {
 
 constexpr int kThreads = 512, kWordsPerThread = 16;
 
-__global__ void ClearKernel(unsigned long long* y) { *y = 0; }  // NOLINT: atomicAdd's type
+__global__ void ClearKernel(unsigned long long* y) {  // NOLINT: atomicAdd's type
+  device::WaitForPredecessors();
+  *y = 0;
+}
 
 // Block b has kThreads · kWordsPerThread words; the sum is the same in any order.
 __global__ void ChecksumKernel(const uint64_t* __restrict__ words, int64_t n,
                                unsigned long long* y) {  // NOLINT
-  __shared__ unsigned long long scratch[32];             // NOLINT
+  device::WaitForPredecessors();
+  __shared__ unsigned long long scratch[32];  // NOLINT
   const int64_t begin = int64_t{blockIdx.x} * kThreads * kWordsPerThread;
   unsigned long long sum = 0;  // NOLINT
 #pragma unroll
@@ -29,13 +33,11 @@ __global__ void ChecksumKernel(const uint64_t* __restrict__ words, int64_t n,
 void Checksum(const Stream& stream, const View& x, const View& y) {
   const int64_t n = static_cast<int64_t>(x.num_bytes() / sizeof(uint64_t));
   auto* sum = static_cast<unsigned long long*>(y.data);  // NOLINT
-  ClearKernel<<<1, 1, 0, device::Handle(stream)>>>(sum);
-  LOCKSTEP_CHECK_LAUNCH();
+  device::StartKernel(ClearKernel, {1, 1}, stream, sum);
   if (n == 0) return;
   constexpr int64_t kBlock = int64_t{kThreads} * kWordsPerThread;
-  ChecksumKernel<<<static_cast<unsigned>((n + kBlock - 1) / kBlock), kThreads, 0,
-                   device::Handle(stream)>>>(static_cast<const uint64_t*>(x.data), n, sum);
-  LOCKSTEP_CHECK_LAUNCH();
+  device::StartKernel(ChecksumKernel, {device::Blocks(n, kBlock), kThreads}, stream,
+                      static_cast<const uint64_t*>(x.data), n, sum);
 }
 
 }  // namespace lockstep::kernels::cuda

@@ -15,6 +15,7 @@ template <typename T, typename Y, int N>
 __global__ void __launch_bounds__(kThreads)
     ColumnSumKernel(const T* __restrict__ x, int64_t row_stride, int64_t rows, int64_t columns,
                     bool accumulate, Y* __restrict__ y) {
+  WaitForPredecessors();
   constexpr int kColumns = kLanes * N;
   __shared__ float teams[kTeams][kColumns], blocks[kMostBlocksOfCluster][kColumns];
   ClusterArrive();
@@ -62,8 +63,8 @@ void ColumnSum(const Stream& stream, const View& x, bool accumulate, const View&
       DispatchVectors<T>(Vectorizable(x, columns, x.stride[0]), [&](auto n) {
         auto* const kernel = &ColumnSumKernel<T, Y, n()>;
         const unsigned parts = TakesClusters(kernel) ? kMostBlocksOfCluster : 1;
-        LaunchClusters(kernel, parts, Blocks(columns, kLanes * n()) * parts, kThreads, 0, stream,
-                       x.as<T>(), x.stride[0], rows, columns, accumulate, y.as<Y>());
+        StartKernel(kernel, {Blocks(columns, kLanes * n()) * parts, kThreads, 0, parts}, stream,
+                    x.as<T>(), x.stride[0], rows, columns, accumulate, y.as<Y>());
       });
     });
   });

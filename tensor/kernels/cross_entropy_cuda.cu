@@ -188,6 +188,7 @@ constexpr int kRowThreads = 512, kRowPieces = 8;
 // row are dealt to the cluster's threads in turn.
 template <typename T, Cap kCap>
 __global__ void __launch_bounds__(kRowThreads, 2) RowKernel(T* logits, const Arguments a) {
+  WaitForPredecessors();
   constexpr int N = kVec<T>;
   __shared__ RowSum row_sum;
   ClusterArrive();
@@ -234,6 +235,7 @@ constexpr int kThreads = 1024;
 // gradient. Reads 2·V, writes V elements.
 template <typename T, int N, Cap kCap>
 __global__ void __launch_bounds__(kThreads) TwoPassKernel(T* logits, const Arguments a) {
+  WaitForPredecessors();
   __shared__ RowSum row_sum;
   ClusterArrive();
   T* const row = logits + blockIdx.x * a.row_stride;
@@ -285,14 +287,13 @@ void CrossEntropy(const Stream& stream, const View& logits, const View& targets,
       const unsigned parts = Blocks(vocab, kRowThreads * kRowPieces * kVec<T>);
       auto* const kernel = &RowKernel<T, form()>;
       if (vectors && parts <= (TakesClusters(kernel) ? kMostBlocksOfCluster : 1)) {
-        LaunchClusters(kernel, parts, blocks * parts, kRowThreads, 0, stream, logits.as<T>(),
-                       arguments);
+        StartKernel(kernel, {blocks * parts, kRowThreads, 0, parts}, stream, logits.as<T>(),
+                    arguments);
         return;
       }
       DispatchVectors<T>(vectors, [&](auto n) {
-        TwoPassKernel<T, n(), form()>
-            <<<blocks, kThreads, 0, Handle(stream)>>>(logits.as<T>(), arguments);
-        LOCKSTEP_CHECK_LAUNCH();
+        StartKernel(TwoPassKernel<T, n(), form()>, {blocks, kThreads}, stream, logits.as<T>(),
+                    arguments);
       });
     };
     if (options.softcap > 0) {

@@ -12,6 +12,7 @@ template <typename W, typename T>
 __global__ void DoraNormKernel(const W* __restrict__ w, int64_t w_stride, const T* __restrict__ a,
                                int64_t a_stride, const T* __restrict__ b, int64_t b_stride,
                                int64_t columns, int rank, float scale, float* __restrict__ norm) {
+  WaitForPredecessors();
   // [rank, up to a multiple of 4, since they are read by fours]: scale · B[n, :]
   extern __shared__ float factors[];
   __shared__ float scratch[32];
@@ -36,6 +37,7 @@ __global__ void DoraForwardKernel(const T* x, int64_t x_stride, const float* __r
                                   const float* __restrict__ norm, const float* __restrict__ bias,
                                   const bf16* __restrict__ narrow_bias, int64_t columns, T* y,
                                   int64_t y_stride) {
+  WaitForPredecessors();
   const int64_t first = (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * N;
   if (first >= columns) return;
   float values[N];
@@ -56,6 +58,7 @@ __global__ void DoraBackwardKernel(const T* dy, int64_t dy_stride, const T* __re
                                    int64_t x_stride, const float* __restrict__ m,
                                    const float* __restrict__ norm, int64_t rows, int64_t columns,
                                    T* dx, int64_t dx_stride, bool accumulate, float* dm) {
+  WaitForPredecessors();
   __shared__ float parts[32][32];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int64_t n = static_cast<int64_t>(blockIdx.x) * 32 + lane;
@@ -87,10 +90,9 @@ void DoraNorm(const Stream& stream, const View& w, const View& a, const View& b,
       using T = std::remove_pointer_t<decltype(adapter)>;
       const int rank = static_cast<int>(a.shape[0]);
       const size_t shared = (rank + 3) / 4 * 4 * sizeof(float);
-      DoraNormKernel<W, T><<<Blocks(w.shape[0], 1), 256, shared, Handle(stream)>>>(
-          w.as<W>(), w.stride[0], a.as<T>(), a.stride[0], b.as<T>(), b.stride[0], w.shape[1], rank,
-          static_cast<float>(scale), norm.as<float>());
-      LOCKSTEP_CHECK_LAUNCH();
+      StartKernel(DoraNormKernel<W, T>, {Blocks(w.shape[0], 1), 256, shared}, stream, w.as<W>(),
+                  w.stride[0], a.as<T>(), a.stride[0], b.as<T>(), b.stride[0], w.shape[1], rank,
+                  static_cast<float>(scale), norm.as<float>());
     });
   });
 }
@@ -104,12 +106,11 @@ void DoraForward(const Stream& stream, const View& x, const View& m, const View&
     using T = std::remove_pointer_t<decltype(element)>;
     const auto launch = [&](auto kernel, int per_thread) {
       const dim3 grid(static_cast<unsigned>(x.shape[0]), Blocks(x.shape[1], 256 * per_thread));
-      kernel<<<grid, 256, 0, Handle(stream)>>>(
-          x.as<T>(), x.stride[0], m.as<float>(), norm.as<float>(),
-          has_bias && bias.dtype == DType::kF32 ? bias.as<float>() : nullptr,
-          has_bias && bias.dtype == DType::kBF16 ? bias.as<bf16>() : nullptr, x.shape[1], y.as<T>(),
-          y.stride[0]);
-      LOCKSTEP_CHECK_LAUNCH();
+      StartKernel(kernel, {grid, 256}, stream, x.as<T>(), x.stride[0], m.as<float>(),
+                  norm.as<float>(),
+                  has_bias && bias.dtype == DType::kF32 ? bias.as<float>() : nullptr,
+                  has_bias && bias.dtype == DType::kBF16 ? bias.as<bf16>() : nullptr, x.shape[1],
+                  y.as<T>(), y.stride[0]);
     };
     if (Vectorizable(x, x.shape[1], x.stride[0]) && Vectorizable(y, x.shape[1], y.stride[0])) {
       launch(DoraForwardKernel<T, kVec<T>>, kVec<T>);
@@ -124,11 +125,10 @@ void DoraBackward(const Stream& stream, const View& dy, const View& x, const Vie
   if (dy.shape[1] == 0) return;
   DispatchType("dora_backward", dy, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    DoraBackwardKernel<T><<<Blocks(dy.shape[1], 32), 1024, 0, Handle(stream)>>>(
-        dy.as<T>(), dy.stride[0], x.as<T>(), x.stride[0], m.as<float>(), norm.as<float>(),
-        dy.shape[0], dy.shape[1], dx.as<T>(), dx.stride[0], accumulate,
-        dm.rank != 0 ? dm.as<float>() : nullptr);
-    LOCKSTEP_CHECK_LAUNCH();
+    StartKernel(DoraBackwardKernel<T>, {Blocks(dy.shape[1], 32), 1024}, stream, dy.as<T>(),
+                dy.stride[0], x.as<T>(), x.stride[0], m.as<float>(), norm.as<float>(), dy.shape[0],
+                dy.shape[1], dx.as<T>(), dx.stride[0], accumulate,
+                dm.rank != 0 ? dm.as<float>() : nullptr);
   });
 }
 

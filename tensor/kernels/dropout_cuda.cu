@@ -23,6 +23,7 @@ constexpr int kThreads = 128, kPieces = 4;
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
     VectorKernel(const T* x, T* y, const __grid_constant__ Arguments a) {
+  WaitForPredecessors();
   const int first = (blockIdx.y * kPieces * kThreads + threadIdx.x) * N;
   x += blockIdx.x * a.x_row;
   y += blockIdx.x * a.y_row;
@@ -60,6 +61,7 @@ __global__ void __launch_bounds__(kThreads)
 // Any alignment: blockIdx.x is the token, a thread four of its channels.
 template <typename T>
 __global__ void __launch_bounds__(kThreads) DropoutKernel(const T* x, T* y, const Arguments a) {
+  WaitForPredecessors();
   const int c = (blockIdx.y * kThreads + threadIdx.x) * 4;
   if (c >= a.width) return;
   const PhiloxBlock words = DropoutWords(a.token_keys[blockIdx.x], c / 4, a.keys);
@@ -91,12 +93,11 @@ void Dropout(const Stream& stream, const View& x, const View& token_keys, const 
   DispatchType("dropout", y, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
     if (Vectorizable(x, width, x.stride[0]) && Vectorizable(y, width, y.stride[0])) {
-      VectorKernel<T, kVec<T>><<<grid(kPieces * kVec<T>), kThreads, 0, Handle(stream)>>>(
-          x.as<T>(), y.as<T>(), arguments);
+      StartKernel(VectorKernel<T, kVec<T>>, {grid(kPieces * kVec<T>), kThreads}, stream, x.as<T>(),
+                  y.as<T>(), arguments);
     } else {
-      DropoutKernel<T><<<grid(4), kThreads, 0, Handle(stream)>>>(x.as<T>(), y.as<T>(), arguments);
+      StartKernel(DropoutKernel<T>, {grid(4), kThreads}, stream, x.as<T>(), y.as<T>(), arguments);
     }
-    LOCKSTEP_CHECK_LAUNCH();
   });
 }
 

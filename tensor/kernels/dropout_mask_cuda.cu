@@ -14,6 +14,7 @@ constexpr int kThreads = 128;
 __global__ void __launch_bounds__(kThreads)
     DrawKernel(const int64_t* token_keys, const __grid_constant__ PhiloxKeys keys,
                uint32_t threshold, int words, uint32_t* bits) {
+  WaitForPredecessors();
   const int word = blockIdx.y * kThreads + threadIdx.x;
   if (word >= words) return;
   const int64_t token_key = token_keys[blockIdx.x];
@@ -36,10 +37,8 @@ void DrawDropout(const Stream& stream, const View& token_keys, uint64_t key,
                  const DropoutMask& mask) {
   const auto words = static_cast<int>(mask.bits.shape[1] / 4);
   const dim3 blocks(static_cast<unsigned>(mask.bits.shape[0]), Blocks(words, kThreads));
-  DrawKernel<<<blocks, kThreads, 0, Handle(stream)>>>(
-      token_keys.as<int64_t>(), ExpandPhiloxKey(key), DropoutThreshold(mask.p), words,
-      mask.bits.as<uint32_t>());
-  LOCKSTEP_CHECK_LAUNCH();
+  StartKernel(DrawKernel, {blocks, kThreads}, stream, token_keys.as<int64_t>(),
+              ExpandPhiloxKey(key), DropoutThreshold(mask.p), words, mask.bits.as<uint32_t>());
 }
 
 }  // namespace lockstep::kernels::cuda

@@ -60,12 +60,9 @@ void DroppedInputs(const Stream& stream, const View& x, const std::vector<Droppe
   CheckTakes(x, parts);
   ForEachLaunch(parts, [&](size_t begin, size_t end, auto steps) {
     using Shape = dropped::InputsShape<steps()>;
-    auto* const kernel = &dropped::DroppedInputsKernel<Shape>;
-    LOCKSTEP_CUDA_CHECK(
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shape::kBytes));
-    kernel<<<Blocks(x.shape[0], Shape::kRows), Shape::kThreads, Shape::kBytes, Handle(stream)>>>(
-        ArgumentsOf(x, parts, begin, end));
-    LOCKSTEP_CHECK_LAUNCH();
+    StartKernel(dropped::DroppedInputsKernel<Shape>,
+                {Blocks(x.shape[0], Shape::kRows), Shape::kThreads, Shape::kBytes}, stream,
+                ArgumentsOf(x, parts, begin, end));
   });
 }
 
@@ -77,9 +74,8 @@ void DroppedShares(const Stream& stream, const std::vector<DroppedPart>& parts, 
     arguments.accumulate = accumulate || begin > 0;
     using Shape = dropped::SharesShape<steps()>;
     const dim3 blocks(Blocks(dx.shape[0], Shape::kRows), Blocks(dx.shape[1], Shape::kColumns));
-    dropped::DroppedSharesKernel<Shape>
-        <<<blocks, Shape::kThreads, Shape::kBytes, Handle(stream)>>>(arguments);
-    LOCKSTEP_CHECK_LAUNCH();
+    StartKernel(dropped::DroppedSharesKernel<Shape>, {blocks, Shape::kThreads, Shape::kBytes},
+                stream, arguments);
   });
 }
 

@@ -13,6 +13,7 @@ template <typename From, typename To, int N>
 __global__ void __launch_bounds__(kThreads)
     GatherKernel(const int32_t* __restrict__ ids, const From* __restrict__ table, int64_t table_row,
                  float scale, To* __restrict__ y, int64_t y_row, int width) {
+  WaitForPredecessors();
   table += ids[blockIdx.x] * table_row;
   y += blockIdx.x * y_row;
   const int first = (blockIdx.y * kPieces * kThreads + threadIdx.x) * N;
@@ -35,6 +36,7 @@ template <typename Word>
 __global__ void __launch_bounds__(kThreads)
     CopyRowsKernel(const int32_t* __restrict__ ids, const Word* __restrict__ table,
                    int64_t table_row, Word* __restrict__ y, int64_t y_row, int width) {
+  WaitForPredecessors();
   table += ids[blockIdx.x] * table_row;
   y += blockIdx.x * y_row;
   const int first = blockIdx.y * kPieces * kThreads + threadIdx.x;
@@ -60,6 +62,7 @@ __global__ void __launch_bounds__(kScatterThreads)
     ScatterKernel(const int32_t* __restrict__ ids, int tokens, const T* __restrict__ dy,
                   int64_t dy_row, float scale, bool accumulate, G* __restrict__ dtable,
                   int64_t table_row, int width) {
+  WaitForPredecessors();
   __shared__ uint32_t same[kScatterThreads / 32];  // a bit for each of as many tokens as threads
   const int t = blockIdx.x, id = ids[t];
   G* const to = dtable + id * table_row;
@@ -132,11 +135,9 @@ void Embedding(const Stream& stream, const View& ids, const View& table, double 
         return elements * static_cast<int64_t>(SizeOf(y.dtype)) /
                static_cast<int64_t>(sizeof(Word));
       };
-      CopyRowsKernel<<<Grid(tokens, words(width), kThreads * kPieces), kThreads, 0,
-                       Handle(stream)>>>(ids.as<int32_t>(), table.as<Word>(),
-                                         words(table.stride[0]), y.as<Word>(), words(y.stride[0]),
-                                         static_cast<int>(words(width)));
-      LOCKSTEP_CHECK_LAUNCH();
+      StartKernel(CopyRowsKernel<Word>, {Grid(tokens, words(width), kThreads * kPieces), kThreads},
+                  stream, ids.as<int32_t>(), table.as<Word>(), words(table.stride[0]), y.as<Word>(),
+                  words(y.stride[0]), static_cast<int>(words(width)));
     };
     if (Vectorizable(table, width, table.stride[0]) && Vectorizable(y, width, y.stride[0])) {
       copy(uint4());
@@ -157,11 +158,10 @@ void Embedding(const Stream& stream, const View& ids, const View& table, double 
       const bool vectors =
           Vectorizable(table, width, table.stride[0]) && Vectorizable(y, width, y.stride[0]);
       DispatchVectors<Wider>(vectors, [&](auto n) {  // 16 bytes of the wider type
-        GatherKernel<From, To, n()>
-            <<<Grid(tokens, width, kThreads * kPieces * n()), kThreads, 0, Handle(stream)>>>(
-                ids.as<int32_t>(), table.as<From>(), table.stride[0], static_cast<float>(scale),
-                y.as<To>(), y.stride[0], static_cast<int>(width));
-        LOCKSTEP_CHECK_LAUNCH();
+        StartKernel(GatherKernel<From, To, n()>,
+                    {Grid(tokens, width, kThreads * kPieces * n()), kThreads}, stream,
+                    ids.as<int32_t>(), table.as<From>(), table.stride[0], static_cast<float>(scale),
+                    y.as<To>(), y.stride[0], static_cast<int>(width));
       });
     });
   });
@@ -184,12 +184,11 @@ void EmbeddingBackward(const Stream& stream, const View& ids, const View& dy, do
       const bool vectors =
           Vectorizable(dy, width, dy.stride[0]) && Vectorizable(dtable, width, dtable.stride[0]);
       DispatchVectors<Wider>(vectors, [&](auto n) {
-        ScatterKernel<T, G, n()>
-            <<<Grid(tokens, width, kScatterThreads * kPieces * n()), kScatterThreads, 0,
-               Handle(stream)>>>(ids.as<int32_t>(), static_cast<int>(tokens), dy.as<T>(),
-                                 dy.stride[0], static_cast<float>(scale), accumulate,
-                                 dtable.as<G>(), dtable.stride[0], static_cast<int>(width));
-        LOCKSTEP_CHECK_LAUNCH();
+        StartKernel(ScatterKernel<T, G, n()>,
+                    {Grid(tokens, width, kScatterThreads * kPieces * n()), kScatterThreads}, stream,
+                    ids.as<int32_t>(), static_cast<int>(tokens), dy.as<T>(), dy.stride[0],
+                    static_cast<float>(scale), accumulate, dtable.as<G>(), dtable.stride[0],
+                    static_cast<int>(width));
       });
     });
   });

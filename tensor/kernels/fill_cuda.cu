@@ -10,6 +10,7 @@ using device::Handle;
 // One thread an element, any strides; 4-, 2- or 8-byte writes.
 template <typename T>
 __global__ void FillStrided(T* data, View y, int64_t count, T value) {
+  device::WaitForPredecessors();
   const int64_t n = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (n >= count) return;
   data[device::OffsetOf(y, n)] = value;
@@ -17,9 +18,8 @@ __global__ void FillStrided(T* data, View y, int64_t count, T value) {
 
 template <typename T>
 void Launch(const Stream& stream, const View& y, T value) {
-  FillStrided<T>
-      <<<device::Blocks(y.numel(), 256), 256, 0, Handle(stream)>>>(y.as<T>(), y, y.numel(), value);
-  LOCKSTEP_CHECK_LAUNCH();
+  device::StartKernel(FillStrided<T>, {device::Blocks(y.numel(), 256), 256}, stream, y.as<T>(), y,
+                      y.numel(), value);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@ using namespace device;  // NOLINT(build/namespaces)
 template <typename T>
 __global__ void AddKernel(const T* __restrict__ x, double scale, double limit, int64_t n,
                           int64_t* __restrict__ sum, unsigned long long* overflow) {
+  WaitForPredecessors();
   const int64_t begin = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * 4;
   unsigned bad = 0;
 #pragma unroll
@@ -28,6 +29,7 @@ __global__ void AddKernel(const T* __restrict__ x, double scale, double limit, i
 template <typename T>
 __global__ void FromKernel(const int64_t* __restrict__ sum, double scale, int64_t n,
                            T* __restrict__ y) {
+  WaitForPredecessors();
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i < n) y[i] = static_cast<T>(static_cast<double>(sum[i]) * scale);
 }
@@ -40,10 +42,9 @@ void AddFixedPoint(const Stream& stream, const View& x, int fraction_bits, int64
   if (n == 0) return;
   const auto launch = [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
-    AddKernel<T><<<Blocks(n, 4 * 256), 256, 0, Handle(stream)>>>(
-        x.as<T>(), std::ldexp(1.0, fraction_bits), FixedPointLimit(max_terms), n, sum.as<int64_t>(),
-        overflow.as<unsigned long long>());
-    LOCKSTEP_CHECK_LAUNCH();
+    StartKernel(AddKernel<T>, {Blocks(n, 4 * 256), 256}, stream, x.as<T>(),
+                std::ldexp(1.0, fraction_bits), FixedPointLimit(max_terms), n, sum.as<int64_t>(),
+                overflow.as<unsigned long long>());
   };
   x.dtype == DType::kF64 ? launch(static_cast<double*>(nullptr))
                          : launch(static_cast<float*>(nullptr));
@@ -54,9 +55,8 @@ void FromFixedPoint(const Stream& stream, const View& sum, int fraction_bits, co
   if (n == 0) return;
   const auto launch = [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
-    FromKernel<T><<<Blocks(n, 256), 256, 0, Handle(stream)>>>(
-        sum.as<int64_t>(), std::ldexp(1.0, -fraction_bits), n, y.as<T>());
-    LOCKSTEP_CHECK_LAUNCH();
+    StartKernel(FromKernel<T>, {Blocks(n, 256), 256}, stream, sum.as<int64_t>(),
+                std::ldexp(1.0, -fraction_bits), n, y.as<T>());
   };
   y.dtype == DType::kF64 ? launch(static_cast<double*>(nullptr))
                          : launch(static_cast<float*>(nullptr));

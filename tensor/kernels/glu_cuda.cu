@@ -10,6 +10,7 @@ using namespace device;  // NOLINT(build/namespaces)
 // blockIdx.x is the row, a thread N of its F columns. Reads 2·N, writes N elements.
 template <typename T, int N, GluActivation kActivation>
 __global__ void GluKernel(const T* __restrict__ x, T* __restrict__ y, int64_t width) {
+  WaitForPredecessors();
   const int64_t column = (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * N;
   if (column >= width) return;
   const int64_t row = blockIdx.x;
@@ -28,6 +29,7 @@ __global__ void GluKernel(const T* __restrict__ x, T* __restrict__ y, int64_t wi
 // Reads 3·N, writes 2·N elements; x and dx may be the same memory.
 template <typename T, int N, GluActivation kActivation>
 __global__ void GluBackwardKernel(const T* __restrict__ dy, const T* x, T* dx, int64_t width) {
+  WaitForPredecessors();
   const int64_t column = (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * N;
   if (column >= width) return;
   const int64_t row = blockIdx.x;
@@ -70,9 +72,8 @@ void Glu(const Stream& stream, const View& x, GluActivation activation, const Vi
   const bool vectors = Vectorizable(x, width, width) && Vectorizable(y, width, width);
   Dispatch("glu", y, vectors, activation, [&](auto* type, auto n, auto act) {
     using T = std::remove_pointer_t<decltype(type)>;
-    GluKernel<T, n(), act()>
-        <<<Grid(rows, width, n()), 256, 0, Handle(stream)>>>(x.as<T>(), y.as<T>(), width);
-    LOCKSTEP_CHECK_LAUNCH();
+    StartKernel(GluKernel<T, n(), act()>, {Grid(rows, width, n()), 256}, stream, x.as<T>(),
+                y.as<T>(), width);
   });
 }
 
@@ -84,9 +85,8 @@ void GluBackward(const Stream& stream, const View& dy, const View& x, GluActivat
                        Vectorizable(dx, width, width);
   Dispatch("glu", dy, vectors, activation, [&](auto* type, auto n, auto act) {
     using T = std::remove_pointer_t<decltype(type)>;
-    GluBackwardKernel<T, n(), act()><<<Grid(rows, width, n()), 256, 0, Handle(stream)>>>(
-        dy.as<T>(), x.as<T>(), dx.as<T>(), width);
-    LOCKSTEP_CHECK_LAUNCH();
+    StartKernel(GluBackwardKernel<T, n(), act()>, {Grid(rows, width, n()), 256}, stream, dy.as<T>(),
+                x.as<T>(), dx.as<T>(), width);
   });
 }
 

@@ -69,14 +69,8 @@ void DispatchVariant(GluActivation activation, const DropoutMask& mask, const Bo
   });
 }
 
-template <typename Kernel, typename Arguments>
-void Launch(const Stream& stream, Kernel kernel, const GluLoraCut& cut, int threads, int bytes,
-            const Arguments& arguments) {
-  LOCKSTEP_CUDA_CHECK(
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
-  const dim3 blocks(static_cast<unsigned>(cut.strips), static_cast<unsigned>(cut.panels));
-  kernel<<<blocks, threads, bytes, Handle(stream)>>>(arguments);
-  LOCKSTEP_CHECK_LAUNCH();
+dim3 BlocksOf(const GluLoraCut& cut) {
+  return dim3(static_cast<unsigned>(cut.strips), static_cast<unsigned>(cut.panels));
 }
 
 template <int kSteps>
@@ -93,8 +87,8 @@ bool Forward(const Stream& stream, const View& x, const LoraShare& gate, const L
       x.as<bf16>(), y.as<bf16>(), ShareOf(gate), ShareOf(up), ShareOf(next.h, down, 1),
       scratch,      MaskOf(mask), rows,          width,       cut.panel_rows};
   DispatchVariant(activation, mask, [&](auto act, auto dropped) {
-    Launch(stream, panel::PanelForward<Shape, act(), dropped()>, cut, Shape::kThreads, kBytes,
-           arguments);
+    StartKernel(panel::PanelForward<Shape, act(), dropped()>,
+                {BlocksOf(cut), Shape::kThreads, kBytes}, stream, arguments);
   });
   PartialSumList sums;
   sums.Add({scratch, cut.strips, rows * Shape::kRank, Shape::kRank}, next.h, mask.scale());
@@ -126,8 +120,8 @@ bool Backward(const Stream& stream, const View& dy, const LoraShare& of_dy, cons
                                               width,
                                               cut.panel_rows};
   DispatchVariant(activation, mask, [&](auto act, auto dropped) {
-    Launch(stream, panel::PanelBackward<Shape, act(), dropped()>, cut, Shape::kThreads, kBytes,
-           arguments);
+    StartKernel(panel::PanelBackward<Shape, act(), dropped()>,
+                {BlocksOf(cut), Shape::kThreads, kBytes}, stream, arguments);
   });
 
   PartialSumList sums;

@@ -14,6 +14,7 @@ using namespace device;  // NOLINT(build/namespaces)
 // tree.
 template <typename T>
 __global__ void PartialKernel(const T* __restrict__ x, int64_t n, double unit, double* partials) {
+  WaitForPredecessors();
   __shared__ double scratch[32];
   const int64_t begin = blockIdx.x * kNormChunk;
   const int64_t end = min(begin + kNormChunk, n);
@@ -27,6 +28,7 @@ __global__ void PartialKernel(const T* __restrict__ x, int64_t n, double unit, d
 }
 
 __global__ void TotalKernel(const double* __restrict__ partials, int64_t count, double* norm) {
+  WaitForPredecessors();
   __shared__ double scratch[32];
   double sum = 0;
   for (int64_t i = threadIdx.x; i < count; i += blockDim.x) sum += partials[i];
@@ -35,6 +37,7 @@ __global__ void TotalKernel(const double* __restrict__ partials, int64_t count, 
 }
 
 __global__ void ClipKernel(const double* norm, double max_norm, double* coefficient) {
+  WaitForPredecessors();
   const double clipped = max_norm == 0 ? 1.0 : fmin(1.0, max_norm / (norm[0] + 1e-6));
   coefficient[0] = isfinite(norm[0]) ? clipped : nan("");
 }
@@ -46,9 +49,8 @@ void SquareSums(const Stream& stream, const View& x, const View& partials) {
   const auto launch = [&](auto* type, double unit) {
     using T = std::remove_pointer_t<decltype(type)>;
     if (count > 0) {
-      PartialKernel<T><<<static_cast<unsigned>(count), 512, 0, Handle(stream)>>>(
-          x.as<T>(), n, unit, partials.as<double>());
-      LOCKSTEP_CHECK_LAUNCH();
+      StartKernel(PartialKernel<T>, {static_cast<unsigned>(count), 512}, stream, x.as<T>(), n, unit,
+                  partials.as<double>());
     }
   };
   if (x.dtype == DType::kI64) {
@@ -61,15 +63,13 @@ void SquareSums(const Stream& stream, const View& x, const View& partials) {
 }
 
 void RootOfSum(const Stream& stream, const View& partials, const View& norm) {
-  TotalKernel<<<1, 512, 0, Handle(stream)>>>(partials.as<double>(), partials.numel(),
-                                             norm.as<double>());
-  LOCKSTEP_CHECK_LAUNCH();
+  StartKernel(TotalKernel, {1, 512}, stream, partials.as<double>(), partials.numel(),
+              norm.as<double>());
 }
 
 void ClipCoefficient(const Stream& stream, const View& norm, double max_norm,
                      const View& coefficient) {
-  ClipKernel<<<1, 1, 0, Handle(stream)>>>(norm.as<double>(), max_norm, coefficient.as<double>());
-  LOCKSTEP_CHECK_LAUNCH();
+  StartKernel(ClipKernel, {1, 1}, stream, norm.as<double>(), max_norm, coefficient.as<double>());
 }
 
 }  // namespace lockstep::kernels::cuda

@@ -49,6 +49,7 @@ __global__ void __launch_bounds__(kMostThreads)
     Quantize(const bf16* __restrict__ x, int64_t stride, int pieces,
              const float* __restrict__ factors, uint8_t* __restrict__ codes,
              float* __restrict__ scales) {
+  WaitForPredecessors();
   x += blockIdx.x * stride;
   Packed<bf16, kPiece> kept[kPieces];
 #pragma unroll
@@ -91,16 +92,15 @@ void LaunchRows(const Stream& stream, const View& x, const View& factors, const 
   const unsigned rows = static_cast<unsigned>(x.shape[0]);
   const unsigned threads = Blocks(pieces, kPieces * 32) * 32;
   const auto kernel = factors.rank != 0 ? Quantize<kPieces, true> : Quantize<kPieces, false>;
-  kernel<<<rows, threads, 0, Handle(stream)>>>(x.as<bf16>(), x.stride[0], pieces,
-                                               factors.as<float>(), to.codes.as<uint8_t>(),
-                                               to.scales.as<float>());
-  LOCKSTEP_CHECK_LAUNCH();
+  StartKernel(kernel, {rows, threads}, stream, x.as<bf16>(), x.stride[0], pieces,
+              factors.as<float>(), to.codes.as<uint8_t>(), to.scales.as<float>());
 }
 
 constexpr int kTile = 32, kTileRows = 8;
 
 __global__ void Transpose(const uint8_t* __restrict__ x, int64_t rows, int64_t columns,
                           uint8_t* __restrict__ to) {
+  WaitForPredecessors();
   __shared__ uint8_t tile[kTile][kTile + 1];
   const int64_t column = static_cast<int64_t>(blockIdx.x) * kTile,
                 row = static_cast<int64_t>(blockIdx.y) * kTile;
@@ -132,9 +132,8 @@ void QuantizeRows(const Stream& stream, const View& x, const View& factors, cons
 
 void TransposeCodes(const Stream& stream, const View& codes, const View& to) {
   const dim3 grid(Blocks(codes.shape[1], kTile), Blocks(codes.shape[0], kTile));
-  Transpose<<<grid, dim3(kTile, kTileRows), 0, Handle(stream)>>>(
-      codes.as<uint8_t>(), codes.shape[0], codes.shape[1], to.as<uint8_t>());
-  LOCKSTEP_CHECK_LAUNCH();
+  StartKernel(Transpose, {grid, dim3(kTile, kTileRows)}, stream, codes.as<uint8_t>(),
+              codes.shape[0], codes.shape[1], to.as<uint8_t>());
 }
 
 }  // namespace lockstep::kernels::cuda

@@ -37,6 +37,7 @@ template <typename T, int N, typename Team>
 __global__ void __launch_bounds__(Team::kMostThreads, Team::kBlocks)
     RmsNormKernel(const T* x, RowStart x_start, const T* __restrict__ w, RmsNormOptions options,
                   T* y, RowStart y_start, float* rstd_out, unsigned rows, int width) {
+  WaitForPredecessors();
   constexpr int kKept = Team::kKept, kRows = Team::kRows;
   const Team team;
   const int first = team.member * N, step = team.size * N, beyond = first + kKept * step;
@@ -118,6 +119,7 @@ __global__ void __launch_bounds__(Team::kMostThreads, Team::kBlocks)
                    const T* __restrict__ w, const float* __restrict__ rstd, RmsNormOptions options,
                    const T* addend, RowStart addend_start, T* dx, RowStart dx_start, unsigned rows,
                    int width) {
+  WaitForPredecessors();
   constexpr int kKept = Team::kKept;
   const Team team;
   const unsigned row = min(team.row(), rows - 1);
@@ -166,6 +168,7 @@ __global__ void __launch_bounds__(kWeightThreads)
     WeightPartials(const T* __restrict__ dy, RowStart dy_start, const T* __restrict__ x,
                    RowStart x_start, const float* __restrict__ rstd, int64_t rows, int64_t width,
                    float* __restrict__ partials) {
+  WaitForPredecessors();
   constexpr int kColumns = kWeightLanes * N;
   __shared__ float teams[kWeightTeams][kColumns];
   const int lane = threadIdx.x % kWeightLanes, team = threadIdx.x / kWeightLanes;
@@ -194,6 +197,7 @@ __global__ void __launch_bounds__(kWeightThreads)
 
 __global__ void SumPartials(const float* __restrict__ partials, int64_t ranges, int64_t width,
                             bool accumulate, float* __restrict__ dw) {
+  WaitForPredecessors();
   const int64_t c = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (c >= width) return;
   float sum = accumulate ? dw[c] : 0.0f;
@@ -207,6 +211,7 @@ template <typename T, int N>
 __global__ void AgainKernel(const T* __restrict__ x, const T* __restrict__ w,
                             const float* __restrict__ rstd, RmsNormOptions options, T* y,
                             int width) {
+  WaitForPredecessors();
   const float r = rstd[blockIdx.x];
   const int64_t start = static_cast<int64_t>(blockIdx.x) * width;
   for (int c = threadIdx.x * N; c < width; c += blockDim.x * N) {
@@ -227,12 +232,10 @@ void RmsNorm(const Stream& stream, const View& x, const View& w, const RmsNormOp
         RowsVectorizable(x) && RowsVectorizable(y) && Vectorizable(w, rows.width, 0);
     DispatchVectors<T>(vectors, [&](auto n) {
       LaunchTeams<n(), 2>(rows.count(), rows.width, [&](auto team, unsigned blocks, int threads) {
-        RmsNormKernel<T, n(), typename decltype(team)::Type>
-            <<<blocks, threads, 0, Handle(stream)>>>(x.as<T>(), RowStart(x), w.as<T>(), options,
-                                                     y.as<T>(), RowStart(y), rstd.as<float>(),
-                                                     static_cast<unsigned>(rows.count()),
-                                                     static_cast<int>(rows.width));
-        LOCKSTEP_CHECK_LAUNCH();
+        StartKernel(RmsNormKernel<T, n(), typename decltype(team)::Type>, {blocks, threads}, stream,
+                    x.as<T>(), RowStart(x), w.as<T>(), options, y.as<T>(), RowStart(y),
+                    rstd.as<float>(), static_cast<unsigned>(rows.count()),
+                    static_cast<int>(rows.width));
       });
     });
   });
@@ -248,9 +251,8 @@ void RmsNormAgain(const Stream& stream, const View& x, const View& w, const View
     DispatchVectors<T>(vectors, [&](auto n) {
       const int threads =
           static_cast<int>(std::clamp<int64_t>((width / (2 * n()) + 31) / 32 * 32, 32, 512));
-      AgainKernel<T, n()><<<static_cast<unsigned>(rows), threads, 0, Handle(stream)>>>(
-          x.as<T>(), w.as<T>(), rstd.as<float>(), options, y.as<T>(), static_cast<int>(width));
-      LOCKSTEP_CHECK_LAUNCH();
+      StartKernel(AgainKernel<T, n()>, {static_cast<unsigned>(rows), threads}, stream, x.as<T>(),
+                  w.as<T>(), rstd.as<float>(), options, y.as<T>(), static_cast<int>(width));
     });
   });
 }
@@ -273,25 +275,22 @@ void RmsNormBackward(const Stream& stream, const View& dy, const View& x, const 
       const bool vectors = RowsVectorizable(x) && RowsVectorizable(dy);
       DispatchVectors<T>(vectors, [&](auto n) {
         const dim3 grid(Blocks(rows.width, kWeightLanes * n()), static_cast<unsigned>(ranges));
-        WeightPartials<T, n()><<<grid, kWeightThreads, 0, Handle(stream)>>>(
-            dy.as<T>(), RowStart(dy), x.as<T>(), RowStart(x), rstd.as<float>(), rows.count(),
-            rows.width, partials.as<float>());
-        LOCKSTEP_CHECK_LAUNCH();
+        StartKernel(WeightPartials<T, n()>, {grid, kWeightThreads}, stream, dy.as<T>(),
+                    RowStart(dy), x.as<T>(), RowStart(x), rstd.as<float>(), rows.count(),
+                    rows.width, partials.as<float>());
       });
-      SumPartials<<<Blocks(rows.width, 128), 128, 0, Handle(stream)>>>(
-          partials.as<float>(), ranges, rows.width, accumulate, dw.as<float>());
-      LOCKSTEP_CHECK_LAUNCH();
+      StartKernel(SumPartials, {Blocks(rows.width, 128), 128}, stream, partials.as<float>(), ranges,
+                  rows.width, accumulate, dw.as<float>());
     }
     const bool vectors = RowsVectorizable(x) && RowsVectorizable(dy) && RowsVectorizable(dx) &&
                          RowsVectorizable(added) && Vectorizable(w, rows.width, 0);
     DispatchVectors<T>(vectors, [&](auto n) {
       LaunchTeams<n()>(rows.count(), rows.width, [&](auto team, unsigned blocks, int threads) {
-        BackwardKernel<T, n(), typename decltype(team)::Type>
-            <<<blocks, threads, 0, Handle(stream)>>>(
-                dy.as<T>(), RowStart(dy), x.as<T>(), RowStart(x), w.as<T>(), rstd.as<float>(),
-                options, addend.as<T>(), RowStart(added), dx.as<T>(), RowStart(dx),
-                static_cast<unsigned>(rows.count()), static_cast<int>(rows.width));
-        LOCKSTEP_CHECK_LAUNCH();
+        StartKernel(BackwardKernel<T, n(), typename decltype(team)::Type>, {blocks, threads},
+                    stream, dy.as<T>(), RowStart(dy), x.as<T>(), RowStart(x), w.as<T>(),
+                    rstd.as<float>(), options, addend.as<T>(), RowStart(added), dx.as<T>(),
+                    RowStart(dx), static_cast<unsigned>(rows.count()),
+                    static_cast<int>(rows.width));
       });
     });
   });

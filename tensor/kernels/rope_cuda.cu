@@ -12,6 +12,7 @@ __global__ void RopeTableKernel(const int32_t* __restrict__ positions,
                                 const float* __restrict__ inv_freq, const int32_t* __restrict__ row,
                                 float attention_factor, int64_t tokens, int64_t pairs,
                                 float* __restrict__ table) {
+  WaitForPredecessors();
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= tokens * pairs) return;
   const int64_t token = i / pairs, pair = i % pairs;
@@ -31,6 +32,7 @@ template <typename T, int N>
 __global__ void __launch_bounds__(256)
     RopeKernel(T* x, int64_t token_stride, int64_t head_stride, unsigned heads, unsigned threads,
                unsigned pairs, const float* __restrict__ table, float direction) {
+  WaitForPredecessors();
   const unsigned i = blockIdx.x * 256 + threadIdx.x;
   if (i >= threads) return;
   const unsigned groups = pairs / N, some_heads = (heads + kHeadsEach - 1) / kHeadsEach;
@@ -74,10 +76,9 @@ void RopeTable(const Stream& stream, const View& positions, const View& inv_freq
   const int64_t tokens = table.shape[0], pairs = table.shape[1];
   if (table.numel() == 0) return;
   if (table.dtype != DType::kF32) Unsupported("rope_table", table);
-  RopeTableKernel<<<Blocks(tokens * pairs, 256), 256, 0, Handle(stream)>>>(
-      positions.as<int32_t>(), inv_freq.as<float>(), row.as<int32_t>(),
-      static_cast<float>(attention_factor), tokens, pairs, table.as<float>());
-  LOCKSTEP_CHECK_LAUNCH();
+  StartKernel(RopeTableKernel, {Blocks(tokens * pairs, 256), 256}, stream, positions.as<int32_t>(),
+              inv_freq.as<float>(), row.as<int32_t>(), static_cast<float>(attention_factor), tokens,
+              pairs, table.as<float>());
 }
 
 void Rope(const Stream& stream, const View& x, const View& table, int direction) {
@@ -89,11 +90,9 @@ void Rope(const Stream& stream, const View& x, const View& table, int direction)
     const bool vectors = Vectorizable(x, pairs, x.stride[0]) && Vectorizable(x, pairs, x.stride[1]);
     DispatchVectors<T>(vectors, [&](auto n) {
       const int64_t threads = tokens * Blocks(heads, kHeadsEach) * (pairs / n());
-      RopeKernel<T, n()><<<Blocks(threads, 256), 256, 0, Handle(stream)>>>(
-          x.as<T>(), x.stride[0], x.stride[1], static_cast<unsigned>(heads),
-          static_cast<unsigned>(threads), static_cast<unsigned>(pairs), table.as<float>(),
-          static_cast<float>(direction));
-      LOCKSTEP_CHECK_LAUNCH();
+      StartKernel(RopeKernel<T, n()>, {Blocks(threads, 256), 256}, stream, x.as<T>(), x.stride[0],
+                  x.stride[1], static_cast<unsigned>(heads), static_cast<unsigned>(threads),
+                  static_cast<unsigned>(pairs), table.as<float>(), static_cast<float>(direction));
     });
   });
 }

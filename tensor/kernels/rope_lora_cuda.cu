@@ -74,6 +74,7 @@ __device__ __forceinline__ void Rotate(float2 angle, float scale, float to_low, 
 template <int kSteps>
 __global__ void __launch_bounds__(32 * kWarps, kSteps == 1 ? 2 : 1)
     RopeLoraKernel(const __grid_constant__ Arguments in) {
+  WaitForPredecessors();
   __shared__ float4 angles[kBlockRows * AngleRows::kPieces];
   const int64_t first_row = static_cast<int64_t>(blockIdx.x) * kBlockRows;
   const int first_head = blockIdx.y * kBlockHeads;
@@ -155,8 +156,7 @@ void RopeLora(const Stream& stream, const View& x, const std::vector<HeadsShare>
   }
   const dim3 blocks(Blocks(x.shape[0], kBlockRows), Blocks(x.shape[1], kBlockHeads));
   DispatchSteps(rank, [&](auto steps) {
-    RopeLoraKernel<steps()><<<blocks, 32 * kWarps, 0, Handle(stream)>>>(arguments);
-    LOCKSTEP_CHECK_LAUNCH();
+    StartKernel(RopeLoraKernel<steps()>, {blocks, 32 * kWarps}, stream, arguments);
   });
 }
 

@@ -10,6 +10,7 @@ using namespace device;  // NOLINT(build/namespaces)
 template <typename T, typename Y, int N>
 __global__ void ScaleKernel(const T* x, const double* __restrict__ factor, bool accumulate, Y* y,
                             int64_t n) {
+  WaitForPredecessors();
   const int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * N;
   if (i >= n) return;
   const float f = static_cast<float>(*factor);
@@ -35,9 +36,8 @@ void Scale(const Stream& stream, const View& x, const View& factor, bool accumul
       using Wider = std::conditional_t<(sizeof(T) > sizeof(Y)), T, Y>;
       const bool vectors = n % kVec<Wider> == 0 && Vectorizable(x, 8, 0) && Vectorizable(y, 8, 0);
       DispatchVectors<Wider>(vectors, [&](auto vector) {
-        ScaleKernel<T, Y, vector()><<<Blocks(n, 256 * vector()), 256, 0, Handle(stream)>>>(
-            x.as<T>(), factor.as<double>(), accumulate, y.as<Y>(), n);
-        LOCKSTEP_CHECK_LAUNCH();
+        StartKernel(ScaleKernel<T, Y, vector()>, {Blocks(n, 256 * vector()), 256}, stream,
+                    x.as<T>(), factor.as<double>(), accumulate, y.as<Y>(), n);
       });
     });
   });

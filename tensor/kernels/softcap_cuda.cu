@@ -11,6 +11,7 @@ using namespace device;  // NOLINT(build/namespaces)
 // bf16: it would be most of what fp32 logits are off by.
 template <typename T, int N>
 __global__ void SoftcapKernel(const T* x, float cap, T* y, int64_t n) {
+  WaitForPredecessors();
   const int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * N;
   if (i >= n) return;
   const float inverse = 1 / cap;
@@ -31,9 +32,8 @@ void Softcap(const Stream& stream, const View& x, double cap, const View& y) {
     using T = std::remove_pointer_t<decltype(type)>;
     const int64_t n = y.numel();
     DispatchVectors<T>(Vectorizable(x, n, 0) && Vectorizable(y, n, 0), [&](auto vector) {
-      SoftcapKernel<T, vector()><<<Blocks(n, 256 * vector()), 256, 0, Handle(stream)>>>(
-          x.as<T>(), static_cast<float>(cap), y.as<T>(), n);
-      LOCKSTEP_CHECK_LAUNCH();
+      StartKernel(SoftcapKernel<T, vector()>, {Blocks(n, 256 * vector()), 256}, stream, x.as<T>(),
+                  static_cast<float>(cap), y.as<T>(), n);
     });
   });
 }

@@ -7,6 +7,7 @@ namespace {
 
 // One block: thread t takes elements t, t + 1024, …; then a fixed tree.
 __global__ void SumKernel(const double* __restrict__ x, int64_t n, double scale, double* y) {
+  device::WaitForPredecessors();
   __shared__ double scratch[32];
   double sum = 0;
   for (int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += x[i];
@@ -17,9 +18,8 @@ __global__ void SumKernel(const double* __restrict__ x, int64_t n, double scale,
 }  // namespace
 
 void Sum(const Stream& stream, const View& x, double scale, const View& y) {
-  SumKernel<<<1, 1024, 0, device::Handle(stream)>>>(x.as<double>(), x.numel(), scale,
-                                                    y.as<double>());
-  LOCKSTEP_CHECK_LAUNCH();
+  device::StartKernel(SumKernel, {1, 1024}, stream, x.as<double>(), x.numel(), scale,
+                      y.as<double>());
 }
 
 }  // namespace lockstep::kernels::cuda

@@ -2,8 +2,6 @@
 // (sm_90; CUDA Programming Guide, "Thread Block Clusters"). Elsewhere a cluster is one block.
 #pragma once
 
-#include <utility>
-
 #include "tensor/kernels/device/launch.cuh"
 #include "tensor/kernels/device/tensor_core.cuh"
 
@@ -58,32 +56,10 @@ __device__ __forceinline__ void StoreToBlock(T* to, unsigned rank, T x) {
 }
 #endif
 
-// Whether the kernel runs in clusters of more than one block: the code of it that the current
-// device runs is that for sm_90 or newer, which is not said by the device, as it takes PTX of any.
+// Whether the kernel runs in clusters of more than one block.
 template <typename... Parameters>
 bool TakesClusters(void (*kernel)(Parameters...)) {
-  cudaFuncAttributes attributes;
-  LOCKSTEP_CUDA_CHECK(cudaFuncGetAttributes(&attributes, kernel));
-  return attributes.ptxVersion >= 90;
-}
-
-// kernel<<<blocks, threads, shared>>>(arguments…) in clusters of `size` neighboring blocks, of
-// which `blocks` is a multiple.
-template <typename... Parameters, typename... Arguments>
-void LaunchClusters(void (*kernel)(Parameters...), unsigned size, unsigned blocks, unsigned threads,
-                    size_t shared, const Stream& stream, Arguments&&... arguments) {
-  cudaLaunchAttribute cluster = {};
-  cluster.id = cudaLaunchAttributeClusterDimension;
-  cluster.val.clusterDim.x = size;
-  cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(blocks);
-  config.blockDim = dim3(threads);
-  config.dynamicSmemBytes = shared;
-  config.stream = Handle(stream);
-  config.attrs = &cluster;
-  config.numAttrs = size > 1 ? 1 : 0;
-  LOCKSTEP_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...));
+  return RunsSm90Code(reinterpret_cast<const void*>(kernel));
 }
 
 }  // namespace lockstep::kernels::device

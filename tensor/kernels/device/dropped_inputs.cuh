@@ -4,6 +4,7 @@
 #pragma once
 
 #include "tensor/kernels/device/dropout_bits.cuh"
+#include "tensor/kernels/device/launch.cuh"
 #include "tensor/kernels/device/tensor_core.cuh"
 #include "tensor/kernels/device/vec.cuh"
 
@@ -119,6 +120,7 @@ __device__ __forceinline__ void AddTile(uint32_t tile, unsigned row, unsigned ha
 template <typename Shape>
 __global__ void __launch_bounds__(Shape::kThreads, 1)
     DroppedInputsKernel(const __grid_constant__ Arguments in) {
+  WaitForPredecessors();
   extern __shared__ __align__(128) unsigned char memory[];
   const uint32_t shared = SharedAddress(memory);
   const int64_t first_row = static_cast<int64_t>(blockIdx.x) * Shape::kRows;
@@ -239,6 +241,7 @@ __device__ __forceinline__ void AddKept(const float (&products)[4][4], int i, ui
 template <typename Shape>
 __global__ void __launch_bounds__(Shape::kThreads)
     DroppedSharesKernel(const __grid_constant__ Arguments in) {
+  WaitForPredecessors();
   extern __shared__ __align__(128) unsigned char memory[];
   const uint32_t shared = SharedAddress(memory);
   const int64_t first_row = static_cast<int64_t>(blockIdx.x) * Shape::kRows;

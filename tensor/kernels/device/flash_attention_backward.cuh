@@ -13,6 +13,7 @@
 #pragma once
 
 #include "tensor/kernels/device/flash_attention_passing.cuh"
+#include "tensor/kernels/device/launch.cuh"
 
 namespace lockstep::kernels::device::flash {
 
@@ -278,6 +279,7 @@ __device__ __forceinline__ void RunBackward(const BackwardArguments& in, const T
 
 template <typename Shape>
 __global__ void __launch_bounds__(Shape::kThreads) BackwardKernel(const BackwardArguments in) {
+  WaitForPredecessors();
   extern __shared__ __align__(1024) unsigned char memory[];
   const Problem& p = in.problem;
   const unsigned heads = Shape::kRowsAreKeys ? p.kv_heads : p.heads, head = blockIdx.x % heads;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "tensor/kernels/device/flash_attention_tiles.cuh"
+#include "tensor/kernels/device/launch.cuh"
 
 namespace lockstep::kernels::device::flash {
 
@@ -193,6 +194,7 @@ __device__ __forceinline__ void ForwardTail(const ForwardArguments& in, const Ti
 
 template <typename Shape>
 __global__ void __launch_bounds__(Shape::kThreads) ForwardKernel(const ForwardArguments in) {
+  WaitForPredecessors();
   static_assert(Shape::kRows <= Shape::kThreads);
   extern __shared__ __align__(1024) unsigned char memory[];
   constexpr int kDim = Shape::kDim, kKeys = Shape::kKeys, kThreads = Shape::kThreads;

@@ -26,12 +26,9 @@ void DispatchDim(int64_t dim, const Body& body) {
 template <typename Shape, typename Arguments>
 void Launch(const Stream& stream, void (*kernel)(Arguments), const Arguments& arguments,
             int64_t rows, int64_t heads) {
-  LOCKSTEP_CUDA_CHECK(
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shape::kBytes));
   const int64_t tiles = NumTiles(rows, arguments.problem.documents, Shape::kRows);
-  kernel<<<static_cast<unsigned>(tiles * heads), Shape::kThreads, Shape::kBytes, Handle(stream)>>>(
-      arguments);
-  LOCKSTEP_CHECK_LAUNCH();
+  StartKernel(kernel, {static_cast<unsigned>(tiles * heads), Shape::kThreads, Shape::kBytes},
+              stream, arguments);
 }
 
 }  // namespace lockstep::kernels::device::flash

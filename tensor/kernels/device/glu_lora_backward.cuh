@@ -9,6 +9,7 @@
 
 #include "tensor/kernels/device/dropout_bits.cuh"
 #include "tensor/kernels/device/glu_lora_panel.cuh"
+#include "tensor/kernels/device/launch.cuh"
 
 namespace lockstep::kernels::device::panel {
 
@@ -114,6 +115,7 @@ __device__ __forceinline__ void SumColumns(const Pipe& pipe, int tile, unsigned 
 template <typename Shape, GluActivation kActivation, bool kDropped>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     PanelBackward(const BackwardArguments in) {
+  WaitForPredecessors();
   extern __shared__ __align__(128) unsigned char memory[];
   using Pipe = PanelPipe<Shape, 3>;
   using Memory = typename Pipe::Memory;

@@ -7,6 +7,7 @@
 
 #include "tensor/kernels/device/dropout_bits.cuh"
 #include "tensor/kernels/device/glu_lora_panel.cuh"
+#include "tensor/kernels/device/launch.cuh"
 
 namespace lockstep::kernels::device::panel {
 
@@ -95,6 +96,7 @@ __device__ __forceinline__ uint32_t UnitOfPair(const ForwardArguments& in, const
 template <typename Shape, GluActivation kActivation, bool kDropped>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     PanelForward(const ForwardArguments in) {
+  WaitForPredecessors();
   extern __shared__ __align__(128) unsigned char memory[];
   using Pipe = PanelPipe<Shape, 2>;
   using Memory = typename Pipe::Memory;

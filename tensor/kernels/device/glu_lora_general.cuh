@@ -122,6 +122,7 @@ template <int kSteps, GluActivation kActivation>
 __global__ void __launch_bounds__(kWarps * 32)
     ForwardKernel(const bf16* __restrict__ x, Share gate_share, Share up_share,
                   bf16* __restrict__ y, int64_t num_rows, int64_t width) {
+  WaitForPredecessors();
   const int64_t first = (static_cast<int64_t>(blockIdx.y) * kWarps + threadIdx.x / 32) * kColumns;
   if (first >= width) return;
   Operand<kSteps> gate_b, up_b;
@@ -161,6 +162,7 @@ template <int kSteps, GluActivation kActivation>
 __global__ void __launch_bounds__(kWarps * 32)
     BackwardKernel(bf16* dy, Share dy_share, bf16* x, Share gate_share, Share up_share,
                    int64_t num_rows, int64_t width) {
+  WaitForPredecessors();
   const int64_t first = (static_cast<int64_t>(blockIdx.y) * kWarps + threadIdx.x / 32) * kColumns;
   if (first >= width) return;
   Operand<kSteps> gate_b, up_b, dy_b;
@@ -239,9 +241,8 @@ inline void Forward(const Stream& stream, const View& x, const LoraShare& gate, 
   if (y.numel() == 0) return;
   CheckWide(x, width);
   Dispatch(std::max(RankOf(gate), RankOf(up)), activation, [&](auto steps, auto act) {
-    ForwardKernel<steps(), act()><<<Grid(rows, width), kWarps * 32, 0, Handle(stream)>>>(
-        x.as<bf16>(), Share(gate), Share(up), y.as<bf16>(), rows, width);
-    LOCKSTEP_CHECK_LAUNCH();
+    StartKernel(ForwardKernel<steps(), act()>, {Grid(rows, width), kWarps * 32}, stream,
+                x.as<bf16>(), Share(gate), Share(up), y.as<bf16>(), rows, width);
   });
 }
 
@@ -252,9 +253,8 @@ inline void Backward(const Stream& stream, const View& dy, const LoraShare& of_d
   CheckWide(x, width);
   const int64_t rank = std::max({RankOf(gate), RankOf(up), RankOf(of_dy)});
   Dispatch(rank, activation, [&](auto steps, auto act) {
-    BackwardKernel<steps(), act()><<<Grid(rows, width), kWarps * 32, 0, Handle(stream)>>>(
-        dy.as<bf16>(), Share(of_dy), x.as<bf16>(), Share(gate), Share(up), rows, width);
-    LOCKSTEP_CHECK_LAUNCH();
+    StartKernel(BackwardKernel<steps(), act()>, {Grid(rows, width), kWarps * 32}, stream,
+                dy.as<bf16>(), Share(of_dy), x.as<bf16>(), Share(gate), Share(up), rows, width);
   });
 }
 

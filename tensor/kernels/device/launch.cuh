@@ -22,8 +22,6 @@ inline void CheckCuda(cudaError_t error, const char* what, const char* file, int
 }
 #define LOCKSTEP_CUDA_CHECK(call) \
   ::lockstep::kernels::device::CheckCuda((call), #call, __FILE__, __LINE__)
-// Behind each <<<…>>>.
-#define LOCKSTEP_CHECK_LAUNCH() LOCKSTEP_CUDA_CHECK(cudaGetLastError())
 
 [[noreturn]] inline void Unsupported(const char* op, const View& x) {
   std::fprintf(stderr, "F [%s] no CUDA kernel for %s\n", op, NameOf(x.dtype));
@@ -32,6 +30,65 @@ inline void CheckCuda(cudaError_t error, const char* what, const char* file, int
 
 inline cudaStream_t Handle(const Stream& stream) {
   return static_cast<cudaStream_t>(stream.handle);
+}
+
+// The first statement of every kernel (tools/dev/check_kernel_starts.sh): until all that was put on
+// the stream before has ended and its writes are seen. StartKernel lets a kernel come up while the
+// one before it ends; that this one has ended says the same of those before it because it waited.
+__device__ __forceinline__ void WaitForPredecessors() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// Whether the code of a kernel that the GPU runs is that for sm_90 or newer, which is not said by
+// the GPU, as it takes PTX of any. A process has one kind of GPU and every kernel is compiled for
+// the same ones, so the first kernel that is asked about speaks for all.
+inline bool RunsSm90Code(const void* kernel) {
+  static const bool runs = [=] {
+    cudaFuncAttributes attributes;
+    LOCKSTEP_CUDA_CHECK(cudaFuncGetAttributes(&attributes, kernel));
+    return attributes.ptxVersion >= 90;
+  }();
+  return runs;
+}
+
+// Blocks of threads, bytes of dynamic shared memory, and how many neighboring blocks are a cluster
+// (cluster.cuh), where the GPU has them; 0: none are.
+struct LaunchSize {
+  dim3 blocks, threads;
+  size_t shared = 0;
+  unsigned cluster = 0;
+};
+
+inline void StartKernelWith(void** arguments, const void* kernel, const LaunchSize& size,
+                            const Stream& stream) {
+  if (size.shared > 0) {  // which may be more than what is had without asking
+    LOCKSTEP_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                             static_cast<int>(size.shared)));
+  }
+  cudaLaunchAttribute attributes[2] = {};
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim = {size.cluster, 1, 1};
+  cudaLaunchConfig_t config = {};
+  config.gridDim = size.blocks;
+  config.blockDim = size.threads;
+  config.dynamicSmemBytes = size.shared;
+  config.stream = Handle(stream);
+  config.attrs = attributes;
+  config.numAttrs = !RunsSm90Code(kernel) ? 0 : size.cluster == 0 ? 1 : 2;
+  LOCKSTEP_CUDA_CHECK(cudaLaunchKernelExC(&config, kernel, arguments));
+}
+
+// Puts kernel(arguments…) on the stream. Where GPUs can (sm_90), it comes up while the kernel
+// before it ends: 1 to 2 µs less each (docs/performance.md). How every kernel is launched.
+template <typename... Parameters>
+void StartKernel(void (*kernel)(Parameters...), const LaunchSize& size, const Stream& stream,
+                 std::type_identity_t<Parameters>... arguments) {
+  void* pointers[] = {&arguments...};
+  StartKernelWith(pointers, reinterpret_cast<const void*>(kernel), size, stream);
 }
 
 // Calls body with a null pointer of the element type: f32 or bf16.

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "tensor/kernels/device/dropout_bits.cuh"
+#include "tensor/kernels/device/launch.cuh"
 #include "tensor/kernels/device/narrow_tiles.cuh"
 
 namespace lockstep::kernels::device::narrow {
@@ -206,6 +207,7 @@ __device__ __forceinline__ void PutRowSums(const Place<Shape>& place, const Warp
 template <typename Shape>
 __global__ void __launch_bounds__(Shape::kThreads, 2)
     NarrowPanel(const __grid_constant__ Arguments in) {
+  WaitForPredecessors();
   extern __shared__ __align__(128) unsigned char memory[];
   const Place<Shape> place(in, memory);
   Warp<Shape> warp;

@@ -50,6 +50,7 @@ inline bool TakesPartialSums(const View& to, DType dtype) {
 // A thread has 4 neighbors of sum blockIdx.y: it reads them of one partial after the other, so that
 // the order is that of the partials, and writes them once.
 static __global__ void __launch_bounds__(256) PartialSumKernel(const PartialSumList list) {
+  WaitForPredecessors();
   const PartialSum& s = list.sum[blockIdx.y];
   const int64_t at = (static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x) * 4;
   if (at >= s.rows * s.columns) return;
@@ -85,8 +86,7 @@ inline void AddPartialSums(const Stream& stream, const PartialSumList& list) {
     most = std::max(most, list.sum[i].rows * list.sum[i].columns);
   }
   if (most == 0) return;
-  PartialSumKernel<<<dim3(Blocks(most, 4 * 256), list.size), 256, 0, Handle(stream)>>>(list);
-  LOCKSTEP_CHECK_LAUNCH();
+  StartKernel(PartialSumKernel, {dim3(Blocks(most, 4 * 256), list.size), 256}, stream, list);
 }
 
 }  // namespace lockstep::kernels::device
