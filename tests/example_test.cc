@@ -93,6 +93,7 @@ TEST(ExampleTest, ItsSamplesHaveDifferentPrompts) {
                   .ok());
   const Outcome outcome = Train({"--train_file=" + documents, "--output_dir=" + FreshPath("run")});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("note: --model is not given"));
   EXPECT_THAT(outcome.out, HasSubstr("\n> Paul"));
   EXPECT_THAT(outcome.out, HasSubstr("\n> Emma"));
 }

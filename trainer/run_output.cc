@@ -121,6 +121,7 @@ absl::Status RunOutput::Begin() {
 void RunOutput::SayWhatBegins(const std::vector<std::string>& changes) {
   log_->Say(absl::StrFormat("model %s, %s trainable parameters", ShownPath(options_.data.model),
                             HumanCount(static_cast<double>(model_.parameters().num_trainable()))));
+  if (!options_.data.stand_in.empty()) log_->Say("note: " + options_.data.stand_in);
   if (!options_.in_lockstep()) {
     log_->Say("note: without --gradient_sum=exact the bits depend on the number of ranks");
   }
@@ -233,9 +234,7 @@ absl::Status RunOutput::Finish(Ending ending, int64_t steps_done) {
                              "\nafter:  ", sample.after));
     }
     log_->Say(absl::StrCat("\n", options_.model.full ? "weights" : "adapter",
-                           ", curves and report "
-                           "in ",
-                           start_.folder));
+                           ", curves and report in ", start_.folder));
   }
   RETURN_IF_ERROR(Show(Word(ending)));
   return WriteState(Word(ending), steps_done);

@@ -82,8 +82,12 @@ std::string DefaultCacheDir() {
 }
 
 absl::Status ReadFilesFlags(DataOptions* options) {
-  const bool example_data = FLAGS_train_file.empty();
-  if (FLAGS_model.empty()) {
+  const bool example_data = FLAGS_train_file.empty(), example_model = FLAGS_model.empty();
+  if (example_data != example_model) {
+    options->stand_in = example_model ? "--model is not given: it is the tiny one of the example"
+                                      : "--train_file is not given: it is the example's";
+  }
+  if (example_model) {
     ASSIGN_OR_RETURN(FLAGS_model, EmbeddedExample("model"));
   }
   if (example_data) {

@@ -31,6 +31,9 @@ struct DataOptions {
   // "-" or a pipe was among the files: it is now a file of cache_dir with what came. Other
   // processes of the run are told that file's name, as they cannot read the same input again.
   bool read_streams = false;
+  // What the embedded example stands in for, where only one of model and data was given: to be
+  // said.
+  std::string stand_in;
 };
 
 // Reads the flags. Paths come back resolved, also in the flags themselves. Errors: UserError.
