@@ -61,6 +61,7 @@ absl::Status Inspect(const std::string& path) {
     elements += tensor.numel();
     bytes += tensor.bytes;
   }
+  std::fflush(stdout);  // both may go to one file
   absl::FPrintF(stderr, "%s: %d tensors, %d elements, %d bytes\n", path, file->tensors().size(),
                 elements, bytes);
   for (const auto& [key, value] : file->metadata()) {
