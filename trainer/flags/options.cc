@@ -350,6 +350,8 @@ absl::StatusOr<TrainOptions> ReadTrainFlags() {
   const std::set<std::string> idle = IdleAdapterFlags(options.model);
   std::set<std::string> without_effect = idle;
   if (!options.early_stopping_patience) without_effect.insert("eval_steps");
+  if (options.max_steps) without_effect.insert("num_train_epochs");
+  if (options.optimizer.warmup_steps) without_effect.insert("warmup_ratio");
   options.identity = ResultFlags(without_effect);
   options.run_flags = RunFlags(idle);
   return options;

@@ -222,6 +222,16 @@ TEST(OptionsTest, StepsBetweenEvaluationsDecideTheResultOfEarlyStopping) {
             identity({"--eval_steps=2", "--early_stopping_patience=1"}));
 }
 
+TEST(OptionsTest, WhatAnotherFlagBeatsDecidesNothing) {
+  const auto identity = [](std::vector<std::string> flags) { return Read(flags)->identity; };
+  EXPECT_EQ(identity({"--max_steps=5", "--num_train_epochs=1"}),
+            identity({"--max_steps=5", "--num_train_epochs=2"}));
+  EXPECT_NE(identity({"--num_train_epochs=1"}), identity({"--num_train_epochs=2"}));
+  EXPECT_EQ(identity({"--warmup_steps=5", "--warmup_ratio=0.1"}),
+            identity({"--warmup_steps=5", "--warmup_ratio=0.2"}));
+  EXPECT_NE(identity({"--warmup_ratio=0.1"}), identity({"--warmup_ratio=0.2"}));
+}
+
 TEST(OptionsTest, FrozenWeightsInOtherTypes) {
   const auto options = Read({"--device=cpu", "--base_dtype=fp8"});
   ASSERT_TRUE(options.ok()) << options.status();
