@@ -14,6 +14,9 @@ namespace {
 // At this length a document's attention costs as much as all its other work.
 constexpr int64_t kAttentionLength = 16384;
 
+// Of packs whose size nobody has chosen, but for a longer piece.
+constexpr int64_t kMostTokensPerPack = 8192;
+
 int64_t Cost(int64_t length) { return length * (kAttentionLength + length); }
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -146,15 +149,19 @@ int64_t DefaultTokensPerPack(absl::Span<const Piece> pieces, int64_t global_batc
   const int64_t most = std::accumulate(lengths.begin(), lengths.begin() + batch, int64_t{0});
   // One longest piece above an eighth: dealing longest first never needs more in 8 packs.
   const int64_t wanted = std::max(CeilDiv(most, 8) + longest, 2 * kMinTokensPerPack);
-  const int64_t tokens = std::max(longest, std::min<int64_t>(wanted, 8192));
+  const int64_t tokens = std::max(longest, std::min(wanted, kMostTokensPerPack));
   return CeilDiv(tokens, 64) * 64;
 }
 
-int64_t BatchSizeForEightPacks(absl::Span<const Piece> pieces) {
-  int64_t tokens = 0;
+int64_t BatchSizeForRanks(absl::Span<const Piece> pieces, int64_t ranks) {
+  int64_t packs = 1, tokens = 0;
+  while (packs < ranks) packs = NextNumPacks(packs);
+  const int64_t wanted = packs == 1   ? 1
+                         : packs <= 8 ? packs * kMinTokensPerPack
+                                      : (packs - 8) * kMostTokensPerPack + 1;
   for (const Piece& piece : pieces) tokens += piece.length();
-  return tokens == 0 ? 0
-                     : CeilDiv(8 * kMinTokensPerPack * static_cast<int64_t>(pieces.size()), tokens);
+  const auto count = static_cast<int64_t>(pieces.size());
+  return std::max(ranks, tokens == 0 ? 0 : CeilDiv(wanted * count, tokens));
 }
 
 std::vector<std::vector<int64_t>> DealPacks(absl::Span<const PackPlan> packs, int world_size) {

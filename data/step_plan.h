@@ -76,8 +76,9 @@ class StepPlan {
 // piece, at most 8192 (or the longest piece if that is longer), a multiple of 64.
 int64_t DefaultTokensPerPack(absl::Span<const Piece> pieces, int64_t global_batch_size);
 
-// The smallest --global_batch_size with which 8 ranks have a pack of kMinTokensPerPack each.
-int64_t BatchSizeForEightPacks(absl::Span<const Piece> pieces);
+// The smallest --global_batch_size with which a step of mean length has a pack for each of `ranks`;
+// for more than 8 of them, with tokens_per_pack at most 8192.
+int64_t BatchSizeForRanks(absl::Span<const Piece> pieces, int64_t ranks);
 
 // Deals packs to ranks, most expensive first to the rank with the least so far: the packs of each
 // rank. A pure function of the costs; free of consequences for any result.

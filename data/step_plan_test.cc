@@ -155,7 +155,20 @@ TEST(StepPlanTest, DefaultTokensPerPackCoversTheLongestPieceAndTheLargestStep) {
   EXPECT_LE(plan.Summarize().max_packs, 8);
   const std::vector<Piece> one = {{0, 0, 20000, 5}};
   EXPECT_EQ(DefaultTokensPerPack(one, 16), 20032);
-  EXPECT_EQ(BatchSizeForEightPacks(std::vector<Piece>(10, Piece{0, 0, 128, 1})), 64);
+}
+
+TEST(StepPlanTest, EachRankHasAPack) {
+  const std::vector<Piece> pieces(1000, Piece{0, 0, 128, 1});
+  for (const int64_t ranks : {1, 2, 3, 4, 5, 8, 9, 16}) {
+    const int64_t batch = BatchSizeForRanks(pieces, ranks);
+    const auto packs = [&](int64_t size) {
+      return StepPlan(pieces, {.global_batch_size = size}).Summarize().max_packs;
+    };
+    EXPECT_GE(packs(batch), ranks);
+    EXPECT_TRUE(batch == 1 || packs(batch - 1) < ranks) << ranks;
+  }
+  EXPECT_EQ(BatchSizeForRanks(pieces, 8), 64);
+  EXPECT_EQ(BatchSizeForRanks(std::vector<Piece>(10, Piece{0, 0, 5000, 1}), 4), 4);
 }
 
 TEST(StepPlanTest, EvaluationPacksHoldEachPieceOnce) {

@@ -17,7 +17,9 @@
 namespace lockstep {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(ExampleTest, HalvesTheValidationLossAndSaysWhatItLearned) {
   const std::string home = FreshPath("home");
@@ -60,6 +62,14 @@ void ExpectPlanned(std::vector<std::string> flags) {
   const double planned = memory.at("planned_bytes"), peak = memory.at("peak_bytes");
   EXPECT_GT(peak, 0.98 * planned);
   EXPECT_LE(peak, planned);
+}
+
+TEST(ExampleTest, SaysHowEachRankHasWork) {
+  EXPECT_THAT(Train({"--dry_run"}).out, AllOf(HasSubstr("packs a step"), Not(HasSubstr("HINT"))));
+  const std::string hint = "steps have fewer packs than there are ranks; --global_batch_size=";
+  EXPECT_THAT(Train({"--dry_run", "--nproc_per_node=2"}).out, HasSubstr(hint + "53 "));
+  EXPECT_THAT(Train({"--dry_run", "--nproc_per_node=2", "--global_batch_size=53"}).out,
+              Not(HasSubstr("HINT")));
 }
 
 TEST(ExampleTest, TakesTheMemoryThatWasPlanned) {

@@ -60,7 +60,7 @@ absl::Status PrintPlans(const TrainOptions& options, int ranks) {
                    }));
   PrintRows("data", DataTable(*prepared.data));
   const int64_t num_steps = NumSteps(options, *prepared.data->plan);
-  PrintRows("steps", PlanTable(*prepared.data, num_steps));
+  PrintRows("steps", PlanTable(*prepared.data, num_steps, ranks));
   TrainOptions planned = options;
   if (!nn::HasWeights(options.data.model)) {
     std::printf("note: %s holds no weights; planned by its config.json\n",

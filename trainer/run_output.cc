@@ -144,7 +144,7 @@ void RunOutput::SayWhatBegins(const std::vector<std::string>& changes) {
   for (const auto& [name, value] : DataTable(data_)) {
     log_->Say(TableRow(name, value));
   }
-  for (const auto& [name, value] : PlanTable(data_, num_steps_)) {
+  for (const auto& [name, value] : PlanTable(data_, num_steps_, world_.size())) {
     log_->Say(TableRow(name, value));
   }
   log_->Say(TableRow(
@@ -187,7 +187,7 @@ absl::Status RunOutput::Show(const std::string& state) {
   Rows environment = Hardware();
   for (auto& row : Versions()) environment.push_back(std::move(row));
   report.tables = {{"Data", DataTable(data_)},
-                   {"Plan", PlanTable(data_, num_steps_)},
+                   {"Plan", PlanTable(data_, num_steps_, world_.size())},
                    {"Options", OptionRows(options_), /*folded=*/true},
                    {"Environment", environment, /*folded=*/true}};
   return WriteFileAtomically(JoinPath(start_.folder, "report.html"),

@@ -212,7 +212,7 @@ std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& d
 }
 
 std::vector<std::pair<std::string, std::string>> PlanTable(const TrainingData& data,
-                                                           int64_t num_steps) {
+                                                           int64_t num_steps, int64_t ranks) {
   const data::StepPlan::Summary summary = data.plan->Summarize();
   std::vector<std::pair<std::string, std::string>> rows = {
       {"steps", absl::StrFormat("%d (%d an epoch)", num_steps, data.plan->steps_per_epoch())},
@@ -225,14 +225,14 @@ std::vector<std::pair<std::string, std::string>> PlanTable(const TrainingData& d
                        summary.max_pack_tokens)},
       {"imbalance of packs", absl::StrFormat("%.1f %%", 100 * summary.mean_imbalance)},
   };
-  const int64_t enough = data::BatchSizeForEightPacks(data.train.pieces);
-  if (summary.max_packs < 8) {
-    const auto num_pieces = static_cast<int64_t>(data.train.pieces.size());
-    rows.push_back(
-        {"HINT", absl::StrFormat("a step fills %d of 8 packs; ", summary.max_packs) +
-                     (enough <= num_pieces
-                          ? absl::StrFormat("--global_batch_size=%d gives 8 ranks work", enough)
-                          : "all documents together do not give 8 ranks work")});
+  const int64_t enough = data::BatchSizeForRanks(data.train.pieces, ranks);
+  const bool often_idle = ranks <= 8 && data.plan_options.global_batch_size < enough;
+  if (often_idle || summary.max_packs < ranks) {
+    const bool can_be_had = enough <= std::ssize(data.train.pieces);
+    rows.push_back({"HINT", absl::StrCat("steps have fewer packs than there are ranks; ",
+                                         can_be_had ? absl::StrCat("--global_batch_size=", enough,
+                                                                   " gives each rank one")
+                                                    : "all documents together would not do")});
   }
   return rows;
 }

@@ -60,8 +60,8 @@ absl::StatusOr<std::unique_ptr<TrainingData>> PlanTraining(Documents documents,
 
 // What a person wants to know of the data before training: label, value.
 std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& data);
-// And of the step plan. The same on any number of ranks.
+// And of the step plan, which knows no ranks: with a hint where some of `ranks` would be idle.
 std::vector<std::pair<std::string, std::string>> PlanTable(const TrainingData& data,
-                                                           int64_t num_steps);
+                                                           int64_t num_steps, int64_t ranks);
 
 }  // namespace lockstep
