@@ -19,7 +19,7 @@ absl::StatusOr<ReadyModel> LoadModel(const std::string& folder) {
   ASSIGN_OR_RETURN(ready.runtime, Runtime::Open(compute.device));
   nn::ModelOptions options;
   options.directory = folder;
-  options.adapter = FLAGS_adapter.empty() ? "" : UserPath(FLAGS_adapter);
+  options.adapter = UserPath(FLAGS_adapter);
   options.training = false;
   options.compute_dtype = options.base_dtype = compute.dtype;
   ASSIGN_OR_RETURN(ready.model, nn::Model::Load(ready.context(), options));

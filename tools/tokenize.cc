@@ -64,7 +64,7 @@ absl::Status Run() {
   ASSIGN_OR_RETURN(std::string path, FindModelFolder(FLAGS_model));
   if (std::filesystem::is_directory(path)) path = JoinPath(path, "tokenizer.json");
   data::TokenizerOptions options;
-  if (!FLAGS_cache_dir.empty()) options.cache_dir = UserPath(FLAGS_cache_dir);
+  options.cache_dir = UserPath(FLAGS_cache_dir);
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(path, options));
 
   std::ios::sync_with_stdio(false);

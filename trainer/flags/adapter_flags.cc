@@ -140,9 +140,7 @@ absl::Status ReadAdapterFlags(nn::ModelOptions* model) {
   RETURN_IF_ERROR(CheckRange("lora_r", FLAGS_lora_r, 1, 4096));
   RETURN_IF_ERROR(CheckRange("lora_alpha", FLAGS_lora_alpha, 0, HUGE_VAL));
   RETURN_IF_ERROR(CheckRange("lora_dropout", FLAGS_lora_dropout, 0, 0.99));
-  if (!FLAGS_init_adapter.empty()) {
-    model->adapter = FLAGS_init_adapter = UserPath(FLAGS_init_adapter);
-  }
+  model->adapter = FLAGS_init_adapter = UserPath(FLAGS_init_adapter);
   nn::LoraConfig lora;
   lora.r = FLAGS_lora_r;
   lora.alpha = FLAGS_lora_alpha;

@@ -187,7 +187,7 @@ absl::Status ReadOutputFlags(TrainOptions* options) {
                                                               {"stop", OnOddLoss::kStop}};
   ASSIGN_OR_RETURN(options->on_spike, Choice("on_spike", FLAGS_on_spike, odd));
   ASSIGN_OR_RETURN(options->on_zero_loss, Choice("on_zero_loss", FLAGS_on_zero_loss, odd));
-  if (!FLAGS_output_dir.empty()) FLAGS_output_dir = UserPath(FLAGS_output_dir);
+  FLAGS_output_dir = UserPath(FLAGS_output_dir);
   if (FLAGS_resume_from_checkpoint != "auto" && FLAGS_resume_from_checkpoint != "none") {
     FLAGS_resume_from_checkpoint = UserPath(FLAGS_resume_from_checkpoint);
   }

@@ -12,6 +12,7 @@ TEST(UserPathTest, StartsWhereTheUserIs) {
   EXPECT_EQ(UserPath("a/b"), "/home/someone/a/b");
   EXPECT_EQ(UserPath("/a/b"), "/a/b");
   EXPECT_EQ(UserPath("-"), "-");
+  EXPECT_EQ(UserPath(""), "");
   setenv("HOME", "/home/her", 1);
   EXPECT_EQ(UserPath("~/a"), "/home/her/a");
   EXPECT_EQ(UserPath("~a"), "/home/someone/~a");
