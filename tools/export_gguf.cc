@@ -1,16 +1,20 @@
 // One file of a model for llama.cpp; docs/tools.md.
 #include <gflags/gflags.h>
+#include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "base/file.h"
 #include "base/status.h"
 #include "nn/merge.h"
 #include "tensor/runtime.h"
@@ -30,6 +34,8 @@ DEFINE_string(type, "f16", "Of the matrices: f32, f16, bf16 or q8_0. Norms and b
 namespace lockstep {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr char kUsage[] =
     "Writes a model, and an adapter merged into it, as one GGUF file that llama.cpp loads.\n"
     "Families: llama, mistral, qwen2, qwen3.\n\n"
@@ -47,6 +53,24 @@ absl::StatusOr<GgufType> TypeFlag() {
 std::string NameOf(absl::string_view path) {
   path = absl::StripSuffix(path, "/");
   return std::string(path.substr(path.rfind('/') + 1));
+}
+
+// Of a merged model: lies beside the output, with the process's number behind it, for as long as it
+// is read.
+constexpr char kMerged[] = ".merged-";
+
+// Those that killed processes have left.
+void RemoveRemains(const std::string& output) {
+  const fs::path whole(output);
+  const fs::path folder = whole.has_parent_path() ? whole.parent_path() : ".";
+  const std::string start = absl::StrCat(whole.filename().string(), kMerged);
+  std::error_code stays;
+  for (const std::string& name : NamesIn(folder.string()).value_or(std::vector<std::string>())) {
+    absl::string_view number = name;
+    pid_t pid = 0;
+    if (!absl::ConsumePrefix(&number, start) || !absl::SimpleAtoi(number, &pid)) continue;
+    if (kill(pid, 0) != 0 && errno == ESRCH) fs::remove_all(folder / name, stays);
+  }
 }
 
 // The merged model in fp32, as a folder.
@@ -70,11 +94,11 @@ absl::Status Run() {
   ASSIGN_OR_RETURN(const std::string model, FindModelFolder(FLAGS_model));
   const std::string output = UserPath(FLAGS_output);
 
-  // An adapter's merged folder lies beside the output only for as long as it is read.
-  const std::string merged = absl::StrCat(output, ".merged-", getpid());
+  RemoveRemains(output);
+  const std::string merged = absl::StrCat(output, kMerged, getpid());
   const absl::Cleanup remove = [&] {
     std::error_code ignored;
-    std::filesystem::remove_all(merged, ignored);
+    fs::remove_all(merged, ignored);
   };
   if (!FLAGS_adapter.empty()) RETURN_IF_ERROR(Merge(model, merged));
   ASSIGN_OR_RETURN(const ExportReport report, ExportGguf(FLAGS_adapter.empty() ? model : merged,
