@@ -210,8 +210,7 @@ void Run(const Stream& stream, const Launch& launch, const AttentionShape& shape
   const GraphKey key = KeyOf(launch, shape, strides, options);
   CHECK_LE(layout.own + GraphWorkspace(key), workspace.numel())
       << "[attention] cuDNN wants more workspace than planned, " << GraphWorkspace(key)
-      << " bytes: " << key.count << " documents of " << key.longest << " rows, " << key.heads
-      << " heads of " << key.dim;
+      << " bytes: " << Describe(key);
   auto* lengths = reinterpret_cast<int32_t*>(memory);
   const AttentionCall& call = launch.call;
   if (launch.ragged) {

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "tensor/kernels/attention_starts.h"
 
@@ -21,12 +22,6 @@ namespace {
 namespace fe = cudnn_frontend;
 using fe::graph::Tensor_attributes;
 using TensorPtr = std::shared_ptr<Tensor_attributes>;
-
-#define FE_CHECK(call)                                                                 \
-  do {                                                                                 \
-    fe::error_t error = (call);                                                        \
-    CHECK(error.is_good()) << "[attention] cuDNN: " #call ": " << error.get_message(); \
-  } while (false)
 
 // Asking for it must not be what opens cuDNN.
 std::atomic<int64_t> num_graphs = 0;
@@ -127,14 +122,20 @@ class Builder {
   }
 
   Plan Finish(cudnnHandle_t handle) {
-    FE_CHECK(graph_->validate());
-    FE_CHECK(graph_->build_operation_graph(handle));
-    FE_CHECK(graph_->create_execution_plans({fe::HeurMode_t::A}));
-    FE_CHECK(graph_->check_support(handle));
-    FE_CHECK(graph_->build_plans(handle));
+    Want(graph_->validate());
+    Want(graph_->build_operation_graph(handle));
+    Want(graph_->create_execution_plans({fe::HeurMode_t::A}));
+    Want(graph_->check_support(handle));
+    Want(graph_->build_plans(handle));
     Plan plan = {graph_, 0};
-    FE_CHECK(graph_->get_workspace_size(plan.workspace));
+    Want(graph_->get_workspace_size(plan.workspace));
     return plan;
+  }
+
+  void Want(fe::error_t error) const {
+    CHECK(error.is_good()) << "[attention] cuDNN " << cudnnGetVersion() << " does not compute "
+                           << Describe(key_) << ", on this GPU: " << error.get_message()
+                           << "\nHINT: --dtype=fp32 does without cuDNN";
   }
 
   const GraphKey& key_;
@@ -211,6 +212,12 @@ class Library {
 
 }  // namespace
 
+std::string Describe(const GraphKey& key) {
+  return absl::StrCat(key.backward ? "the backward of " : "", key.count, " documents of ",
+                      key.longest, " rows, ", key.heads, " heads and ", key.kv_heads, " of keys, ",
+                      key.dim, " wide");
+}
+
 void BuildGraphs(Device device, absl::Span<const GraphKey> keys, int num_threads,
                  const std::atomic<bool>& stop) {
   std::atomic<size_t> next = 0;
@@ -233,7 +240,8 @@ int64_t GraphWorkspace(const GraphKey& key) { return Library::Get().PlanFor(key)
 void ExecuteGraph(const Stream& stream, const GraphKey& key,
                   std::unordered_map<int64_t, void*>& tensors, void* workspace) {
   const Plan& plan = Library::Get().PlanFor(key);
-  FE_CHECK(plan.graph->execute(Library::Get().HandleOn(stream), tensors, workspace));
+  fe::error_t error = plan.graph->execute(Library::Get().HandleOn(stream), tensors, workspace);
+  CHECK(error.is_good()) << "[attention] cuDNN, " << Describe(key) << ": " << error.get_message();
 }
 
 }  // namespace lockstep::kernels::cuda::cudnn

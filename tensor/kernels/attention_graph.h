@@ -1,5 +1,7 @@
 // One fused attention kernel of cuDNN, forward or deterministic backward, as a graph that is built
-// by BuildGraphs, or on first use, and kept. For attention_cudnn.cc alone.
+// by BuildGraphs, or on first use, and kept. For attention_cudnn.cc alone. What cuDNN refuses is
+// fatal: it follows from its version, the GPU and the key, so from nothing that ranks may differ
+// in.
 //
 // Tensors are [count, heads, longest, dim] in bf16, the rows of documents end to end. Ragged:
 // document d starts at its ragged offset in each tensor (attention_starts.h). Otherwise every
@@ -8,6 +10,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string>
 #include <tuple>
 #include <unordered_map>
 
@@ -29,6 +32,9 @@ struct GraphKey {
   }
   friend bool operator<(const GraphKey& a, const GraphKey& b) { return a.Tie() < b.Tie(); }
 };
+
+// "the backward of 3 documents of 128 rows, 8 heads and 2 of keys, 64 wide".
+std::string Describe(const GraphKey& key);
 
 // Names of a graph's tensors. kLengths, kStarts and those behind it, one for each kind of row, are
 // of ragged graphs alone.
