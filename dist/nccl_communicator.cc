@@ -391,8 +391,8 @@ absl::StatusOr<std::unique_ptr<Communicator>> MakeNcclCommunicator(int rank, int
   }
   return UserError("communicator",
                    absl::StrCat("the ranks' GPUs could not be connected; ", failure),
-                   "every rank needs a GPU of its own (--nproc_per_node, CUDA_VISIBLE_DEVICES); "
-                   "NCCL_DEBUG=INFO says more");
+                   "NCCL_DEBUG=INFO says more, its version too; ranks share GPUs "
+                   "(NCCL_MULTI_RANK_GPU_ENABLE=1) from 2.30 on");
 }
 
 }  // namespace lockstep::dist

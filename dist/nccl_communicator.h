@@ -30,7 +30,7 @@ namespace lockstep::dist {
 inline constexpr size_t kMaxHostBytes = size_t{64} << 10;
 
 struct NcclOptions {
-  Device device{DeviceType::kCUDA};  // this rank's GPU; no other rank's
+  Device device{DeviceType::kCUDA};  // this rank's GPU; others' too where NCCL shares it
   int max_channels = 16;             // docs/scaling.md has the measurement
   // Before that, GPUs of one host show that direct copies between them work (peer_check.h); one
   // that takes longer than this does not.
@@ -43,7 +43,7 @@ struct NcclOptions {
 
 // Connects all ranks with each other; they find each other through `store`, which is used only
 // here. `device` becomes the calling thread's. Errors name the rank that failed and in which phase,
-// on all ranks: no GPU each, a time limit, a build without CUDA.
+// on all ranks: GPUs that NCCL does not connect, a time limit, a build without CUDA.
 absl::StatusOr<std::unique_ptr<Communicator>> MakeNcclCommunicator(int rank, int size,
                                                                    StoreClient& store,
                                                                    NcclOptions options);

@@ -1,5 +1,5 @@
-// Ranks are processes: this binary, started again with "--rank", one a GPU. Skips where there are
-// fewer than two GPUs. NCCL takes no two ranks on one GPU.
+// Ranks are processes: this binary, started again with "--rank", one a GPU, or several where they
+// may share it (shared_gpus.h). Skips where there can be fewer than two.
 #include "dist/nccl_communicator.h"
 
 #include <gtest/gtest.h>
@@ -17,6 +17,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "dist/nccl_test_scenarios.h"
+#include "dist/testing.h"
 #include "tensor/runtime.h"
 
 namespace lockstep::dist {
@@ -26,7 +27,8 @@ using namespace std::chrono_literals;  // NOLINT
 
 // A rank's process runs several scenarios, one behind the other.
 int RunRank(int rank, int size, int port, const std::vector<std::string>& scenarios) {
-  const auto runtime = *Runtime::Open({DeviceType::kCUDA, static_cast<int8_t>(rank)});
+  const auto runtime =
+      *Runtime::Open({DeviceType::kCUDA, static_cast<int8_t>(rank % CudaDeviceCount())});
   const auto store = *StoreClient::Connect("127.0.0.1", port, 1, "t", 20s);
   std::atomic<int> failures{0};
   NcclOptions options;
@@ -80,7 +82,7 @@ std::vector<int> RunRanks(int size, const std::vector<std::string>& scenarios) {
 class NcclCommunicatorTest : public ::testing::TestWithParam<int> {
  protected:
   void SetUp() override {
-    if (CudaDeviceCount() < GetParam()) {
+    if (MostGpuRanks() < GetParam()) {
       GTEST_SKIP() << "needs " << GetParam() << " GPUs, got " << CudaDeviceCount();
     }
   }
@@ -90,7 +92,7 @@ class NcclCommunicatorTest : public ::testing::TestWithParam<int> {
 std::vector<int> Sizes() {
   std::vector<int> sizes = {2};
   for (const int size : {3, 4, 8}) {
-    if (size <= CudaDeviceCount()) sizes.push_back(size);
+    if (size <= MostGpuRanks()) sizes.push_back(size);
   }
   return sizes;
 }

@@ -84,8 +84,9 @@ class Side {
   std::string Read(int peer, const std::string& address, std::chrono::milliseconds limit) {
     const std::pair<std::string, std::string> parts = absl::StrSplit(address, '\t');
     const int number = NumberOf(parts.first);
-    int can = 1;
-    if (number >= 0) CUDA_CHECK(cudaDeviceCanAccessPeer(&can, device_, number));
+    int can = 1;  // also where ranks share this GPU, which is no peer of itself
+    if (number >= 0 && number != device_)
+      CUDA_CHECK(cudaDeviceCanAccessPeer(&can, device_, number));
     const std::string bytes = absl::HexStringToBytes(parts.second);
     cudaIpcMemHandle_t handle;
     if (can == 0 || bytes.size() != sizeof(handle)) return kNone;

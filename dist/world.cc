@@ -20,6 +20,7 @@
 #include "dist/exit_code.h"
 #include "dist/gloo_communicator.h"
 #include "dist/rendezvous.h"
+#include "dist/shared_gpus.h"
 #include "dist/socket.h"
 #include "dist/stop_signals.h"
 #include "dist/store_keys.h"
@@ -119,7 +120,8 @@ class RankWorld final : public World {
 
   // Announces this rank and waits until all are there.
   absl::Status MeetRanks() {
-    const Member me = {rank(), env_.node, env_.local_rank, host_, getpid(), options_.device};
+    const Member me = {rank(),   env_.node,    env_.local_rank, host_,
+                       getpid(), options_.gpu, options_.device};
     const std::string key = absl::StrCat(kMemberPrefix, rank());
     ASSIGN_OR_RETURN(const int64_t claims, store_->Add(absl::StrCat("claims/", rank()), 1));
     if (claims > 1) {
@@ -147,7 +149,7 @@ class RankWorld final : public World {
     }
     std::sort(members_.begin(), members_.end(),
               [](const Member& a, const Member& b) { return a.rank < b.rank; });
-    return absl::OkStatus();
+    return CheckGpus(members_, MayShareGpus(ReadEnvironment()));
   }
 
   absl::Status CheckWorldSizes() {

@@ -8,7 +8,8 @@
 //   world->Leave();
 //
 // JoinWorld is a sequence of named phases with a time limit each: "store" (find it and show the
-// token), "ranks" (all ranks are there, none twice), "communicator" (connections between ranks).
+// token), "ranks" (all ranks are there, none twice, with a GPU each if with any: shared_gpus.h),
+// "communicator" (connections between ranks).
 //
 // When this rank loses a peer it waits 2 s for the parent's verdict, then says what it lost and the
 // process exits with kExitRankLost; so it does when a verdict about another rank arrives, or when
@@ -78,6 +79,7 @@ struct WorldOptions {
   double stall_timeout_seconds = kStallTimeoutSeconds;
   double join_timeout_seconds = 300;      // for each phase of joining
   std::string device = "cpu";             // for reports, e.g. "cuda:3 NVIDIA H100"
+  std::string gpu;                        // Runtime::gpu_id()
   CommunicatorFactory make_communicator;  // none: Gloo, for ranks on CPUs
 };
 

@@ -40,6 +40,8 @@ class Runtime {
 
   // "NVIDIA H200, 139.8 GiB, driver for CUDA 13.0", "cpu, 8 threads".
   virtual std::string Describe() const = 0;
+  // What tells its GPU, or its part of one (MIG), from every other; "" elsewhere.
+  virtual std::string gpu_id() const { return ""; }
   // Bytes that could still be allocated; what the memory plan is compared with.
   virtual int64_t FreeBytes() const = 0;
   // Takes memory in one piece each now, so that later allocations find it there. Error, with a

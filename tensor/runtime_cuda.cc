@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/check.h"
@@ -193,6 +194,11 @@ class CudaRuntime final : public Runtime {
     return absl::StrFormat("%s, %.1f GiB, driver for CUDA %d.%d", properties.name,
                            static_cast<double>(properties.totalGlobalMem) / (1 << 30),
                            driver / 1000, driver % 1000 / 10);
+  }
+  std::string gpu_id() const override {
+    cudaDeviceProp properties;
+    CUDA_CHECK(cudaGetDeviceProperties(&properties, index_));
+    return absl::BytesToHexString({properties.uuid.bytes, sizeof(properties.uuid.bytes)});
   }
   int64_t FreeBytes() const override {
     size_t free = 0, total = 0;

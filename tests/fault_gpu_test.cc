@@ -1,6 +1,7 @@
 // Every fault, done to ranks on GPUs: two or three of them.
 #include <algorithm>
 
+#include "dist/testing.h"
 #include "tensor/runtime.h"
 #include "tests/fault_suite.h"
 
@@ -8,7 +9,8 @@ namespace lockstep {
 namespace {
 
 FaultDevice Gpus() {
-  return {"Gpu", "--device=cuda", "cuda:1 ", std::clamp(CudaDeviceCount(), 2, 3)};
+  return {"Gpu", "--device=cuda", CudaDeviceCount() == 1 ? "cuda:0 " : "cuda:1 ",
+          std::clamp(dist::MostGpuRanks(), 2, 3)};
 }
 
 INSTANTIATE_TEST_SUITE_P(Gpu, FaultTest, ::testing::ValuesIn(FaultCasesOn(Gpus())), NameOfCase);

@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/file.h"
+#include "dist/testing.h"
 #include "tensor/runtime.h"
 #include "tests/process_faults.h"
 #include "tests/tiny_model.h"
@@ -85,7 +86,7 @@ void ExpectEachStepOnce(const std::string& folder) {
 }
 
 void SkipWithout(const FaultDevice& device) {
-  if (device.name == "Gpu" && CudaDeviceCount() < device.ranks) {
+  if (device.name == "Gpu" && dist::MostGpuRanks() < device.ranks) {
     GTEST_SKIP() << "needs " << device.ranks << " GPUs, got " << CudaDeviceCount();
   }
 }

@@ -5,7 +5,8 @@
 # sandbox, from the trainer's runfiles, where its example is:
 #   bazel build --config=cpu //trainer:train //dist:lossy_link
 #   tests/launchers_test.sh bazel-bin/trainer/train bazel-bin/dist/lossy_link
-# With ranks on two GPUs, one for each of two hosts (from a bundle: tools/gpu_bundle):
+# With ranks on two GPUs, one for each of two hosts, or sharing one with NCCL_MULTI_RANK_GPU_ENABLE=1
+# (from a bundle: tools/gpu_bundle):
 #   scripts/tests/launchers_test.sh bin/train bin/lossy_link cuda
 set -u
 here=$(dirname "$(realpath "$0")")
@@ -26,6 +27,8 @@ gpus_here=()
 if [ "$device" = cuda ]; then
   all_gpus=$(nvidia-smi --query-gpu=index --format=csv,noheader | paste -sd,)
   IFS=, read -ra gpus_here <<<"${CUDA_VISIBLE_DEVICES-$all_gpus}"
+  # Where ranks may share GPUs (docs/launch.md), one will do.
+  [ "${NCCL_MULTI_RANK_GPU_ENABLE-}" != 1 ] || gpus_here+=("${gpus_here[0]}")
 fi
 cat >"$work/train" <<EOF
 #!/bin/bash
@@ -255,7 +258,8 @@ MpiDefault=none
 PartitionName=all Nodes=ALL Default=YES State=UP
 EOF
   # GPUs that Slurm deals to tasks; of their files only the names count.
-  if [ "$device" = cuda ] && [ -z "$hosts" ] && mknod "$work/slurm/gpu0" c 1 3 &&
+  if [ "$device" = cuda ] && [ -z "$hosts" ] && [ "${gpus_here[0]}" != "${gpus_here[1]}" ] &&
+    mknod "$work/slurm/gpu0" c 1 3 &&
     mknod "$work/slurm/gpu1" c 1 3; then
     gpus=" Gres=gpu:2"
     echo "GresTypes=gpu" >>"$work/slurm/slurm.conf"

@@ -1,4 +1,5 @@
-// The trainer on all GPUs of this machine, at least two: the same bits as on one.
+// The trainer on all GPUs of this machine, at least two, or on some ranks that share them
+// (dist/shared_gpus.h): the same bits as on one.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
+#include "dist/testing.h"
 #include "tensor/kernels/fp8_gemm.h"
 #include "tensor/runtime.h"
 #include "tests/figures.h"
@@ -26,7 +28,7 @@ struct Result {
 class LockstepGpuTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (CudaDeviceCount() < 2) GTEST_SKIP() << "needs 2 GPUs, got " << CudaDeviceCount();
+    if (dist::MostGpuRanks() < 2) GTEST_SKIP() << "needs 2 GPUs, got " << CudaDeviceCount();
     WriteTinyModel(model_, 1, /*mlp=*/64);
     WriteUnevenDocuments(documents_, 150, 300);
     folder_ = FreshPath("run");
@@ -82,7 +84,7 @@ TEST_F(LockstepGpuTest, AnyNumberOfGpusGivesTheSameBits) {
   for (const char* what : {"gpus", "cuda", "cublasLt", "cudnn", "nvidia driver", "program"}) {
     EXPECT_THAT(one.run, HasSubstr(absl::StrCat("\"", what, "\": ")));
   }
-  for (int ranks = 2; ranks <= CudaDeviceCount(); ++ranks) {
+  for (int ranks = 2; ranks <= dist::MostGpuRanks(); ++ranks) {
     for (const char* cap : {"--bucket_cap_mb=25", "--bucket_cap_mb=0.005"}) {
       const Result several = Run({absl::StrCat("--nproc_per_node=", ranks), cap, "--verify"});
       EXPECT_EQ(several.figures, one.figures) << ranks << cap;
@@ -110,7 +112,7 @@ TEST_F(LockstepGpuTest, FullTrainingToo) {
   const auto one = RunFull(model, 1);
   EXPECT_GT(one.first.size(), 400'000u);
   EXPECT_GT(one.second.size(), 1'000'000u);
-  for (int ranks = 2; ranks <= CudaDeviceCount(); ++ranks) {
+  for (int ranks = 2; ranks <= dist::MostGpuRanks(); ++ranks) {
     const auto several = RunFull(model, ranks);
     EXPECT_TRUE(several.first == one.first) << ranks << ": the weights differ";
     EXPECT_TRUE(several.second == one.second) << ranks << ": the checkpoints differ";

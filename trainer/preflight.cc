@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/number.h"
 #include "base/status.h"
+#include "dist/shared_gpus.h"
 #include "nn/weights.h"
 #include "tensor/runtime.h"
 #include "trainer/plan/memory_plan.h"
@@ -72,8 +73,10 @@ absl::Status PrintPlans(const TrainOptions& options, int ranks) {
   absl::StatusOr<std::unique_ptr<Runtime>> gpu = Runtime::Open(Device());
   if (options.device == "cuda") gpu = Runtime::Open(Device{DeviceType::kCUDA, 0});
   const bool on_cpu = options.device == "cpu";
+  const int sharing =
+      dist::RanksPerGpu(ranks, CudaDeviceCount(), dist::MayShareGpus(dist::ReadEnvironment()));
   const FreeMemory available = {.host = AvailableMemory(),
-                                .device = !on_cpu && gpu.ok() ? (*gpu)->FreeBytes() : 0};
+                                .device = !on_cpu && gpu.ok() ? (*gpu)->FreeBytes() / sharing : 0};
   const absl::StatusOr<MemoryPlan> chosen = planner->Choose(planned, ranks, available);
   const MemoryPlan memory =
       chosen.ok() ? *chosen : planner->Plan({.checkpointing = planned.gradient_checkpointing});

@@ -40,7 +40,7 @@
 namespace lockstep {
 namespace {
 
-// A GPU for each local rank; NCCL refuses two ranks on one.
+// A GPU for each local rank, or its share of one (dist/shared_gpus.h).
 Device DeviceOf(const TrainOptions& options, const dist::LaunchEnv& env) {
   if (options.device != "cuda") return Device();
   return {DeviceType::kCUDA, static_cast<int8_t>(env.local_rank % std::max(1, CudaDeviceCount()))};
@@ -52,6 +52,7 @@ dist::WorldOptions WorldOptionsFor(const TrainOptions& options, const Runtime& r
   const Device device = runtime.context().stream.device;
   if (device.type == DeviceType::kCPU) return world;
   world.device = absl::StrCat("cuda:", device.index, " ", runtime.Describe());
+  world.gpu = runtime.gpu_id();
   world.make_communicator = [device](int rank, int size, dist::StoreClient& store,
                                      dist::Communicator::FailureHandler on_failure) {
     dist::NcclOptions nccl;
@@ -121,14 +122,17 @@ int ExitCodeOf(Ending ending, dist::World& world) {
       world.communicator(), int64_t{world.stop_requested()}, dist::ReduceOp::kMax, "stop"));
 }
 
-// The plan is for the machine and GPU that have least memory: all ranks compute alike.
+// The plan is for the machine and GPU that have least memory: all ranks compute alike. Ranks that
+// share a GPU share what is free of it.
 absl::StatusOr<MemoryPlan> PlanMemory(const TrainOptions& options, const TrainingData& data,
                                       const Runtime& runtime, dist::World& world) {
   const auto least = [&](int64_t bytes) {
     return -dist::AllReduceValue(world.communicator(), -bytes, dist::ReduceOp::kMax, "memory");
   };
+  const int sharing =
+      dist::RanksOnGpuOf(world.members()[static_cast<size_t>(world.rank())], world.members());
   const FreeMemory available = {.host = least(AvailableMemory()),
-                                .device = least(runtime.FreeBytes())};
+                                .device = least(runtime.FreeBytes() / sharing)};
   ASSIGN_OR_RETURN(const auto planner,
                    MemoryPlanner::Create(options, data, NumSteps(options, *data.plan)));
   return planner->Choose(options, world.env().local_world_size, available);

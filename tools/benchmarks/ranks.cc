@@ -24,10 +24,12 @@ absl::Status RunOnRanks(
     if (code == 0) return absl::OkStatus();
     return absl::AbortedError(absl::StrCat("the ranks ended with exit code ", code));
   }
-  const Device device{options.device, static_cast<int8_t>(cuda ? env.local_rank : 0)};
+  const int gpus = std::max(1, CudaDeviceCount());
+  const Device device{options.device, static_cast<int8_t>(cuda ? env.local_rank % gpus : 0)};
   ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(device));
   dist::WorldOptions world_options;
   world_options.device = runtime->Describe();
+  world_options.gpu = runtime->gpu_id();
   dist::NcclOptions nccl;
   nccl.device = device;
   if (options.max_channels > 0) nccl.max_channels = options.max_channels;
