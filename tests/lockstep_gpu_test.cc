@@ -127,5 +127,24 @@ TEST_F(LockstepGpuTest, OtherSumsTrainTooAndSaySo) {
   }
 }
 
+TEST(MoreRanksThanGpusTest, AreRefusedWhereTheUserDoesNotAllowIt) {
+  const int gpus = CudaDeviceCount();
+  if (gpus == 0) GTEST_SKIP() << "no GPU here";
+  const std::string model = FreshPath("model"), folder = FreshPath("run");
+  WriteTinyModel(model, 1);
+  WriteUnevenDocuments(folder + ".jsonl", 20, 100);
+  const Outcome outcome = TrainerProcess({"--model=" + model, "--train_file=" + folder + ".jsonl",
+                                          "--output_dir=" + folder, "--device=cuda",
+                                          absl::StrCat("--nproc_per_node=", gpus + 1)},
+                                         "/dev/null", {{"NCCL_MULTI_RANK_GPU_ENABLE", "0"}})
+                              .Wait();
+  EXPECT_EQ(outcome.exit_code, 1) << outcome.out;
+  EXPECT_THAT(outcome.err,
+              HasSubstr(absl::StrCat("want a GPU for each rank, got one for ranks 0 and ", gpus,
+                                     ": host ")));
+  EXPECT_THAT(outcome.err, HasSubstr("NCCL_MULTI_RANK_GPU_ENABLE=1"));
+  EXPECT_FALSE(FileExists(folder));
+}
+
 }  // namespace
 }  // namespace lockstep
