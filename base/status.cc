@@ -27,6 +27,8 @@ absl::string_view UsualWayOut(int error_number) {
     case EMFILE:
     case ENFILE:
       return "allow more open files: ulimit -n";
+    case ENOMEM:
+      return "see what else uses memory here, a container's limit, and ulimit -v";
     default:
       return "";
   }

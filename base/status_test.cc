@@ -22,6 +22,8 @@ TEST(SystemErrorTest, SaysWhatTheSystemSaidAndTheUsualWayOut) {
             "HINT: make room there, or choose a folder on another disk");
   EXPECT_EQ(std::string(SystemError("x.json", "cannot write", ENOSPC, "wait").message()),
             "[x.json] cannot write: No space left on device\nHINT: wait");
+  EXPECT_NE(SystemError("x.json", "cannot map", ENOMEM).message().find("ulimit -v"),
+            absl::string_view::npos);
   EXPECT_EQ(std::string(SystemError("x.json", "cannot read", EIO).message()),
             "[x.json] cannot read: Input/output error");
 }

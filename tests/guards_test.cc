@@ -156,6 +156,7 @@ TEST_F(GuardsTest, AnEvaluationThatIsNotFiniteIsSaidAndIsNeverTheBest) {
   EXPECT_THAT(ReadFile(folder_ + "/metrics.jsonl").value_or(""), HasSubstr("\"eval_loss\":null"));
   EXPECT_THAT(outcome.out, Not(HasSubstr("the best evaluation was")));
   const std::vector<std::string> checkpoints = *ListCheckpoints(folder_ + "/checkpoints");
+  EXPECT_FALSE(checkpoints.empty());
   for (const std::string& checkpoint : checkpoints) {
     EXPECT_TRUE(ReadCheckpoint(checkpoint).ok()) << ReadCheckpoint(checkpoint).status();
   }

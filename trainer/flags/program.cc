@@ -66,8 +66,7 @@ void EndUncaught() {
       _exit(dist::kExitUserError);
     }
   } catch (const std::bad_alloc&) {
-    PrintError(UserError("memory", "the system gives this process no more memory of the host",
-                         "see what else runs here, a container's limit, and ulimit -v"));
+    PrintError(SystemError("memory", "no more for this process", ENOMEM));
     _exit(dist::kExitFatal);
   } catch (...) {
   }
