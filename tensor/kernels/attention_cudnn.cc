@@ -22,6 +22,9 @@ constexpr int64_t kCompactScoreBytes = int64_t{1024} << 20;
 // The total number of rows enters a plan only as the size of its buffers: rounded up to few values.
 constexpr int64_t kRowUnit = 2048;
 
+// With the deterministic backward for compute capability 10 (its frontend's checks say 9.18).
+constexpr int64_t kFirstForBlackwell = 91801;
+
 int64_t AlignUp(int64_t bytes) { return (bytes + 255) / 256 * 256; }
 
 int64_t StartsBytes(int64_t count) {
@@ -252,7 +255,7 @@ bool IsForThisGpu() {
   int device = 0, major = 0;
   CHECK_EQ(cudaGetDevice(&device), cudaSuccess);
   CHECK_EQ(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), cudaSuccess);
-  return major == 9 || major == 10;
+  return major == 9 || (major == 10 && CudnnVersion() >= kFirstForBlackwell);
 }
 
 absl::string_view Refusal(const AttentionShape& shape, const AttentionOptions& options) {

@@ -10,7 +10,7 @@
 namespace lockstep::kernels::cuda::cudnn {
 
 // Whether cuDNN has all of this for the current GPU: its deterministic backward of documents of
-// different lengths is for compute capability 9 and 10 alone.
+// different lengths is for compute capability 9 and 10 alone, for 10 from version 9.18.1 on.
 bool IsForThisGpu();
 
 // Why cuDNN does not compute problems of this kind on any GPU, "" if it does.

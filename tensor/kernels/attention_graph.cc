@@ -133,7 +133,7 @@ class Builder {
   }
 
   void Want(fe::error_t error) const {
-    CHECK(error.is_good()) << "[attention] cuDNN " << cudnnGetVersion() << " does not compute "
+    CHECK(error.is_good()) << "[attention] cuDNN " << CudnnVersion() << " does not compute "
                            << Describe(key_) << ", on this GPU: " << error.get_message()
                            << "\nHINT: --dtype=fp32 does without cuDNN";
   }
@@ -211,6 +211,8 @@ class Library {
 };
 
 }  // namespace
+
+int64_t CudnnVersion() { return static_cast<int64_t>(cudnnGetVersion()); }
 
 std::string Describe(const GraphKey& key) {
   return absl::StrCat(key.backward ? "the backward of " : "", key.count, " documents of ",

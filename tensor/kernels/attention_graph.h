@@ -33,6 +33,9 @@ struct GraphKey {
   friend bool operator<(const GraphKey& a, const GraphKey& b) { return a.Tie() < b.Tie(); }
 };
 
+// As 91900: of cuDNN 9.19.0, that of this machine.
+int64_t CudnnVersion();
+
 // "the backward of 3 documents of 128 rows, 8 heads and 2 of keys, 64 wide".
 std::string Describe(const GraphKey& key);
 
