@@ -68,6 +68,9 @@ TEST(ExampleTest, SaysHowEachRankHasWork) {
   EXPECT_THAT(Train({"--dry_run"}).out, AllOf(HasSubstr("packs a step"), Not(HasSubstr("HINT"))));
   const std::string hint = "steps have fewer packs than there are ranks; --global_batch_size=";
   EXPECT_THAT(Train({"--dry_run", "--nproc_per_node=2"}).out, HasSubstr(hint + "53 "));
+  const std::vector<std::string> nodes = {"--dry_run", "--nnodes=2", "--node_rank=0",
+                                          "--master_addr=10.0.0.1"};
+  EXPECT_THAT(Train(nodes).out, HasSubstr(hint + "53 "));
   EXPECT_THAT(Train({"--dry_run", "--nproc_per_node=2", "--global_batch_size=53"}).out,
               Not(HasSubstr("HINT")));
 }

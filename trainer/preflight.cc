@@ -54,14 +54,14 @@ absl::StatusOr<RunStart> CheckBeforeLaunch(const TrainOptions& options, int rank
   return prepared.start;
 }
 
-absl::Status PrintPlans(const TrainOptions& options, int ranks) {
+absl::Status PrintPlans(const TrainOptions& options, const dist::LaunchEnv& env) {
   ASSIGN_OR_RETURN(const Prepared prepared,
                    Prepare(options, TerminalProgress(), [](const RunIdentity&) {
                      return absl::StatusOr<RunStart>(RunStart{});
                    }));
   PrintRows("data", DataTable(*prepared.data));
   const int64_t num_steps = NumSteps(options, *prepared.data->plan);
-  PrintRows("steps", PlanTable(*prepared.data, num_steps, ranks));
+  PrintRows("steps", PlanTable(*prepared.data, num_steps, env.world_size));
   TrainOptions planned = options;
   if (!nn::HasWeights(options.data.model)) {
     std::printf("note: %s holds no weights; planned by its config.json\n",
@@ -70,6 +70,7 @@ absl::Status PrintPlans(const TrainOptions& options, int ranks) {
   }
   ASSIGN_OR_RETURN(const auto planner, MemoryPlanner::Create(planned, *prepared.data, num_steps));
   // What there is: this machine's memory, and the first GPU's.
+  const int ranks = env.local_world_size;
   absl::StatusOr<std::unique_ptr<Runtime>> gpu = Runtime::Open(Device());
   if (options.device == "cuda") gpu = Runtime::Open(Device{DeviceType::kCUDA, 0});
   const bool on_cpu = options.device == "cpu";

@@ -3,6 +3,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "dist/launch_env.h"
 #include "trainer/flags/options.h"
 #include "trainer/output_folder.h"
 #include "trainer/run_start.h"
@@ -17,6 +18,6 @@ absl::StatusOr<RunStart> CheckBeforeLaunch(const TrainOptions& options, int rank
 
 // --dry_run: prints the plans of data, steps, buckets and memory. An error if the run would not
 // fit.
-absl::Status PrintPlans(const TrainOptions& options, int ranks);
+absl::Status PrintPlans(const TrainOptions& options, const dist::LaunchEnv& env);
 
 }  // namespace lockstep

@@ -67,7 +67,7 @@ absl::StatusOr<int> Train(int argc, char** argv) {
   ASSIGN_OR_RETURN(const dist::LaunchEnv env,
                    dist::ResolveLaunch(dist::ReadEnvironment(), options.launch));
   if (options.dry_run) {
-    RETURN_IF_ERROR(PrintPlans(options, env.local_world_size));
+    RETURN_IF_ERROR(PrintPlans(options, env));
     return dist::kExitDone;
   }
   if (env.role == dist::Role::kParent) {
