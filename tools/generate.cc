@@ -200,6 +200,11 @@ absl::Status Run() {
   printer.Finish();
   absl::FPrintF(stderr, "%d tokens behind %d of the prompt, %.1f tokens/s; %s\n", count,
                 prompt.size(), count / watch.Seconds(), Reason(stop));
+  if (count == 0 && stop == nn::Stop::kStopToken && !IsGiven("chat")) {
+    absl::FPrintF(stderr,
+                  "HINT: what --pair_template put behind a question in training, by default a line "
+                  "break, belongs to the prompt\n");
+  }
   return absl::OkStatus();
 }
 

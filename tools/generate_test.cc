@@ -1,14 +1,15 @@
-
 #include "absl/strings/match.h"
 #include "base/file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 #include "tools/testing.h"
 
 namespace lockstep {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class GenerateTest : public ::testing::Test {
  protected:
@@ -65,6 +66,20 @@ TEST_F(GenerateTest, ChatGoesThroughTheTemplate) {
                 "<|im_start|>assistant\n"});
   EXPECT_EQ(chat.out, text.out);
   EXPECT_NE(chat.out, Generate({"--prompt=hi", "--max_new_tokens=20"}).out);
+}
+
+// As a model does that has learned answers, where a prompt is not what stood before them.
+TEST_F(GenerateTest, AModelThatSaysNothingBringsAHint) {
+  EXPECT_THAT(Generate({"--prompt=abc", "--max_new_tokens=1"}).err, Not(HasSubstr("HINT")));
+  const std::string path = JoinPath(model_, "config.json");
+  nlohmann::json config = nlohmann::json::parse(*ReadFile(path));
+  config["eos_token_id"] = nlohmann::json::array();
+  for (int id = 0; id < 260; ++id) config["eos_token_id"].push_back(id);
+  ASSERT_TRUE(WriteFileAtomically(path, config.dump()).ok());
+  const ToolResult nothing = Generate({"--prompt=abc"});
+  EXPECT_EQ(nothing.exit_code, 0) << nothing.err;
+  EXPECT_EQ(nothing.out, "\n");
+  EXPECT_THAT(nothing.err, HasSubstr("HINT: what --pair_template put behind a question"));
 }
 
 TEST_F(GenerateTest, AnAdapterChangesTheText) {
