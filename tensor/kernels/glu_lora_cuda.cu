@@ -31,14 +31,6 @@ bool Fits(const LoraShareGradient& gradient) {
   return Fits(gradient.dh, DType::kBF16) && Fits(gradient.db, DType::kF32);
 }
 
-bool MemoryFits(int bytes) {
-  int device = 0, most = 0;
-  LOCKSTEP_CUDA_CHECK(cudaGetDevice(&device));
-  LOCKSTEP_CUDA_CHECK(
-      cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
-  return bytes <= most;
-}
-
 int64_t RankOf(const View& h) { return h.rank == 0 ? 0 : h.shape[1]; }
 
 panel::PanelShare ShareOf(const View& h, const View& b, double scale) {
@@ -79,7 +71,7 @@ bool Forward(const Stream& stream, const View& x, const LoraShare& gate, const L
              const LoraFactor& next, float* scratch) {
   using Shape = ForwardShape<kSteps>;
   constexpr int kBytes = panel::PanelMemory<Shape, 2>::kBytes;
-  if (!MemoryFits(kBytes)) return false;
+  if (!SharedMemoryFits(kBytes)) return false;
   const int64_t rows = y.shape[0], width = y.shape[1];
   const GluLoraCut cut = CutForward(rows, width, Shape::kRank);
   const View down = next.h.rank == 0 ? View{} : Transposed(next.b);
@@ -102,7 +94,7 @@ bool Backward(const Stream& stream, const View& dy, const LoraShare& of_dy, cons
               const DropoutMask& mask, const GluLoraGradients& gradients, float* scratch) {
   using Shape = BackwardShape<kSteps>;
   constexpr int kBytes = panel::PanelMemory<Shape, 3>::kBytes;
-  if (!MemoryFits(kBytes)) return false;
+  if (!SharedMemoryFits(kBytes)) return false;
   const int64_t rows = dy.shape[0], width = dy.shape[1];
   const GluLoraCut cut = CutBackward(rows, width, Shape::kRank);
   const View down = of_dy.empty() ? View{} : Transposed(of_dy.b);

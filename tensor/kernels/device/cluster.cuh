@@ -62,4 +62,10 @@ bool TakesClusters(void (*kernel)(Parameters...)) {
   return RunsSm90Code(reinterpret_cast<const void*>(kernel));
 }
 
+// How many of its clusters run at the same time.
+template <typename... Parameters>
+int ClustersAtOnce(void (*kernel)(Parameters...), const LaunchSize& size) {
+  return KernelLaunch(reinterpret_cast<const void*>(kernel), size, {}).ClustersAtOnce();
+}
+
 }  // namespace lockstep::kernels::device

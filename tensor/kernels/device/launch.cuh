@@ -61,26 +61,50 @@ struct LaunchSize {
   unsigned cluster = 0;
 };
 
-inline void StartKernelWith(void** arguments, const void* kernel, const LaunchSize& size,
-                            const Stream& stream) {
-  if (size.shared > 0) {  // which may be more than what is had without asking
-    LOCKSTEP_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                             static_cast<int>(size.shared)));
-  }
-  cudaLaunchAttribute attributes[2] = {};
-  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim = {size.cluster, 1, 1};
-  cudaLaunchConfig_t config = {};
-  config.gridDim = size.blocks;
-  config.blockDim = size.threads;
-  config.dynamicSmemBytes = size.shared;
-  config.stream = Handle(stream);
-  config.attrs = attributes;
-  config.numAttrs = !RunsSm90Code(kernel) ? 0 : size.cluster == 0 ? 1 : 2;
-  LOCKSTEP_CUDA_CHECK(cudaLaunchKernelExC(&config, kernel, arguments));
+inline bool SharedMemoryFits(int bytes) {
+  int device = 0, most = 0;
+  LOCKSTEP_CUDA_CHECK(cudaGetDevice(&device));
+  LOCKSTEP_CUDA_CHECK(
+      cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  return bytes <= most;
 }
+
+// A launch as CUDA takes it.
+class KernelLaunch {
+ public:
+  KernelLaunch(const void* kernel, const LaunchSize& size, const Stream& stream) : kernel_(kernel) {
+    if (size.shared > 0) {  // which may be more than what is had without asking
+      LOCKSTEP_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                               static_cast<int>(size.shared)));
+    }
+    attributes_[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes_[0].val.programmaticStreamSerializationAllowed = 1;
+    attributes_[1].id = cudaLaunchAttributeClusterDimension;
+    attributes_[1].val.clusterDim = {size.cluster, 1, 1};
+    config_.gridDim = size.blocks;
+    config_.blockDim = size.threads;
+    config_.dynamicSmemBytes = size.shared;
+    config_.stream = Handle(stream);
+    config_.attrs = attributes_;
+    config_.numAttrs = !RunsSm90Code(kernel) ? 0 : size.cluster == 0 ? 1 : 2;
+  }
+  KernelLaunch(const KernelLaunch&) = delete;
+
+  void Start(void** arguments) {
+    LOCKSTEP_CUDA_CHECK(cudaLaunchKernelExC(&config_, kernel_, arguments));
+  }
+  // How many of its clusters run at the same time.
+  int ClustersAtOnce() {
+    int clusters;
+    LOCKSTEP_CUDA_CHECK(cudaOccupancyMaxActiveClusters(&clusters, kernel_, &config_));
+    return clusters;
+  }
+
+ private:
+  const void* kernel_;
+  cudaLaunchAttribute attributes_[2] = {};
+  cudaLaunchConfig_t config_ = {};
+};
 
 // Puts kernel(arguments…) on the stream. Where GPUs can (sm_90), it comes up while the kernel
 // before it ends: 1 to 2 µs less each (docs/performance.md). How every kernel is launched.
@@ -88,7 +112,7 @@ template <typename... Parameters>
 void StartKernel(void (*kernel)(Parameters...), const LaunchSize& size, const Stream& stream,
                  std::type_identity_t<Parameters>... arguments) {
   void* pointers[] = {&arguments...};
-  StartKernelWith(pointers, reinterpret_cast<const void*>(kernel), size, stream);
+  KernelLaunch(reinterpret_cast<const void*>(kernel), size, stream).Start(pointers);
 }
 
 // Calls body with a null pointer of the element type: f32 or bf16.

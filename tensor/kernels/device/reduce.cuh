@@ -20,6 +20,14 @@ __device__ __forceinline__ T WarpMax(T x) {
   return x;
 }
 
+// The largest of the lanes' floats, by one instruction: as integers they have the same order if the
+// bits of negative ones, but for the sign, are turned round. A NaN may be largest, or count as
+// nothing.
+__device__ __forceinline__ float WarpLargest(float x) {
+  const auto turned = [](int bits) { return bits ^ (bits >> 31 & 0x7FFFFFFF); };
+  return __int_as_float(turned(__reduce_max_sync(0xFFFFFFFFu, turned(__float_as_int(x)))));
+}
+
 // The sum over all threads of the block, in every thread. `scratch` holds 32 elements of shared
 // memory; the block is a multiple of 32 threads. May be called again at once.
 template <typename T>

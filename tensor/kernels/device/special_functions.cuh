@@ -18,6 +18,13 @@ __device__ __forceinline__ float Reciprocal(float x) {
   return y;
 }
 
+// The smaller of both; NaN if one is.
+__device__ __forceinline__ float SmallerOrNan(float x, float y) {
+  float z;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y));
+  return z;
+}
+
 // 1 / (1 + e⁻ᶻ) to about 2⁻²²; 0 where e⁻ᶻ overflows.
 __device__ __forceinline__ float Sigmoid(float z) { return Reciprocal(1.0f + Exp2(z * -kLog2E)); }
 

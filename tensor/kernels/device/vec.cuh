@@ -66,6 +66,19 @@ __device__ __forceinline__ uint32_t LargerPair(uint32_t a, uint32_t b) {
   return to;
 }
 
+// The larger ones of two vectors' elements.
+template <typename T, int N>
+__device__ __forceinline__ Packed<T, N> Larger(Packed<T, N> a, const Packed<T, N>& b) {
+  if constexpr (std::is_same_v<T, bf16> && N % 2 == 0) {
+#pragma unroll
+    for (int i = 0; i < N / 2; ++i) a.pair[i] = LargerPair(a.pair[i], b.pair[i]);
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; ++i) a.v[i] = FromFloat<T>(fmaxf(a[i], b[i]));
+  }
+  return a;
+}
+
 // Two floats, rounded to bf16 by one instruction, in a register.
 __device__ __forceinline__ uint32_t RoundPair(float low, float high) {
   const __nv_bfloat162 two = __floats2bfloat162_rn(low, high);
