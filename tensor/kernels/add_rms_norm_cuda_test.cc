@@ -14,7 +14,7 @@ TEST(AddRmsNormCudaTest, MatchesTheCpu) {
       for (const auto& [rows, width] : AndDrawn<Shape>(
                {{1, 3}, {19, 128}, {5, 300}, {9, 512}, {33, 576}, {100, 4096}, {3, 10240}},
                [](Draw& draw) {
-                 return Shape{draw.Size(40), draw.Size(12000)};
+                 return Shape{draw.Size(40), 15 + draw.Size(12000)};  // few elements may cancel
                })) {
         SCOPED_TRACE(testing::Message() << rows << "x" << width);
         const RmsNormOptions options = {1e-5, post ? NormForm::kGemma : NormForm::kLlama};
