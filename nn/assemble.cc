@@ -1,5 +1,9 @@
 #include "nn/assemble.h"
 
+#include <algorithm>
+#include <limits>
+#include <utility>
+
 #include "base/hash.h"
 #include "base/status.h"
 #include "tensor/kernels/fill.h"
@@ -68,7 +72,7 @@ class Assembler {
     return out;
   }
 
-  std::optional<autograd::LoraAdapter> EmbeddingAdapter(const std::string& path) const {
+  std::optional<autograd::LoraAdapter> EmbeddingAdapter(const std::string& path) {
     const auto it = trainable_.targets.find(path);
     if (it == trainable_.targets.end()) return std::nullopt;
     autograd::LoraAdapter adapter;
@@ -78,7 +82,7 @@ class Assembler {
     return adapter;
   }
 
-  void AddAdapter(const LinearModule& part, int64_t row, LinearWeights& out) const {
+  void AddAdapter(const LinearModule& part, int64_t row, LinearWeights& out) {
     const auto it = trainable_.targets.find(part.path);
     if (it == trainable_.targets.end()) return;
     autograd::LoraAdapter adapter;
@@ -91,7 +95,15 @@ class Assembler {
     if (trainable_.dora) out.magnitudes.push_back(Leaf(part.path + ".lora_magnitude_vector"));
   }
 
+  // Of the parameters since the last call.
+  Arrival TakeArrival() {
+    const int first = std::exchange(first_, kNone);
+    return first == kNone ? Arrival() : Arrival{&parameters_, first};
+  }
+
  private:
+  static constexpr int kNone = std::numeric_limits<int>::max();
+
   // A weight's memory to fill, and the variable that the decoder reads.
   struct Slot {
     Tensor memory;
@@ -127,12 +139,17 @@ class Assembler {
     return absl::OkStatus();
   }
 
-  Variable Leaf(const std::string& name) const {
-    return parameters_.leaf(parameters_.IndexOf(name));
+  Variable Leaf(const std::string& name) { return parameters_.leaf(Take(name)); }
+
+  // -1 if it is no parameter.
+  int Take(const std::string& name) {
+    const int index = parameters_.IndexOf(name);
+    if (index >= 0) first_ = std::min(first_, index);
+    return index;
   }
 
   Slot Place(const std::string& name, DType dtype, std::initializer_list<int64_t> shape) {
-    if (const int index = parameters_.IndexOf(name); index >= 0) {
+    if (const int index = Take(name); index >= 0) {
       return {parameters_.Part(parameters_.values(), index), parameters_.leaf(index)};
     }
     const Tensor memory = Tensor::Empty(*context_.allocator, dtype, shape);
@@ -144,6 +161,7 @@ class Assembler {
   const WeightSource& source_;
   FlatParameters& parameters_;
   const AssembleOptions& options_;
+  int first_ = kNone;
 };
 
 }  // namespace
@@ -157,6 +175,7 @@ absl::StatusOr<DecoderWeights> Assemble(const Context& context, const ModelConfi
   DecoderWeights out;
   ASSIGN_OR_RETURN(out.embedding, assembler.Table(modules.embedding, vocab, width));
   out.embedding_lora = assembler.EmbeddingAdapter(modules.embedding);
+  out.embedding_arrival = assembler.TakeArrival();
   for (const LayerModules& module : modules.layers) {
     LayerWeights layer;
     ASSIGN_OR_RETURN(layer.input_norm, assembler.Norm(module.input_norm));
@@ -169,6 +188,7 @@ absl::StatusOr<DecoderWeights> Assemble(const Context& context, const ModelConfi
     ASSIGN_OR_RETURN(layer.gate_up, assembler.Linear(module.gate_up));
     ASSIGN_OR_RETURN(layer.down, assembler.Linear(module.down));
     ASSIGN_OR_RETURN(layer.post_mlp_norm, assembler.Norm(module.post_mlp_norm));
+    layer.arrival = assembler.TakeArrival();
     out.layers.push_back(std::move(layer));
   }
   ASSIGN_OR_RETURN(out.norm, assembler.Norm(modules.norm));
@@ -178,6 +198,7 @@ absl::StatusOr<DecoderWeights> Assemble(const Context& context, const ModelConfi
     ASSIGN_OR_RETURN(out.head.weight, assembler.TiedHead(modules, out.embedding, vocab, width));
   }
   assembler.AddAdapter(modules.head, 0, out.head);
+  out.head_arrival = assembler.TakeArrival();
   parameters.RefreshImage(context);
   return out;
 }

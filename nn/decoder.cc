@@ -253,6 +253,7 @@ Variable Decoder::Hidden(Tape& tape, const PackedTokens& pack,
   const double scale = EmbeddingScale(config_.embedding_scale, compute_dtype_);
   const int64_t padding = config_.pad_token_id < config_.vocab_size ? config_.pad_token_id : -1;
   HalfLayer last;
+  weights_.embedding_arrival.Await();
   last.stream =
       autograd::Embedding(tape, pack.input_ids, weights_.embedding, compute_dtype_, scale, padding);
   if (weights_.embedding_lora.has_value()) {
@@ -261,11 +262,13 @@ Variable Decoder::Hidden(Tape& tape, const PackedTokens& pack,
                                           {.scale = lora.scale * scale, .padding_idx = padding});
   }
   for (int i = 0; i < static_cast<int>(weights_.layers.size()); ++i) {
+    weights_.layers[i].arrival.Await();
     last = pass->Layer(tape, i, weights_.layers[i], std::move(last));
   }
   for (size_t d = 0; d < options.caches.size(); ++d) {
     options.caches[d]->Advance(pack.host_cu_seqlens[d + 1] - pack.host_cu_seqlens[d]);
   }
+  weights_.head_arrival.Await();
   return autograd::AddRmsNorm(tape, pass->Joined(last, weights_.norm)).normed;
 }
 

@@ -56,7 +56,8 @@ class Decoder {
  public:
   Decoder(ModelConfig config, DecoderWeights weights, DType compute_dtype);
 
-  // The hidden states after the final norm, [T, C].
+  // The hidden states after the final norm, [T, C]. Weights that come from other ranks are awaited
+  // as they are read, here; those of the head, too.
   autograd::Variable Hidden(autograd::Tape& tape, const PackedTokens& pack,
                             const ForwardOptions& options = {}) const;
 

@@ -6,6 +6,7 @@
 
 #include "autograd/ops/linear_lora.h"
 #include "autograd/variable.h"
+#include "nn/flat_parameters.h"
 
 namespace lockstep::nn {
 
@@ -19,6 +20,7 @@ struct LinearWeights {
 };
 
 struct LayerWeights {
+  Arrival arrival;
   autograd::Variable input_norm;           // [C]
   LinearWeights qkv;                       // [(H + 2K)·D, C]
   autograd::Variable q_norm, k_norm;       // [D], with qk_norm
@@ -31,9 +33,11 @@ struct LayerWeights {
 };
 
 struct DecoderWeights {
+  Arrival embedding_arrival;
   autograd::Variable embedding;                         // [V, C]
   std::optional<autograd::LoraAdapter> embedding_lora;  // a [r, V], b [C, r]
   std::vector<LayerWeights> layers;
+  Arrival head_arrival;     // of the norm as well
   autograd::Variable norm;  // [C]
   LinearWeights head;       // [V, C]; the embedding's variable where they are tied
 };

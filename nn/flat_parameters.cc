@@ -98,6 +98,10 @@ void FlatParameters::AddToSums(const Context& context, int first, int end, int64
   }
 }
 
+void FlatParameters::Await(int first) const {
+  if (await_) await_(parameters_[first].offset);
+}
+
 void FlatParameters::RefreshImage(const Context& context) {
   if (image_.SharesMemoryWith(values_)) return;
   kernels::Cast(context.stream, values_, image_.Mutable("refresh_image"));

@@ -15,7 +15,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -96,6 +98,13 @@ class FlatParameters {
   void AddToSums(const Context& context, int first, int end, int64_t packs_in_step,
                  int overflow_slot);
 
+  // Where ranks share the update, the weights of the others come beside the next forward pass, the
+  // last parameters first: forward reads them in that order. Whoever reads values or image asks for
+  // them before; what is then queued finds parameters [first, num_parameters()) whole.
+  void Await(int first = 0) const;
+  // How elements [offset, numel()) are awaited; null: they are all there.
+  void SetAwait(std::function<void(int64_t offset)> await) { await_ = std::move(await); }
+
   // Values were written from outside (loading, initialization): brings the image up to date.
   void RefreshImage(const Context& context);
 
@@ -106,6 +115,17 @@ class FlatParameters {
   int64_t numel_ = 0;
   Tensor values_, image_, scratch_, sums_, exp_avg_, exp_avg_sq_;
   std::vector<autograd::Variable> leaves_;
+  std::function<void(int64_t offset)> await_;
+};
+
+// Of weights that are read together: before that they are awaited.
+struct Arrival {
+  const FlatParameters* parameters = nullptr;  // null: none of them is trained
+  int first = 0;                               // the first parameter among them
+
+  void Await() const {
+    if (parameters != nullptr) parameters->Await(first);
+  }
 };
 
 }  // namespace lockstep::nn

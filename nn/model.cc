@@ -172,6 +172,7 @@ absl::StatusOr<std::unique_ptr<WeightSource>> Model::OpenSource() {
 }
 
 absl::Status Model::Save(const std::string& directory, const std::string& base_name) const {
+  parameters_->Await();
   RETURN_IF_ERROR(MakeDirectories(directory));
   if (options_.full) return SaveFull(directory);
   CHECK(lora_) << "nothing was trained";

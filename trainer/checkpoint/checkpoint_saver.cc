@@ -45,6 +45,7 @@ void CheckpointSaver::CopyState() {
 
 // Only what all ranks have alike is worth keeping. The stream is empty afterwards.
 absl::Status CheckpointSaver::CompareRanks(int64_t step) {
+  parameters_.Await();
   const Tensor checksum = Tensor::Empty(*context_.allocator, DType::kI64, {1});
   const auto checksum_of = [&](const Tensor& buffer) {
     kernels::Checksum(context_.stream, buffer, checksum.Mutable("checkpoint"));

@@ -1,8 +1,11 @@
 #include "trainer/step/data_parallel.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "dist/bucket_plan.h"
 #include "nn/gradient_runs.h"
@@ -60,9 +63,12 @@ std::vector<DataParallel::OwnRange> DataParallel::OwnRanges(const dist::BucketPl
                                                             int64_t numel) {
   std::vector<OwnRange> ranges;
   for (const dist::BucketPlan::Bucket& b : plan.buckets) {
-    if (b.parts > 1) ranges.push_back({b.begin_of(rank), b.end_of(rank), b.begin, b.end});
+    if (b.parts == 1) break;
+    ranges.push_back({b.begin_of(rank), b.end_of(rank), b.begin, b.end, ranges.size()});
   }
-  if (plan.shared < numel) ranges.push_back({plan.shared, numel, plan.shared, numel});
+  if (plan.shared < numel) {
+    ranges.push_back({plan.shared, numel, plan.shared, numel, ranges.size()});
+  }
   return ranges;
 }
 
@@ -80,6 +86,11 @@ DataParallel::DataParallel(const Context& context, nn::FlatParameters* parameter
       ones_(Ones(context)) {
   CHECK_EQ(parameters->options().num_slots, dist::kNumStepSlots);
   CHECK_EQ(IsExact(*parameters), options.sum == GradientSum::kExact);
+}
+
+DataParallel::~DataParallel() {
+  parameters_->Await();
+  parameters_->SetAwait(nullptr);
 }
 
 void DataParallel::BeginStep(int64_t packs_in_step) {
@@ -132,22 +143,35 @@ void DataParallel::Update(nn::AdamW* optimizer, int64_t step, double learning_ra
   }
   ShareNorm(optimizer->partials());
   optimizer->Clip(context_);
-  dist::Communicator::Work gathered;
-  for (const OwnRange& own : own_) {
-    optimizer->Update(context_, *parameters_, own.begin, own.end, step, learning_rate);
+  parameters_->Await();  // without a pack this rank has read none of the last step's
+  // The last parameters first, as the next forward pass reads them.
+  for (auto own = own_.rbegin(); own != own_.rend(); ++own) {
+    optimizer->Update(context_, *parameters_, own->begin, own->end, step, learning_rate);
     // The image of this part is on its way while the next one is computed.
-    if (own.is_shared()) gathered = Gather(own, parameters_->image());
-    parameters_->ZeroSums(context_, own.all_begin, own.all_end);
+    if (own->is_shared()) {
+      arriving_.push_back({own->all_end, Gather(*own, parameters_->image(), "weights")});
+    }
+    parameters_->ZeroSums(context_, own->all_begin, own->all_end);
   }
   sums_are_zero_ = true;
-  communicator_->Wait(gathered, context_.stream);
+  parameters_->SetAwait([this](int64_t offset) { AwaitWeights(offset); });
+}
+
+// Collectives run in the order of their calls, so who waits for the last has all of them.
+void DataParallel::AwaitWeights(int64_t offset) {
+  const auto needed = std::partition_point(arriving_.begin(), arriving_.end(),
+                                           [&](const Arriving& a) { return a.end > offset; });
+  if (needed == arriving_.begin()) return;
+  communicator_->Wait(std::prev(needed)->work, context_.stream);
+  arriving_.erase(arriving_.begin(), needed);
 }
 
 void DataParallel::Gather(const Tensor& buffer) {
-  communicator_->Wait(QueueGather(buffer), context_.stream);
+  communicator_->Wait(QueueGather(buffer, "a part"), context_.stream);
 }
 
 void DataParallel::AwaitState() {
+  parameters_->Await();
   QueueState();
   communicator_->Wait(state_, context_.stream);
 }
@@ -158,23 +182,24 @@ void DataParallel::QueueState() {
   if (!std::exchange(state_requested_, false)) return;
   for (const Tensor& buffer : parameters_->state()) {
     const bool is_whole = buffer.SharesMemoryWith(parameters_->image());  // Update has seen to it
-    if (!is_whole) state_ = QueueGather(buffer);
+    if (!is_whole) state_ = QueueGather(buffer, "state");
   }
 }
 
-dist::Communicator::Work DataParallel::QueueGather(const Tensor& buffer) {
+dist::Communicator::Work DataParallel::QueueGather(const Tensor& buffer, const char* what) {
   dist::Communicator::Work gathered;
   for (const OwnRange& own : own_) {
-    if (own.is_shared()) gathered = Gather(own, buffer);
+    if (own.is_shared()) gathered = Gather(own, buffer, what);
   }
   return gathered;
 }
 
-dist::Communicator::Work DataParallel::Gather(const OwnRange& own, const Tensor& buffer) {
+dist::Communicator::Work DataParallel::Gather(const OwnRange& own, const Tensor& buffer,
+                                              const char* what) {
   const View all = buffer.Mutable("gather");
   return communicator_->AllGather(all.Slice(0, own.begin, own.end),
                                   all.Slice(0, own.all_begin, own.all_end), context_.stream,
-                                  "of the parameters");
+                                  absl::StrCat(what, " of bucket ", own.bucket));
 }
 
 // A chunk's sum of squares is zero but on the one rank that has it. All have the last chunks.

@@ -16,8 +16,9 @@
 //
 // With `shares_update` (ZeRO-1: Rajbhandari et al., 2020) each rank gets the sums of a part of
 // every bucket, updates the parameters of that part, and the ranks give each other what products
-// read: half the bytes, and an n-th of AdamW's work. Between steps values and moments are then
-// current only in a rank's own parts; Gather and RequestState make them whole.
+// read: half the bytes, and an n-th of AdamW's work. That goes on beside the next forward pass,
+// which awaits a layer's weights before it reads them (FlatParameters::Await). Between steps values
+// and moments are then current only in a rank's own parts; Gather and RequestState make them whole.
 #pragma once
 
 #include <cstdint>
@@ -60,6 +61,9 @@ class DataParallel {
   // this.
   DataParallel(const Context& context, nn::FlatParameters* parameters,
                dist::Communicator* communicator, const ReductionOptions& options);
+  ~DataParallel();  // behind it parameters are whole
+  DataParallel(const DataParallel&) = delete;
+  DataParallel& operator=(const DataParallel&) = delete;
 
   void BeginStep(int64_t packs_in_step);
 
@@ -72,7 +76,7 @@ class DataParallel {
   void FinishStep(bool stop_requested);
 
   // One step of the optimizer along that gradient, the same on every rank; the gradient is gone
-  // afterwards.
+  // afterwards. What other ranks have updated is on its way: parameters->Await() is for readers.
   void Update(nn::AdamW* optimizer, int64_t step, double learning_rate);
 
   // Brings together what each rank has in its parts of one of the parameters' buffers.
@@ -100,6 +104,7 @@ class DataParallel {
   struct OwnRange {
     int64_t begin, end;
     int64_t all_begin, all_end;  // with the other ranks' parts of the bucket
+    size_t bucket;               // the first of those that lie in it
 
     bool is_shared() const { return begin != all_begin || end != all_end; }
   };
@@ -107,9 +112,10 @@ class DataParallel {
 
   bool is_rounded() const { return traveling_.dtype != parameters_->sums().dtype(); }
   void MarkReady(int parameter);
-  dist::Communicator::Work QueueGather(const Tensor& buffer);
+  dist::Communicator::Work QueueGather(const Tensor& buffer, const char* what);
   void QueueState();
-  dist::Communicator::Work Gather(const OwnRange& own, const Tensor& buffer);
+  dist::Communicator::Work Gather(const OwnRange& own, const Tensor& buffer, const char* what);
+  void AwaitWeights(int64_t offset);
   void ShareNorm(const Tensor& partials);
   void ReduceSlots();
   void AddToSlot(int slot, const View& value);
@@ -127,6 +133,13 @@ class DataParallel {
   bool sums_are_zero_ = false;  // slots excepted
   bool state_requested_ = false;
   dist::Communicator::Work state_;  // the last of its gathers
+
+  // Weights on their way: of the last elements first.
+  struct Arriving {
+    int64_t end;
+    dist::Communicator::Work work;
+  };
+  std::vector<Arriving> arriving_;
 };
 
 }  // namespace lockstep
