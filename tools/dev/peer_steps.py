@@ -7,9 +7,9 @@ a GPU and the packages).
 
 MODEL: a folder, for example of random_llama.py. Each line of the input is a pack, its measured
 steps and the steps before them, and is answered by a line: so one process measures many packs, and
-takes turns with another program on the same GPU. The first line also loads the model; with 0
-measured steps it only compiles. --checkpointing: Unsloth's own, or transformers' of every layer.
-The peak is the most that torch had allocated while it ran this pack."""
+takes turns with another program on the same GPU; what the packages print goes to stderr, so that
+an answer is the next line. The first line also loads the model; with 0 measured steps it only
+compiles. --checkpointing: Unsloth's own, or transformers' of every layer. The peak is the most that torch had allocated while it ran this pack."""
 import argparse
 import sys
 import time
@@ -23,6 +23,7 @@ parser.add_argument("--fp8", action="store_true", help="Unsloth: weights in FP8"
 parser.add_argument("--max_seq_length", type=int, default=4096,
                     help="Unsloth's, at least the longest document")
 args = parser.parse_args()
+answers, sys.stdout = sys.stdout, sys.stderr
 if args.peer == "unsloth":
     from unsloth import FastLanguageModel  # before torch: it patches
 import torch  # noqa: E402
@@ -105,4 +106,4 @@ for line in sys.stdin:
     what = args.peer + (", fp8" if args.fp8 else "")
     what += ", checkpointing" if args.checkpointing else ""
     print(f"{what}, {pack}: {result}; imports {IMPORTED - START:.1f} s, loading {loading:.1f} s",
-          flush=True)
+          file=answers, flush=True)
