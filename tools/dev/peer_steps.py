@@ -9,7 +9,8 @@ MODEL: a folder, for example of random_llama.py. Each line of the input is a pac
 steps and the steps before them, and is answered by a line: so one process measures many packs, and
 takes turns with another program on the same GPU; what the packages print goes to stderr, so that
 an answer is the next line. The first line also loads the model; with 0 measured steps it only
-compiles. --checkpointing: Unsloth's own, or transformers' of every layer. The peak is the most that torch had allocated while it ran this pack."""
+compiles. --checkpointing: Unsloth's own, or transformers' of every layer. The peak is
+the most that torch had allocated while it ran this pack."""
 import argparse
 import sys
 import time
