@@ -10,7 +10,8 @@
 //   targets   [S]     i32, each in [0, V)
 //   nll       [S]     f64, contiguous; written
 // The largest l is subtracted before exp; sums over v are f64 on the CPU, at least f32 elsewhere,
-// in an order that depends on V alone. Where a row has a value that is not finite, so has its nll.
+// in an order that depends on V and the GPU alone. Where a row has a NaN, or +∞ without a cap, its
+// nll is not finite.
 #pragma once
 
 #include "tensor/view.h"

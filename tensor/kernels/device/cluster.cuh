@@ -38,22 +38,12 @@ __device__ __forceinline__ void StoreToBlock(float* to, unsigned rank, float x) 
       "r"(rank), "f"(x)
       : "memory");
 }
-__device__ __forceinline__ void StoreToBlock(double* to, unsigned rank, double x) {
-  asm volatile(
-      "{ .reg .u32 at; mapa.shared::cluster.u32 at, %0, %1; st.shared::cluster.f64 [at], %2; }" ::
-          "r"(SharedAddress(to)),
-      "r"(rank), "d"(x)
-      : "memory");
-}
 #else
 __device__ __forceinline__ unsigned ClusterSize() { return 1; }
 __device__ __forceinline__ unsigned ClusterRank() { return 0; }
 __device__ __forceinline__ void ClusterArrive() {}
 __device__ __forceinline__ void ClusterWait() { __syncthreads(); }
-template <typename T>
-__device__ __forceinline__ void StoreToBlock(T* to, unsigned rank, T x) {
-  *to = x;
-}
+__device__ __forceinline__ void StoreToBlock(float* to, unsigned, float x) { *to = x; }
 #endif
 
 // Whether the kernel runs in clusters of more than one block.
