@@ -99,8 +99,9 @@ class FlatParameters {
                  int overflow_slot);
 
   // Where ranks share the update, the weights of the others come beside the next forward pass, the
-  // last parameters first: forward reads them in that order. Whoever reads values or image asks for
-  // them before; what is then queued finds parameters [first, num_parameters()) whole.
+  // last parameters first: forward reads them in that order. Whoever reads the image asks for them
+  // before; what is then queued finds it whole from parameter `first` on. Values of which it is a
+  // copy do not come by this (trainer/step/data_parallel.h).
   void Await(int first = 0) const;
   // How elements [offset, numel()) are awaited; null: they are all there.
   void SetAwait(std::function<void(int64_t offset)> await) { await_ = std::move(await); }

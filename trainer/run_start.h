@@ -21,11 +21,13 @@ struct RunStart {
   std::vector<std::string> notes;  // what is to be said about it: checkpoints that were passed over
 };
 
-// Looks at the output folder and --resume_from_checkpoint; changes nothing. `read` reads a
-// checkpoint that may be gone on from: ReadCheckpoint, or ReadCheckpointState for who only wants to
-// know early, since reading all of a large one takes its time. Errors: the folder holds another run
-// (and which option differs), a checkpoint that is damaged or of another run.
+// ReadCheckpoint, or ReadCheckpointState for who only wants to know early: reading all of a large
+// checkpoint takes its time.
 using CheckpointReader = decltype(&ReadCheckpoint);
+
+// Looks at the output folder and --resume_from_checkpoint; changes nothing. `read` reads a
+// checkpoint that may be gone on from. Errors: the folder holds another run (and which option
+// differs), a checkpoint that is damaged or of another run.
 absl::StatusOr<RunStart> DecideStart(const std::string& folder, const TrainOptions& options,
                                      const RunIdentity& identity, CheckpointReader read);
 

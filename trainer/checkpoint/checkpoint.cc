@@ -88,6 +88,34 @@ absl::StatusOr<std::vector<std::string>> PathsThatStartWith(absl::string_view st
   return paths;
 }
 
+struct StateFile {
+  CheckpointState state;
+  std::string tensors_hash;
+};
+absl::StatusOr<StateFile> ReadStateFile(const std::string& checkpoint) {
+  const std::string path = JoinPath(checkpoint, kStateFile);
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  StateFile file;
+  auto& [state, tensors_hash] = file;
+  try {
+    const Json json = Json::parse(text);
+    json.get_to(state);
+    json.at(kTensorFile).get_to(tensors_hash);
+  } catch (const Json::exception& wrong) {
+    return Damaged(path, wrong.what());
+  }
+  constexpr int64_t kMost = int64_t{1} << 60;  // there is room to count on
+  const std::pair<int64_t, int64_t> counts[] = {{state.step, 0},
+                                                {state.tokens_per_pack, 0},
+                                                {state.best_step, -1},
+                                                {state.evals_since_best, 0}};
+  for (const auto& [count, least] : counts) {
+    if (count >= least && count <= kMost) continue;
+    return Damaged(path, absl::StrCat("want a count of steps or tokens, got ", count));
+  }
+  return file;
+}
+
 }  // namespace
 
 void to_json(Json& json, const CheckpointState& state) {
@@ -133,38 +161,6 @@ absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& s
   return UserError(folder, "the folder is gone; somebody removed it during the run",
                    "start the run again");
 }
-
-namespace {
-
-struct StateFile {
-  CheckpointState state;
-  std::string tensors_hash;
-};
-absl::StatusOr<StateFile> ReadStateFile(const std::string& checkpoint) {
-  const std::string path = JoinPath(checkpoint, kStateFile);
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  StateFile file;
-  auto& [state, tensors_hash] = file;
-  try {
-    const Json json = Json::parse(text);
-    json.get_to(state);
-    json.at(kTensorFile).get_to(tensors_hash);
-  } catch (const Json::exception& wrong) {
-    return Damaged(path, wrong.what());
-  }
-  constexpr int64_t kMost = int64_t{1} << 60;  // there is room to count on
-  const std::pair<int64_t, int64_t> counts[] = {{state.step, 0},
-                                                {state.tokens_per_pack, 0},
-                                                {state.best_step, -1},
-                                                {state.evals_since_best, 0}};
-  for (const auto& [count, least] : counts) {
-    if (count >= least && count <= kMost) continue;
-    return Damaged(path, absl::StrCat("want a count of steps or tokens, got ", count));
-  }
-  return file;
-}
-
-}  // namespace
 
 absl::StatusOr<CheckpointState> ReadCheckpointState(const std::string& checkpoint) {
   ASSIGN_OR_RETURN(StateFile file, ReadStateFile(checkpoint));

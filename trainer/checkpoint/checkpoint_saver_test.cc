@@ -125,6 +125,20 @@ TEST_F(CheckpointSaverTest, TrainingGoesOnWhileTheStateOfThenIsWritten) {
   }
 }
 
+TEST_F(CheckpointSaverTest, WhatComesFromOtherRanksIsAwaitedBeforeItIsCompared) {
+  const auto compared = [this] {
+    EXPECT_TRUE(saver_.Save({}, -1).ok());
+    saver_.CopyState();
+    Release();
+    EXPECT_TRUE(saver_.Finish().ok());
+    return world_.compared;
+  };
+  const std::map<std::string, std::string> before = compared();
+  Fill(2);
+  parameters_.SetAwait([this](int64_t) { Fill(1); });
+  EXPECT_EQ(compared(), before);
+}
+
 TEST_F(CheckpointSaverTest, WhatProductsReadIsComparedToo) {
   nn::FlatParameters::Options options;
   options.image_dtype = DType::kBF16;

@@ -181,8 +181,8 @@ void DataParallel::AwaitState() {
 void DataParallel::QueueState() {
   if (!std::exchange(state_requested_, false)) return;
   for (const Tensor& buffer : parameters_->state()) {
-    const bool is_whole = buffer.SharesMemoryWith(parameters_->image());  // Update has seen to it
-    if (!is_whole) state_ = QueueGather(buffer, "state");
+    const bool comes_as_weights = buffer.SharesMemoryWith(parameters_->image());
+    if (!comes_as_weights) state_ = QueueGather(buffer, "state");
   }
 }
 

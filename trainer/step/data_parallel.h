@@ -18,7 +18,8 @@
 // every bucket, updates the parameters of that part, and the ranks give each other what products
 // read: half the bytes, and an n-th of AdamW's work. That goes on beside the next forward pass,
 // which awaits a layer's weights before it reads them (FlatParameters::Await). Between steps values
-// and moments are then current only in a rank's own parts; Gather and RequestState make them whole.
+// and moments are then current only in a rank's own parts (values that products read themselves
+// come as weights do); Gather and RequestState make them whole.
 #pragma once
 
 #include <cstdint>
@@ -61,7 +62,7 @@ class DataParallel {
   // this.
   DataParallel(const Context& context, nn::FlatParameters* parameters,
                dist::Communicator* communicator, const ReductionOptions& options);
-  ~DataParallel();  // behind it parameters are whole
+  ~DataParallel();  // behind it the image is whole
   DataParallel(const DataParallel&) = delete;
   DataParallel& operator=(const DataParallel&) = delete;
 
@@ -104,7 +105,7 @@ class DataParallel {
   struct OwnRange {
     int64_t begin, end;
     int64_t all_begin, all_end;  // with the other ranks' parts of the bucket
-    size_t bucket;               // the first of those that lie in it
+    size_t bucket;               // its number; of what is not shared the first one's
 
     bool is_shared() const { return begin != all_begin || end != all_end; }
   };
