@@ -77,11 +77,12 @@ def lora_options(rng, family, layers):
 
 
 def training_options(rng, steps):
+    # A small epsilon lets AdamW make steps of the noise of gradients that are zero in float64.
     options = dict(
         max_steps=steps, learning_rate=rng.choice([1e-3, 3e-3]),
         weight_decay=rng.choice([0, 0.01, 0.3]), max_grad_norm=rng.choice([0, 1, 0.05]),
         adam_beta1=rng.choice([0.9, 0.8]), adam_beta2=rng.choice([0.999, 0.95]),
-        adam_epsilon=rng.choice([1e-4, 1e-5]), warmup_steps=rng.choice([0, 1, 3]),
+        adam_epsilon=rng.choice([1e-4, 1e-3]), warmup_steps=rng.choice([0, 1, 3]),
         min_lr_rate=rng.choice([0, 0.1]), lr_scheduler_type=rng.choice([
             "linear", "cosine", "constant", "constant_with_warmup", "cosine_with_min_lr"
         ]), tokens_per_pack=rng.choice([48, 64, 8192]), nproc_per_node=rng.choice([1, 1, 2]),
