@@ -35,10 +35,15 @@ absl::Status WriteAll(int fd, absl::string_view content, absl::string_view path)
   return absl::OkStatus();
 }
 
-absl::Status SyncDirectory(absl::string_view path) {
+// What holds a path.
+std::string FolderOf(absl::string_view path) {
   const size_t slash = path.rfind('/');
-  const std::string directory =
-      slash == absl::string_view::npos ? "." : std::string(path.substr(0, slash + 1));
+  if (slash == absl::string_view::npos) return ".";
+  return slash == 0 ? "/" : std::string(path.substr(0, slash));
+}
+
+absl::Status SyncDirectory(absl::string_view path) {
+  const std::string directory = FolderOf(path);
   const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return SystemError(directory, "cannot open folder", errno);
   const int result = PatientFsync(fd);
@@ -144,12 +149,10 @@ absl::Status AtomicFile::CommitAs(absl::string_view path) {
 }
 
 void AtomicFile::RemoveRemains(absl::string_view path) {
-  const fs::path whole{std::string(path)};
-  const fs::path folder = whole.has_parent_path() ? whole.parent_path() : ".";
-  const std::string start = absl::StrCat(whole.filename().string(), kTemporary);
   std::error_code stays;  // what cannot be removed
-  for (const std::string& name : NamesIn(folder.string()).value_or(std::vector<std::string>())) {
-    if (absl::StartsWith(name, start)) fs::remove(folder / name, stays);
+  const auto remains = PathsThatStartWith(absl::StrCat(path, kTemporary));
+  for (const std::string& left : remains.value_or(std::vector<std::string>())) {
+    fs::remove(left, stays);
   }
 }
 
@@ -198,6 +201,17 @@ absl::StatusOr<std::vector<std::string>> NamesIn(absl::string_view folder) {
   if (error) return SystemError(folder, "cannot list", error.value());
   std::sort(names.begin(), names.end());
   return names;
+}
+
+absl::StatusOr<std::vector<std::string>> PathsThatStartWith(absl::string_view start) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(FolderOf(start)));
+  const size_t name_at = start.rfind('/') + 1;  // 0 without a slash
+  std::vector<std::string> paths;
+  for (const std::string& name : names) {
+    if (!absl::StartsWith(name, start.substr(name_at))) continue;
+    paths.push_back(absl::StrCat(start.substr(0, name_at), name));
+  }
+  return paths;
 }
 
 std::string JoinPath(absl::string_view directory, absl::string_view name) {

@@ -71,6 +71,10 @@ bool FileExists(absl::string_view path);
 // Names of what a folder holds, sorted. The error is also that there is none.
 absl::StatusOr<std::vector<std::string>> NamesIn(absl::string_view folder);
 
+// What begins with `start`, a path up to within a name: "runs/a/step-" → "runs/a/step-10", …;
+// sorted. Errors: those of NamesIn.
+absl::StatusOr<std::vector<std::string>> PathsThatStartWith(absl::string_view start);
+
 // dir + "/" + name, without doubling the slash; `name` alone if it is absolute.
 std::string JoinPath(absl::string_view directory, absl::string_view name);
 

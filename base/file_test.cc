@@ -140,6 +140,11 @@ TEST(FileTest, NamesOfAFolder) {
   EXPECT_EQ(*NamesIn(TempPath("names")), (std::vector<std::string>{"a", "b", "c"}));
   EXPECT_EQ(*NamesIn(TempPath("names/a")), std::vector<std::string>());
   EXPECT_FALSE(NamesIn(TempPath("no_such")).ok());
+  EXPECT_EQ(*PathsThatStartWith(TempPath("names/b")),
+            std::vector<std::string>{TempPath("names/b")});
+  EXPECT_EQ(PathsThatStartWith(TempPath("names/"))->size(), 3u);
+  EXPECT_TRUE(PathsThatStartWith(TempPath("names/no_such"))->empty());
+  EXPECT_FALSE(PathsThatStartWith(TempPath("no_such/a")).ok());
   ASSERT_TRUE(WriteFileAtomically(TempPath("no_folder"), "").ok());
   EXPECT_TRUE(absl::StrContains(NamesIn(TempPath("no_folder")).status().message(),
                                 "/no_folder] cannot list: Not a directory"));

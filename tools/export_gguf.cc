@@ -61,15 +61,13 @@ constexpr char kMerged[] = ".merged-";
 
 // Those that killed processes have left.
 void RemoveRemains(const std::string& output) {
-  const fs::path whole(output);
-  const fs::path folder = whole.has_parent_path() ? whole.parent_path() : ".";
-  const std::string start = absl::StrCat(whole.filename().string(), kMerged);
   std::error_code stays;
-  for (const std::string& name : NamesIn(folder.string()).value_or(std::vector<std::string>())) {
-    absl::string_view number = name;
+  const std::string start = absl::StrCat(output, kMerged);
+  const auto remains = PathsThatStartWith(start);
+  for (const std::string& left : remains.value_or(std::vector<std::string>())) {
     pid_t pid = 0;
-    if (!absl::ConsumePrefix(&number, start) || !absl::SimpleAtoi(number, &pid)) continue;
-    if (kill(pid, 0) != 0 && errno == ESRCH) fs::remove_all(folder / name, stays);
+    if (!absl::SimpleAtoi(absl::string_view(left).substr(start.size()), &pid)) continue;
+    if (kill(pid, 0) != 0 && errno == ESRCH) fs::remove_all(left, stays);
   }
 }
 

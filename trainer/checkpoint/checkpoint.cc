@@ -77,17 +77,6 @@ absl::Status WriteInto(const std::string& unfinished, const std::string& final_n
   return SystemError(final_name, "cannot rename to it", errno);
 }
 
-// In `folder`, sorted by name.
-absl::StatusOr<std::vector<std::string>> PathsThatStartWith(absl::string_view start,
-                                                            const std::string& folder) {
-  ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(folder));
-  std::vector<std::string> paths;
-  for (const std::string& name : names) {
-    if (absl::StartsWith(name, start)) paths.push_back(JoinPath(folder, name));
-  }
-  return paths;
-}
-
 struct StateFile {
   CheckpointState state;
   std::string tensors_hash;
@@ -200,12 +189,12 @@ absl::Status RestoreParameters(const Context& context, const std::string& checkp
 
 absl::StatusOr<std::vector<std::string>> ListCheckpoints(const std::string& folder) {
   if (!FileExists(folder)) return std::vector<std::string>();
-  return PathsThatStartWith("step-", folder);
+  return PathsThatStartWith(JoinPath(folder, "step-"));
 }
 
 absl::Status RotateCheckpoints(const std::string& folder, int64_t limit, int64_t best_step) {
   ASSIGN_OR_RETURN(const std::vector<std::string> left_behind,
-                   PathsThatStartWith(kUnfinished, folder));
+                   PathsThatStartWith(JoinPath(folder, kUnfinished)));
   for (const std::string& path : left_behind) {
     std::error_code error;
     fs::remove_all(path, error);
