@@ -1,20 +1,18 @@
 // One file of a model for llama.cpp; docs/tools.md.
 #include <gflags/gflags.h>
-#include <signal.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
 
-#include "absl/cleanup/cleanup.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 #include "base/file.h"
+#include "base/file_lock.h"
 #include "base/status.h"
 #include "nn/merge.h"
 #include "tensor/runtime.h"
@@ -55,21 +53,40 @@ std::string NameOf(absl::string_view path) {
   return std::string(path.substr(path.rfind('/') + 1));
 }
 
-// Of a merged model: lies beside the output, with the process's number behind it, for as long as it
-// is read.
-constexpr char kMerged[] = ".merged-";
+// Where a merged model lies while it is read: beside the output, locked, and gone with this.
+class MergedFolder {
+ public:
+  ~MergedFolder() { Remove(path_); }
 
-// Those that killed processes have left.
-void RemoveRemains(const std::string& output) {
-  std::error_code stays;
-  const std::string start = absl::StrCat(output, kMerged);
-  const auto remains = PathsThatStartWith(start);
-  for (const std::string& left : remains.value_or(std::vector<std::string>())) {
-    pid_t pid = 0;
-    if (!absl::SimpleAtoi(absl::string_view(left).substr(start.size()), &pid)) continue;
-    if (kill(pid, 0) != 0 && errno == ESRCH) fs::remove_all(left, stays);
+  absl::Status Make(const std::string& output) {
+    const std::string start = absl::StrCat(output, ".merged-for-export-");
+    RemoveRemains(start);
+    path_ = absl::StrCat(start, "XXXXXX");
+    if (mkdtemp(path_.data()) == nullptr) {
+      return SystemError(output, "cannot make a folder beside it", errno);
+    }
+    (void)lock_.TakeFolder(path_, 0);  // a file system without locks keeps remains, too
+    return absl::OkStatus();
   }
-}
+  const std::string& path() const { return path_; }
+
+ private:
+  static void Remove(const std::string& folder) {
+    std::error_code stays;
+    fs::remove_all(folder, stays);
+  }
+
+  // Those that killed processes have left: nobody holds them, on any host.
+  static void RemoveRemains(const std::string& start) {
+    const auto remains = PathsThatStartWith(start);
+    for (const std::string& left : remains.value_or(std::vector<std::string>())) {
+      if (FileLock lock; lock.TakeFolder(left, 0).value_or(false)) Remove(left);
+    }
+  }
+
+  std::string path_;
+  FileLock lock_;
+};
 
 // The merged model in fp32, as a folder.
 absl::Status Merge(const std::string& model, const std::string& folder) {
@@ -92,15 +109,14 @@ absl::Status Run() {
   ASSIGN_OR_RETURN(const std::string model, FindModelFolder(FLAGS_model));
   const std::string output = UserPath(FLAGS_output);
 
-  RemoveRemains(output);
-  const std::string merged = absl::StrCat(output, kMerged, getpid());
-  const absl::Cleanup remove = [&] {
-    std::error_code ignored;
-    fs::remove_all(merged, ignored);
-  };
-  if (!FLAGS_adapter.empty()) RETURN_IF_ERROR(Merge(model, merged));
-  ASSIGN_OR_RETURN(const ExportReport report, ExportGguf(FLAGS_adapter.empty() ? model : merged,
-                                                         NameOf(FLAGS_model), output, type));
+  MergedFolder merged;
+  if (!FLAGS_adapter.empty()) {
+    RETURN_IF_ERROR(merged.Make(output));
+    RETURN_IF_ERROR(Merge(model, merged.path()));
+  }
+  ASSIGN_OR_RETURN(
+      const ExportReport report,
+      ExportGguf(FLAGS_adapter.empty() ? model : merged.path(), NameOf(FLAGS_model), output, type));
   for (const std::string& warning : report.warnings) {
     absl::FPrintF(stderr, "warning: %s\n", warning);
   }

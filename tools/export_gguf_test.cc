@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <cstring>
 #include <filesystem>
 #include <map>
@@ -7,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
+#include "base/file_lock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -224,11 +223,13 @@ TEST_F(ExportGgufTest, NamesWhatCutsWords) {
 TEST_F(ExportGgufTest, AnAdapterIsMerged) {
   const std::string adapter = MakeTestFolder("adapter");
   WriteTinyAdapter(model_, adapter);
-  // As a killed process leaves one, whose number no process has; and one that lives.
-  const std::string left = output_ + ".merged-999999999",
-                    others = absl::StrCat(output_, ".merged-", getpid());
+  // As a killed process leaves one; and one that a living process reads, of whatever host.
+  const std::string left = output_ + ".merged-for-export-left",
+                    others = output_ + ".merged-for-export-others";
   ASSERT_TRUE(MakeDirectories(left).ok());
   ASSERT_TRUE(MakeDirectories(others).ok());
+  FileLock lock;
+  ASSERT_TRUE(lock.TakeFolder(others, 0).value_or(false));
   const ToolResult result = Export({"--type=f32", "--adapter=" + adapter});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const std::string v = "model.layers.0.self_attn.v_proj.weight";
