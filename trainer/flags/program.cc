@@ -67,7 +67,7 @@ void EndUncaught() {
     }
   } catch (const std::bad_alloc&) {
     PrintError(SystemError("memory", "no more for this process", ENOMEM));
-    _exit(dist::kExitFatal);
+    _exit(dist::kExitUserError);
   } catch (...) {
   }
   terminate_before();
