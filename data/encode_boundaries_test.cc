@@ -1,6 +1,5 @@
 // Where what is learned begins and ends, and which special tokens stand around it, with a small
 // tokenizer of our own.
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>

@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <utility>
 
 #include "base/check.h"
 #include "dist/communicator.h"

@@ -1,7 +1,6 @@
 #include "dist/peer_check.h"
 
 #include <cuda_runtime_api.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>

@@ -2,13 +2,11 @@
 // are started one by one, as a launcher does, so that each can have something of its own.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"

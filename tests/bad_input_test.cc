@@ -2,7 +2,6 @@
 // was got, with a HINT; exit code 1; nothing left behind.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <string>

@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "base/check.h"
-
 namespace lockstep::autograd {
 
 NormedResult NormedLinear(Tape& tape, const ResidualInput& in, const LoraLayer& weights,

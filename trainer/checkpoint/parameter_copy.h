@@ -10,7 +10,6 @@
 // some 10 ms, one to the host for 300 ms, and the host then needs two pieces of it at a time.
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>

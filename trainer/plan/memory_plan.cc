@@ -1,7 +1,6 @@
 #include "trainer/plan/memory_plan.h"
 
 #include <algorithm>
-#include <functional>
 
 #include "absl/strings/str_cat.h"
 #include "autograd/tape.h"

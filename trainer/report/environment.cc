@@ -6,7 +6,6 @@
 #include <simdjson.h>
 #include <sys/utsname.h>
 #include <unicode/uvernum.h>
-#include <unistd.h>
 #include <xxhash.h>
 #include <zlib.h>
 #include <zstd.h>

@@ -2,7 +2,6 @@
 // products of codes (TFLOP/s), at the shapes of gpu.h.
 //   bazel run //tools:bench -- --kernels=gpu/fp8
 
-#include <functional>
 #include <string>
 
 #include "tensor/kernels/bench/gpu.h"
