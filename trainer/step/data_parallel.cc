@@ -154,6 +154,7 @@ void DataParallel::Update(nn::AdamW* optimizer, int64_t step, double learning_ra
     parameters_->ZeroSums(context_, own->all_begin, own->all_end);
   }
   sums_are_zero_ = true;
+  // Where several of these take turns (tools/benchmarks/scaling.cc) the last to update is asked.
   parameters_->SetAwait([this](int64_t offset) { AwaitWeights(offset); });
 }
 
