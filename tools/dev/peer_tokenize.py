@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Rate of the tokenizers package on one thread, for docs/performance.md.
+"""Rate of the tokenizers package on one thread, for docs/performance_cpu.md.
 
 usage: RAYON_NUM_THREADS=1 peer_tokenize.py TOKENIZER_FOLDER FILE.jsonl [PASSES]
 
