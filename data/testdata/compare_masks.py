@@ -48,9 +48,10 @@ def conversations(count):
 def read_cache(path):
     """Line to (ids, mask) of its document; data/token_cache.cc has the layout."""
     data = path.read_bytes()
-    _, _, num_tokens, num_documents, _ = struct.unpack_from("<8sQQQQ", data)
-    tokens = struct.unpack_from(f"<{num_tokens}I", data, 4096)
-    begin = 4096 + 4 * (num_tokens + num_tokens % 2)
+    trailer = len(data) - 112
+    _, _, num_tokens, num_documents, _ = struct.unpack_from("<8sQQQQ", data, trailer)
+    tokens = struct.unpack_from(f"<{num_tokens}I", data)
+    begin = 4 * (num_tokens + num_tokens % 2)
     documents = {}
     for i in range(num_documents):
         first, _, line, _, _, size, _ = struct.unpack_from("<QQqIIII", data, begin + 40 * i)
