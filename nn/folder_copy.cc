@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "base/file.h"
+#include "base/model_files.h"
 #include "base/status.h"
 
 namespace lockstep::nn {
@@ -43,10 +44,9 @@ absl::Status CopyFilesIn(const std::string& folder, const std::string& from, con
 absl::Status CopyOtherFiles(const std::string& from, const std::string& to,
                             std::vector<std::string>* files) {
   RETURN_IF_ERROR(CopyFilesIn("", from, to, files));
-  constexpr char kTemplates[] = "additional_chat_templates";
-  if (!FileExists(JoinPath(from, kTemplates))) return absl::OkStatus();
-  RETURN_IF_ERROR(MakeDirectories(JoinPath(to, kTemplates)));
-  return CopyFilesIn(kTemplates, from, to, files);
+  if (!FileExists(JoinPath(from, kMoreTemplates))) return absl::OkStatus();
+  RETURN_IF_ERROR(MakeDirectories(JoinPath(to, kMoreTemplates)));
+  return CopyFilesIn(kMoreTemplates, from, to, files);
 }
 
 absl::Status CopyConfig(const std::string& from, const std::string& to,

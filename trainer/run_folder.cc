@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
+#include "base/model_files.h"
 #include "base/status.h"
 #include "trainer/flags/parse_flags.h"
 #include "trainer/report/environment.h"
@@ -28,11 +29,11 @@ absl::StatusOr<std::vector<std::string>> TokenizerFiles(const std::string& model
                                     "chat_template.jinja",
                                     "chat_template.json",
                                     "generation_config.json"};
-  constexpr char kMore[] = "additional_chat_templates";
-  if (!FileExists(JoinPath(model, kMore))) return names;
-  ASSIGN_OR_RETURN(const std::vector<std::string> more, NamesIn(JoinPath(model, kMore)));
+  const std::string templates = JoinPath(model, kMoreTemplates);
+  if (!FileExists(templates)) return names;
+  ASSIGN_OR_RETURN(const std::vector<std::string> more, NamesIn(templates));
   for (const std::string& name : more) {
-    if (absl::EndsWith(name, ".jinja")) names.push_back(JoinPath(kMore, name));
+    if (absl::EndsWith(name, ".jinja")) names.push_back(JoinPath(kMoreTemplates, name));
   }
   return names;
 }
