@@ -1,6 +1,7 @@
 #include "data/tokenizer/tokenizer_config.h"
 
 #include <nlohmann/json.hpp>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,6 +14,7 @@
 namespace lockstep::data {
 namespace {
 
+using Json = nlohmann::ordered_json;
 using Template = std::pair<std::string, std::string>;  // name, source
 
 // A token: its text, or an object that has it as "content".
@@ -72,28 +74,12 @@ absl::Status ReadStrings(const Settings& root, TokenizerConfig* config) {
 }
 
 absl::Status ReadConfig(const Settings& root, TokenizerConfig* config) {
-  if (!root.IsObject()) return root.Error("want a JSON object");
   RETURN_IF_ERROR(ReadToken(root, "bos_token", &config->bos_token));
   RETURN_IF_ERROR(ReadToken(root, "eos_token", &config->eos_token));
   RETURN_IF_ERROR(ReadToken(root, "pad_token", &config->pad_token));
   RETURN_IF_ERROR(ReadToken(root, "unk_token", &config->unk_token));
   RETURN_IF_ERROR(ReadStrings(root, config));
   return ReadTemplates(root, &config->chat_templates);
-}
-
-// special_tokens_map.json of older models: names that the config itself does not tell.
-absl::Status ReadSpecialTokensMap(const Settings& root, TokenizerConfig* config) {
-  const std::pair<const char*, std::optional<std::string>*> tokens[] = {
-      {"bos_token", &config->bos_token},
-      {"eos_token", &config->eos_token},
-      {"pad_token", &config->pad_token},
-      {"unk_token", &config->unk_token}};
-  for (const auto& [key, token] : tokens) {
-    if (token->has_value()) continue;
-    RETURN_IF_ERROR(ReadToken(root, key, token));
-    if (token->has_value()) config->strings.emplace_back(key, **token);
-  }
-  return absl::OkStatus();
 }
 
 // Adds name and source of each *.jinja of a folder, if there is such a folder.
@@ -121,20 +107,28 @@ absl::Status ReadTemplateFiles(absl::string_view folder, TokenizerConfig* config
   return absl::OkStatus();
 }
 
-// Calls read(root) on a JSON file, if it is there.
-absl::Status ReadJson(const std::string& path,
-                      absl::FunctionRef<absl::Status(const Settings&)> read) {
-  if (!FileExists(path)) return absl::OkStatus();
+// A JSON file's value; null if there is no such file.
+absl::StatusOr<Json> ReadJson(const std::string& path) {
+  if (!FileExists(path)) return Json();
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   if (const std::string problem = JsonProblem(text); !problem.empty()) {
     return UserError(path, absl::StrCat("this is not JSON: ", problem),
                      "the file is damaged or incomplete: fetch it again");
   }
-  // model_max_length is often 10^30, an integer that simdjson refuses: it becomes a float here.
-  const std::string json = nlohmann::ordered_json::parse(text).dump();
+  Json json = Json::parse(text);
+  if (!json.is_object()) return UserError(path, "want a JSON object");
+  return json;
+}
+
+// Calls read(root) on what was read from `path`, if it was there.
+absl::Status Read(const std::string& path, const Json& json,
+                  absl::FunctionRef<absl::Status(const Settings&)> read) {
+  if (json.is_null()) return absl::OkStatus();
+  // model_max_length is often 10^30, an integer that simdjson refuses: nlohmann made it a float.
+  const std::string text = json.dump();
   simdjson::dom::parser parser;
   simdjson::dom::element document;
-  if (const auto error = parser.parse(json).get(document)) {
+  if (const auto error = parser.parse(text).get(document)) {
     return UserError(path, simdjson::error_message(error));
   }
   return read(Settings(path, document));
@@ -151,16 +145,24 @@ const std::string* TokenizerConfig::ChatTemplate(absl::string_view name) const {
 
 absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(absl::string_view folder) {
   TokenizerConfig config;
-  RETURN_IF_ERROR(ReadJson(JoinPath(folder, "chat_template.json"), [&](const Settings& root) {
-    return ReadTemplates(root, &config.chat_templates);
-  }));
-  const std::vector<Template> older = std::exchange(config.chat_templates, {});
-  RETURN_IF_ERROR(ReadJson(JoinPath(folder, "tokenizer_config.json"),
-                           [&](const Settings& root) { return ReadConfig(root, &config); }));
-  RETURN_IF_ERROR(ReadJson(JoinPath(folder, "special_tokens_map.json"), [&](const Settings& root) {
-    return ReadSpecialTokensMap(root, &config);
-  }));
-  if (config.chat_templates.empty()) config.chat_templates = older;
+  std::string where = JoinPath(folder, "tokenizer_config.json");
+  ASSIGN_OR_RETURN(Json json, ReadJson(where));
+  ASSIGN_OR_RETURN(const Json map, ReadJson(JoinPath(folder, "special_tokens_map.json")));
+  // As in transformers: beside that key the map is passed over, without it the map has the last
+  // word.
+  if (!map.is_null() && !json.contains("added_tokens_decoder")) {
+    json.update(map);
+    absl::StrAppend(&where, " with special_tokens_map.json");
+  }
+  RETURN_IF_ERROR(
+      Read(where, json, [&](const Settings& root) { return ReadConfig(root, &config); }));
+  if (config.chat_templates.empty()) {
+    const std::string older = JoinPath(folder, "chat_template.json");
+    ASSIGN_OR_RETURN(const Json templates, ReadJson(older));
+    RETURN_IF_ERROR(Read(older, templates, [&](const Settings& root) {
+      return ReadTemplates(root, &config.chat_templates);
+    }));
+  }
   RETURN_IF_ERROR(ReadTemplateFiles(folder, &config));
   return config;
 }

@@ -12,8 +12,9 @@
 namespace lockstep::data {
 
 struct TokenizerConfig {
-  // The text of the special tokens; none where neither the file nor special_tokens_map.json beside
-  // it has one. In the files a string or an object with "content".
+  // The text of the special tokens, if they are named. In the file a string or an object with
+  // "content". Where it has no added_tokens_decoder, what special_tokens_map.json beside it says
+  // comes before its own words; else that file is passed over.
   std::optional<std::string> bos_token;
   std::optional<std::string> eos_token;
   std::optional<std::string> pad_token;

@@ -42,17 +42,24 @@ TEST_F(TokenizerConfigTest, ReadsTokensInAllSpellings) {
   EXPECT_EQ(*config->ChatTemplate(), "{{ messages }}");
 }
 
-TEST_F(TokenizerConfigTest, TheMapOfSpecialTokensFillsGaps) {
+TEST_F(TokenizerConfigTest, TheMapOfSpecialTokensWinsUnlessTheConfigHasTheTokens) {
   Write("special_tokens_map.json",
-        R"({"bos_token": "<other>", "eos_token": {"content": "</s>"}, "unk_token": null})");
-  EXPECT_EQ(ReadTokenizerConfig(folder_)->eos_token, "</s>");
-  Write("tokenizer_config.json", R"({"bos_token": "<s>", "eos_token": null})");
+        R"({"bos_token": null, "eos_token": {"content": "<end>"}, "cls_token": "<c>"})");
+  EXPECT_EQ(ReadTokenizerConfig(folder_)->eos_token, "<end>");
+  Write("tokenizer_config.json",
+        R"({"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"})");
   const auto config = ReadTokenizerConfig(folder_);
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->bos_token, "<s>");
-  EXPECT_EQ(config->eos_token, "</s>");
-  EXPECT_EQ(config->unk_token, std::nullopt);
-  EXPECT_THAT(config->strings, ElementsAre(Pair("bos_token", "<s>"), Pair("eos_token", "</s>")));
+  EXPECT_EQ(config->bos_token, std::nullopt);
+  EXPECT_EQ(config->eos_token, "<end>");
+  EXPECT_EQ(config->unk_token, "<unk>");
+  EXPECT_THAT(config->strings, ElementsAre(Pair("eos_token", "<end>"), Pair("unk_token", "<unk>"),
+                                           Pair("cls_token", "<c>")));
+  Write("tokenizer_config.json", R"({"bos_token": "<s>", "added_tokens_decoder": {}})");
+  const auto newer = ReadTokenizerConfig(folder_);
+  ASSERT_TRUE(newer.ok()) << newer.status();
+  EXPECT_EQ(newer->bos_token, "<s>");
+  EXPECT_EQ(newer->eos_token, std::nullopt);
 }
 
 TEST_F(TokenizerConfigTest, ReadsNamedTemplates) {
