@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/file.h"
+#include "base/model_files.h"
 #include "base/status.h"
 #include "data/tokenizer/json_text.h"
 #include "data/tokenizer/settings.h"
@@ -102,7 +103,7 @@ absl::Status ReadTemplateFiles(absl::string_view folder, TokenizerConfig* config
     ASSIGN_OR_RETURN(std::string source, ReadFile(path));
     found.emplace_back("default", std::move(source));
   }
-  RETURN_IF_ERROR(ReadTemplatesIn(JoinPath(folder, "additional_chat_templates"), &found));
+  RETURN_IF_ERROR(ReadTemplatesIn(JoinPath(folder, kMoreTemplates), &found));
   if (!found.empty()) config->chat_templates = std::move(found);
   return absl::OkStatus();
 }
