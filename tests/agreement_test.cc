@@ -20,13 +20,6 @@ using Flags = std::vector<std::string>;
 
 class AgreementTest : public ::testing::Test {
  protected:
-  static void SetUpTestSuite() {
-    model_ = new std::string(FreshPath("model"));
-    documents_ = new std::string(FreshPath("documents") + ".jsonl");
-    WriteTinyModel(*model_);
-    WriteUnevenDocuments(*documents_, 40, 100);
-  }
-
   // Two ranks, of which the second one has `more` flags (the last one given holds) or is another
   // program.
   std::vector<Outcome> Start(const Flags& more, const std::string& program = "trainer/train") {
@@ -39,8 +32,8 @@ class AgreementTest : public ::testing::Test {
     const int port = FreshPort();
     std::vector<std::unique_ptr<TrainerProcess>> ranks;
     for (int rank = 0; rank < 2; ++rank) {
-      Flags flags = {"--model=" + *model_, "--train_file=" + *documents_, "--output_dir=" + folder_,
-                     "--max_steps=2", "--num_threads=1"};
+      Flags flags = {"--model=" + input_.model, "--train_file=" + input_.documents,
+                     "--output_dir=" + folder_, "--max_steps=2", "--num_threads=1"};
       if (rank == 1) flags.insert(flags.end(), more.begin(), more.end());
       ranks.push_back(std::make_unique<TrainerProcess>(flags, "/dev/null",
                                                        TorchrunVariables(rank, 2, port),
@@ -61,12 +54,9 @@ class AgreementTest : public ::testing::Test {
     EXPECT_FALSE(FileExists(folder_));
   }
 
-  static std::string* model_;
-  static std::string* documents_;
+  const TinyInput input_ = MakeTinyInput(40, 100);
   std::string folder_;
 };
-std::string* AgreementTest::model_ = nullptr;
-std::string* AgreementTest::documents_ = nullptr;
 
 TEST_F(AgreementTest, AFinishedRunSaysSoOnce) {
   for (const Outcome& outcome : Start({})) ASSERT_EQ(outcome.exit_code, 0) << outcome.err;

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/file.h"
+#include "tests/run_result.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"
 #include "trainer/report/metrics.h"
@@ -21,19 +22,14 @@ constexpr int kPatience = 3;
 class EarlyStoppingTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    model_ = FreshPath("model");
-    documents_ = FreshPath("documents") + ".jsonl";
-    others_ = FreshPath("others") + ".jsonl";
-    WriteTinyModel(model_);
-    WriteUnevenDocuments(documents_, 12, 60, /*seed=*/2);
     WriteUnevenDocuments(others_, 12, 60, /*seed=*/3);  // of nothing that is learned here
   }
 
   // At a constant rate, so that a shorter run is the beginning of a longer one.
   std::string Run(int ranks, const std::vector<std::string>& more) {
     const std::string folder = FreshPath("run");
-    std::vector<std::string> flags = {"--model=" + model_,
-                                      "--train_file=" + documents_,
+    std::vector<std::string> flags = {"--model=" + input_.model,
+                                      "--train_file=" + input_.documents,
                                       "--output_dir=" + folder,
                                       "--validation_file=" + others_,
                                       "--global_batch_size=12",
@@ -49,11 +45,8 @@ class EarlyStoppingTest : public ::testing::Test {
     return folder;
   }
 
-  static std::string Adapter(const std::string& folder) {
-    return ReadFile(folder + "/adapter_model.safetensors").value_or("none");
-  }
-
-  std::string model_, documents_, others_;
+  const TinyInput input_ = MakeTinyInput(12, 60);
+  const std::string others_ = FreshPath("others") + ".jsonl";
 };
 
 TEST_F(EarlyStoppingTest, TheBestEvaluationsParametersAreTheResult) {
@@ -82,11 +75,11 @@ TEST_F(EarlyStoppingTest, TheBestEvaluationsParametersAreTheResult) {
         absl::StrCat(folder, "/checkpoints/", absl::StrFormat("step-%08d", evals[best].step))))
         << "the best checkpoint stays, whatever --save_total_limit";
     if (adapter.empty()) {
-      adapter = Adapter(folder);
+      adapter = TrainedIn(folder);
       const std::string short_run = Run(1, {absl::StrCat("--max_steps=", evals[best].step)});
-      EXPECT_TRUE(adapter == Adapter(short_run)) << "not the parameters of the best evaluation";
+      EXPECT_TRUE(adapter == TrainedIn(short_run)) << "not the parameters of the best evaluation";
     }
-    EXPECT_TRUE(Adapter(folder) == adapter) << "ranks change the result";
+    EXPECT_TRUE(TrainedIn(folder) == adapter) << "ranks change the result";
   }
 }
 

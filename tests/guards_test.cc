@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "nn/optim/lr_schedule.h"
+#include "tests/run_result.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"
 #include "trainer/checkpoint/checkpoint.h"
@@ -70,9 +71,6 @@ class GuardsTest : public ::testing::Test {
     EXPECT_TRUE(history.ok()) << history.status();
     return history->steps;
   }
-  std::string Adapter() const {
-    return ReadFile(folder_ + "/adapter_model.safetensors").value_or("");
-  }
   std::string OddDocument() const { return absl::StrCat("documents: ", documents_, ":", kOddLine); }
 
   const std::string documents_ = Documents();
@@ -109,8 +107,8 @@ TEST_F(GuardsTest, NotFiniteCanBeSkipped) {
       EXPECT_EQ(std::isnan(step.grad_norm), std::isnan(step.loss)) << step.step;
     }
     EXPECT_LT(steps.back().loss, steps.front().loss);
-    if (adapter.empty()) adapter = Adapter();
-    EXPECT_TRUE(Adapter() == adapter);
+    if (adapter.empty()) adapter = TrainedIn(folder_);
+    EXPECT_TRUE(TrainedIn(folder_) == adapter);
   }
   EXPECT_EQ(Run(model, 2, {"--on_nonfinite=skip", "--gradient_sum=fp32"}).exit_code, 0);
   EXPECT_TRUE(std::isfinite(Steps().back().loss));

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "tests/process_faults.h"
+#include "tests/run_result.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"
 #include "trainer/checkpoint/checkpoint.h"
@@ -26,34 +27,23 @@ using Flags = std::vector<std::string>;
 
 class ResumeTest : public ::testing::Test {
  protected:
-  static void SetUpTestSuite() {
-    model_ = new std::string(FreshPath("model"));
-    documents_ = new std::string(FreshPath("documents") + ".jsonl");
-    WriteTinyModel(*model_);
-    WriteUnevenDocuments(*documents_, 120, 300);
-  }
-
-  static Flags FlagsFor(const std::string& folder, int ranks) {
-    return {"--model=" + *model_,     "--train_file=" + *documents_,
-            "--output_dir=" + folder, "--validation_split=0.1",
-            "--global_batch_size=16", "--max_steps=30",
-            "--eval_steps=10",        "--save_steps=3",
-            "--save_total_limit=2",   "--lora_dropout=0.1",
-            "--learning_rate=1e-2",   "--lora_r=4",
-            "--num_threads=1",        absl::StrCat("--nproc_per_node=", ranks)};
-  }
-
-  static std::string Adapter(const std::string& folder) {
-    return ReadFile(folder + "/adapter_model.safetensors").value_or("");
+  Flags FlagsFor(const std::string& folder, int ranks) const {
+    return {"--model=" + input_.model, "--train_file=" + input_.documents,
+            "--output_dir=" + folder,  "--validation_split=0.1",
+            "--global_batch_size=16",  "--max_steps=30",
+            "--eval_steps=10",         "--save_steps=3",
+            "--save_total_limit=2",    "--lora_dropout=0.1",
+            "--learning_rate=1e-2",    "--lora_r=4",
+            "--num_threads=1",         absl::StrCat("--nproc_per_node=", ranks)};
   }
 
   // The run that nothing happened to.
-  static std::string WholeRun() {
-    static const std::string adapter = [] {
+  std::string WholeRun() const {
+    static const std::string adapter = [this] {
       const std::string folder = FreshPath("whole");
       const Outcome outcome = Train(FlagsFor(folder, 2));
       EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
-      return Adapter(folder);
+      return TrainedIn(folder);
     }();
     EXPECT_FALSE(adapter.empty());
     return adapter;
@@ -96,11 +86,8 @@ class ResumeTest : public ::testing::Test {
     return false;
   }
 
-  static std::string* model_;
-  static std::string* documents_;
+  const TinyInput input_ = MakeTinyInput(120, 300);
 };
-std::string* ResumeTest::model_ = nullptr;
-std::string* ResumeTest::documents_ = nullptr;
 
 TEST_F(ResumeTest, KilledAtAnyInstantGoesOnOnAnotherNumberOfRanks) {
   const std::string folder = FreshPath("killed");
@@ -115,7 +102,7 @@ TEST_F(ResumeTest, KilledAtAnyInstantGoesOnOnAnotherNumberOfRanks) {
   }
   const Outcome outcome = Train(FlagsFor(folder, 3));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
-  EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
+  EXPECT_TRUE(TrainedIn(folder) == WholeRun()) << "the adapters differ";
   ExpectEachStepOnce(folder);
 }
 
@@ -137,7 +124,7 @@ TEST_F(ResumeTest, InterruptedWritesACheckpointAndSaysSo) {
     const Outcome outcome = Train(FlagsFor(folder, 1));
     ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
     EXPECT_TRUE(absl::StrContains(outcome.out, "goes on after step")) << outcome.out;
-    EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
+    EXPECT_TRUE(TrainedIn(folder) == WholeRun()) << "the adapters differ";
     ExpectEachStepOnce(folder);
   }
 }
@@ -164,7 +151,7 @@ TEST_F(ResumeTest, TheParentStartsALostRunAgain) {
     ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
     EXPECT_TRUE(absl::StrContains(outcome.err, "starts the ranks again (1 of 2)")) << outcome.err;
     EXPECT_EQ(absl::StrContains(outcome.out, "goes on after step"), c.goes_on) << outcome.out;
-    EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
+    EXPECT_TRUE(TrainedIn(folder) == WholeRun()) << "the adapters differ";
     ExpectEachStepOnce(folder);
   }
 }
@@ -188,7 +175,7 @@ TEST_F(ResumeTest, AnotherLibraryOrProcessorIsNamed) {
   ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
   EXPECT_TRUE(absl::StrContains(outcome.out, "warning: onednn was 0.")) << outcome.out;
   EXPECT_FALSE(absl::StrContains(outcome.out, "warning: ranks")) << outcome.out;
-  EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
+  EXPECT_TRUE(TrainedIn(folder) == WholeRun()) << "the adapters differ";
 }
 
 // Where ranks share the update, each has its own part of the moments.
@@ -196,33 +183,30 @@ TEST_F(ResumeTest, FullTrainingGoesOnOnAnotherNumberOfRanks) {
   const std::string model = FreshPath("wide");
   WriteTinyModel(model, 1, /*mlp=*/1024);
   const auto flags = [&](const std::string& folder, int ranks) {
-    return Flags{"--model=" + model,       "--train_file=" + *documents_,
+    return Flags{"--model=" + model,       "--train_file=" + input_.documents,
                  "--output_dir=" + folder, "--train=full",
                  "--gradient_sum=exact",   "--max_steps=12",
                  "--save_steps=1",         "--validation_split=0",
                  "--max_seq_length=300",   "--learning_rate=1e-3",
                  "--num_threads=1",        absl::StrCat("--nproc_per_node=", ranks)};
   };
-  const auto weights = [](const std::string& folder) {
-    return ReadFile(folder + "/model.safetensors").value_or("");
-  };
   const std::string whole = FreshPath("whole"), folder = FreshPath("killed");
   ASSERT_EQ(Train(flags(whole, 1)).exit_code, 0);
-  EXPECT_FALSE(weights(whole).empty());
+  EXPECT_FALSE(TrainedIn(whole).empty());
   // Killed while a checkpoint is written, of which all ranks have a part.
   TrainerProcess trainer(flags(folder, 3));
   ASSERT_TRUE(WaitForFile(folder + "/checkpoints/" + CheckpointName(4), 60));
   ASSERT_TRUE(WaitForUnfinished(folder + "/checkpoints", 60));
   trainer.SignalAll(SIGKILL);
   trainer.Wait();
-  ASSERT_TRUE(weights(folder).empty()) << "it was not killed";
+  ASSERT_TRUE(TrainedIn(folder).empty()) << "it was not killed";
   for (const int ranks : {1, 2, 4}) {
     const std::string copy = FreshPath("copy");
     std::filesystem::copy(folder, copy, std::filesystem::copy_options::recursive);
     const Outcome outcome = Train(flags(copy, ranks));
     ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
     EXPECT_TRUE(absl::StrContains(outcome.out, "goes on after step")) << outcome.out;
-    EXPECT_TRUE(weights(copy) == weights(whole)) << "the weights differ on " << ranks;
+    EXPECT_TRUE(TrainedIn(copy) == TrainedIn(whole)) << "the weights differ on " << ranks;
   }
 }
 
@@ -265,7 +249,7 @@ TEST_F(ResumeTest, AResultThatWasLostIsMadeAgain) {
   const Outcome again = Train(FlagsFor(folder, 2));
   ASSERT_EQ(again.exit_code, 0) << again.err;
   EXPECT_TRUE(absl::StrContains(again.out, "goes on after step 30")) << again.out;
-  EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
+  EXPECT_TRUE(TrainedIn(folder) == WholeRun()) << "the adapters differ";
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
     EXPECT_FALSE(absl::StrContains(entry.path().string(), ".tmp-")) << entry.path();
   }
@@ -273,7 +257,7 @@ TEST_F(ResumeTest, AResultThatWasLostIsMadeAgain) {
   ASSERT_EQ(std::remove(adapter.c_str()), 0);
   std::filesystem::remove_all(folder + "/checkpoints/step-00000030");
   ASSERT_EQ(Train(FlagsFor(folder, 2)).exit_code, 0);
-  EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
+  EXPECT_TRUE(TrainedIn(folder) == WholeRun()) << "the adapters differ";
   ExpectEachStepOnce(folder);
   const std::string times = ReadFile(folder + "/timings.jsonl").value_or("");
   for (int step = 1; step <= 30; ++step) {
@@ -288,7 +272,7 @@ TEST_F(ResumeTest, AResultThatWasLostIsMadeAgain) {
   const Outcome anew = Train(FlagsFor(folder, 2));
   ASSERT_EQ(anew.exit_code, 0) << anew.err;
   EXPECT_TRUE(absl::StrContains(anew.out, "no checkpoint is whole: begins anew")) << anew.out;
-  EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
+  EXPECT_TRUE(TrainedIn(folder) == WholeRun()) << "the adapters differ";
 }
 
 TEST_F(ResumeTest, TwoRunsAtOnceDoNotShareAFolder) {
@@ -319,7 +303,7 @@ TEST_F(ResumeTest, RunsThatStartTogetherWithoutANameHaveAFolderEach) {
   }
   std::vector<std::string> adapters;
   for (const auto& entry : std::filesystem::directory_iterator(place + "/runs")) {
-    adapters.push_back(Adapter(entry.path()));
+    adapters.push_back(TrainedIn(entry.path()));
   }
   ASSERT_EQ(adapters.size(), 2u);
   EXPECT_FALSE(adapters[0].empty());
@@ -371,7 +355,7 @@ TEST_F(ResumeTest, ADamagedCheckpointIsPassedOver) {
   EXPECT_TRUE(
       absl::StrContains(outcome.out, "passed over: [" + newest + "] not a whole checkpoint"))
       << outcome.out;
-  EXPECT_TRUE(Adapter(folder) == WholeRun()) << "the adapters differ";
+  EXPECT_TRUE(TrainedIn(folder) == WholeRun()) << "the adapters differ";
 }
 
 }  // namespace

@@ -19,8 +19,8 @@
 #include "absl/strings/str_split.h"
 #include "base/check.h"
 #include "base/file.h"
-#include "tests/figures.h"
 #include "tests/process_faults.h"
+#include "tests/run_result.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"
 #include "trainer/checkpoint/checkpoint.h"
@@ -34,9 +34,7 @@ constexpr int kSteps = 240;
 
 class Soak {
  public:
-  Soak() : model_(FreshPath("model")), documents_(FreshPath("documents") + ".jsonl") {
-    WriteTinyModel(model_);
-    WriteUnevenDocuments(documents_, 120, 300);
+  Soak() {
     folder_ = FreshPath("whole");
     const Outcome outcome = Train(FlagsFor(2));
     CHECK_EQ(outcome.exit_code, 0) << outcome.err;
@@ -72,7 +70,8 @@ class Soak {
 
   void CompareAndBeginAnew() {
     ++runs_;
-    EXPECT_TRUE(Result() == want_) << "run " << runs_ << " differs";
+    SCOPED_TRACE(runs_);
+    ExpectSame(Result(), want_);
     folder_ = FreshPath("soak");
   }
 
@@ -96,8 +95,8 @@ class Soak {
 
  private:
   Flags FlagsFor(int ranks) const {
-    return {"--model=" + model_,
-            "--train_file=" + documents_,
+    return {"--model=" + input_.model,
+            "--train_file=" + input_.documents,
             "--output_dir=" + folder_,
             "--validation_split=0.1",
             absl::StrCat("--max_steps=", kSteps),
@@ -111,18 +110,17 @@ class Soak {
             absl::StrCat("--nproc_per_node=", ranks)};
   }
 
-  // The adapter's bytes, and metrics.jsonl without its times: each step once, in order.
-  std::string Result() const {
-    const std::string text =
-        ReadFile(folder_ + "/adapter_model.safetensors").value_or("no adapter");
-    const std::string figures = FiguresIn(folder_);
-    const std::vector<std::string> pieces = absl::StrSplit(figures, ",\"epoch\":");
+  // Of a run that is over: it has noted each step once.
+  RunResult Result() const {
+    const RunResult result = ResultIn(folder_);
+    const std::vector<std::string> pieces = absl::StrSplit(result.figures, ",\"epoch\":");
     CHECK_EQ(std::ssize(pieces) - 1, kSteps) << "lines of steps in " << folder_;
-    return text + figures;
+    return result;
   }
 
-  const std::string model_, documents_;
-  std::string folder_, want_;
+  const TinyInput input_ = MakeTinyInput(120, 300);
+  std::string folder_;
+  RunResult want_;
   std::mt19937 random_{20261122};
   std::map<std::string, int> kills_;
   int runs_ = 0;

@@ -11,7 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
-#include "tests/figures.h"
+#include "tests/run_result.h"
 #include "tests/tiny_model.h"
 #include "tests/trainer_process.h"
 
@@ -23,20 +23,13 @@ using Flags = std::vector<std::string>;
 
 class StopInEvaluationTest : public ::testing::Test {
  protected:
-  static void SetUpTestSuite() {
-    model_ = new std::string(FreshPath("model"));
-    documents_ = new std::string(FreshPath("documents") + ".jsonl");
-    WriteTinyModel(*model_);
-    WriteUnevenDocuments(*documents_, 12, 60);
-  }
-
   // Steps are nothing beside evaluations of `validation`.
-  static Flags FlagsFor(const std::string& folder, const std::string& validation) {
-    return {"--model=" + *model_,     "--train_file=" + *documents_,
-            "--output_dir=" + folder, "--validation_file=" + validation,
-            "--max_steps=4",          "--eval_steps=2",
-            "--learning_rate=1e-2",   "--lora_r=4",
-            "--tokens_per_pack=512",  "--num_threads=1"};
+  Flags FlagsFor(const std::string& folder, const std::string& validation) const {
+    return {"--model=" + input_.model, "--train_file=" + input_.documents,
+            "--output_dir=" + folder,  "--validation_file=" + validation,
+            "--max_steps=4",           "--eval_steps=2",
+            "--learning_rate=1e-2",    "--lora_r=4",
+            "--tokens_per_pack=512",   "--num_threads=1"};
   }
 
   static std::string LongValidation() {
@@ -48,15 +41,7 @@ class StopInEvaluationTest : public ::testing::Test {
     return path;
   }
 
-  struct Result {
-    std::string adapter, figures;
-    bool operator==(const Result&) const = default;
-  };
-  static Result ResultIn(const std::string& folder) {
-    return {ReadFile(folder + "/adapter_model.safetensors").value_or("none"), FiguresIn(folder)};
-  }
-
-  static Result WholeRun(const Flags& flags) {
+  static RunResult WholeRun(const Flags& flags) {
     Flags whole = flags;
     const std::string folder = FreshPath("whole");
     whole.push_back("--output_dir=" + folder);
@@ -64,11 +49,8 @@ class StopInEvaluationTest : public ::testing::Test {
     return ResultIn(folder);
   }
 
-  static std::string* model_;
-  static std::string* documents_;
+  const TinyInput input_ = MakeTinyInput(12, 60);
 };
-std::string* StopInEvaluationTest::model_ = nullptr;
-std::string* StopInEvaluationTest::documents_ = nullptr;
 
 TEST_F(StopInEvaluationTest, ItIsObeyedThereAndTheRunGoesOnWithIt) {
   const std::string folder = FreshPath("stopped");
@@ -95,9 +77,7 @@ TEST_F(StopInEvaluationTest, ItIsObeyedThereAndTheRunGoesOnWithIt) {
   const Outcome outcome = Train(flags);
   ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("goes on after step 4"));
-  const Result got = ResultIn(folder), want = WholeRun(flags);
-  EXPECT_EQ(got.figures, want.figures);
-  EXPECT_TRUE(got == want) << "the adapters differ";
+  ExpectSame(ResultIn(folder), WholeRun(flags));
 }
 
 // A launcher's signal need not reach every rank at once, or at all.
@@ -127,7 +107,7 @@ TEST_F(StopInEvaluationTest, AnEvaluationThatIsOverIsNotRepeated) {
   flags.push_back("--early_stopping_patience=1");
   flags.push_back("--nproc_per_node=1");
   ASSERT_EQ(Train(flags).exit_code, 0);
-  const Result want = ResultIn(folder);
+  const RunResult want = ResultIn(folder);
   // As it would be, had the run been killed before its next checkpoint.
   for (const auto& entry : std::filesystem::directory_iterator(folder + "/checkpoints")) {
     if (entry.path().filename() != "step-00000000") std::filesystem::remove_all(entry.path());
@@ -136,9 +116,7 @@ TEST_F(StopInEvaluationTest, AnEvaluationThatIsOverIsNotRepeated) {
   const Outcome outcome = Train(flags);
   ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("goes on after step 0"));
-  const Result got = ResultIn(folder);
-  EXPECT_EQ(got.figures, want.figures);
-  EXPECT_TRUE(got == want) << "the adapters differ";
+  ExpectSame(ResultIn(folder), want);
 }
 
 }  // namespace

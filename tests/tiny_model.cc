@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "nn/safetensors.h"
+#include "tests/trainer_process.h"
 
 namespace lockstep {
 namespace {
@@ -116,6 +117,13 @@ void WriteUnevenDocuments(const std::string& path, int count, int longest, uint6
     absl::StrAppend(&lines, "{\"input_ids\":[", ids, "],\"labels\":[", labels, "]}\n");
   }
   CHECK(WriteFileAtomically(path, lines).ok());
+}
+
+TinyInput MakeTinyInput(int count, int longest, int64_t mlp) {
+  TinyInput input = {FreshPath("model"), FreshPath("documents") + ".jsonl"};
+  WriteTinyModel(input.model, /*seed=*/1, mlp);
+  WriteUnevenDocuments(input.documents, count, longest);
+  return input;
 }
 
 }  // namespace lockstep

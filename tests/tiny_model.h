@@ -19,4 +19,10 @@ void SetWeights(const std::string& folder, const std::string& tensor, int row, f
 void WriteUnevenDocuments(const std::string& path, int count, int longest, uint64_t seed = 2,
                           int64_t vocab = 97);
 
+// Both in fresh places: what a test trains on.
+struct TinyInput {
+  std::string model, documents;
+};
+TinyInput MakeTinyInput(int count, int longest, int64_t mlp = 48);
+
 }  // namespace lockstep
