@@ -192,15 +192,16 @@ else
   begin "Open MPI, a rank is killed"
   lose_a_rank openmpi3 "${mpirun[@]}" -n 2 --oversubscribe "${train[@]}"
   slots=node0:$per_host,node1:$per_host
+  # Whatever this machine's environment says of starting processes.
+  by_rsh=(--mca plm rsh --mca plm_rsh_agent "$work/rsh" --mca oob_tcp_if_include eth0)
   if begin_on_two_hosts "Open MPI"; then
-    run openmpi2 on 0 "${mpirun[@]}" --host $slots -n $all --mca plm_rsh_agent "$work/rsh" \
-      --mca oob_tcp_if_include eth0 --mca btl_tcp_if_include eth0 \
+    run openmpi2 on 0 "${mpirun[@]}" --host $slots -n $all "${by_rsh[@]}" --mca btl_tcp_if_include eth0 \
       "${train[@]}" --master_addr=10.77.0.1
     expect_ranks openmpi2 $all
   fi
   if begin_on_two_hosts "Open MPI" " without an address"; then
-    on 0 "${mpirun[@]}" --host $slots -n $all --mca plm_rsh_agent "$work/rsh" \
-      --mca oob_tcp_if_include eth0 "${train[@]}" --output_dir="$work/none" >"$work/none.log" 2>&1
+    on 0 "${mpirun[@]}" --host $slots -n $all "${by_rsh[@]}" "${train[@]}" \
+      --output_dir="$work/none" >"$work/none.log" 2>&1
     expect "it fails" test $? != 0
     expect "it says what is missing" grep -q "want the address of node 0, got none" "$work/none.log"
     expect "no folder" test ! -e "$work/none"

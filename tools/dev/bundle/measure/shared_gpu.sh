@@ -7,13 +7,14 @@
 #   LD_PRELOAD=libnccl.so.2 measure/shared_gpu.sh MODEL gsm8k_train.jsonl FOLDER [FLAG...]
 #
 # MODEL: any; 1B of tools/dev/random_llama.py for the figures of docs/scaling.md. FLAG: for example
-# --base_dtype=fp8, --train=full, or --device=cpu to try the script.
+# --lora_dropout=0.1, --base_dtype=fp8, --train=full --gradient_sum=exact, or --device=cpu to try the
+# script.
 set -u
 model=$1 documents=$2 folder=$3
 shift 3
 export NCCL_MULTI_RANK_GPU_ENABLE=1
 failed=0
-flags=(--device=cuda --model="$model" --train_file="$documents" --lora_dropout=0.1 --max_steps=60
+flags=(--device=cuda --model="$model" --train_file="$documents" --max_steps=60
   --global_batch_size=12 --tokens_per_pack=320 --max_seq_length=320 --validation_split=0.01
   --eval_steps=30 --save_steps=10 --learning_rate=2e-4 "$@")
 # start RANKS NAME FLAG...: a run in the background, its parent in $parent.
