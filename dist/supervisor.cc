@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -19,6 +20,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/status.h"
+#include "base/terminal.h"
 #include "dist/heartbeat.h"
 #include "dist/rank_process.h"
 #include "dist/rendezvous.h"
@@ -42,7 +44,7 @@ constexpr size_t kKeptLines = 12;  // the last ones of a failed rank, for Judge
 
 // On a terminal in place of what stands there without an end: rank 0's progress, a ^C.
 void Say(absl::string_view text) {
-  const char* const clear = isatty(STDERR_FILENO) == 1 ? "\r\033[K" : "";
+  const char* const clear = RewritesLines(STDERR_FILENO) ? "\r\033[K" : "";
   const std::string line = absl::StrCat(clear, text, "\n");
   std::fwrite(line.data(), 1, line.size(), stderr);
   std::fflush(stderr);

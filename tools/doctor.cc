@@ -15,6 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "base/terminal.h"
 #include "nlohmann/json.hpp"
 #include "nn/config.h"
 #include "tools/doctor_print.h"
@@ -28,7 +29,9 @@ DEFINE_bool(json, false, "Print one JSON object instead of text.");
 DEFINE_string(html, "",
               "Also write a page with findings and the histogram of lengths to this file.");
 DEFINE_int64(show, 3, "Documents to print, with what is learned marked.");
-DEFINE_string(color, "auto", "auto, always or never; without color, marks are «…».");
+DEFINE_string(color, "auto",
+              "auto (on a terminal, unless NO_COLOR is set), always or never; without color, marks "
+              "are «…».");
 
 namespace lockstep {
 namespace {
@@ -108,7 +111,8 @@ void PrintDocuments(const Documents& documents, bool color) {
 }
 
 void PrintText(const data::Diagnosis& diagnosis, const Documents& documents) {
-  const bool color = FLAGS_color == "always" || (FLAGS_color == "auto" && isatty(STDOUT_FILENO));
+  const bool color =
+      FLAGS_color == "always" || (FLAGS_color == "auto" && TakesColors(STDOUT_FILENO));
   PrintDocuments(documents, color);
   absl::PrintF("%d documents, %d tokens, %d of them supervised\n", diagnosis.documents,
                diagnosis.tokens, diagnosis.supervised_tokens);

@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "base/number.h"
 #include "base/status.h"
+#include "base/terminal.h"
 #include "data/loader.h"
 #include "data/selection.h"
 #include "data/step_plan.h"
@@ -62,7 +63,7 @@ std::vector<DocumentLoss> Evaluate(const ReadyModel& model, const data::Dataset&
                                    int64_t tokens_per_pack) {
   std::vector<DocumentLoss> losses(dataset.num_documents());
   const std::vector<data::PackPlan> packs = data::PlanEvaluation(pieces, tokens_per_pack);
-  const bool shows_progress = isatty(STDERR_FILENO) != 0;
+  const bool shows_progress = RewritesLines(STDERR_FILENO);
   for (size_t i = 0; i < packs.size(); ++i) {
     if (shows_progress) absl::FPrintF(stderr, "\rpack %d of %d ", i + 1, packs.size());
     const data::Pack pack = data::BuildPack(dataset, pieces, packs[i], /*epoch=*/0);

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/number.h"
 #include "base/status.h"
+#include "base/terminal.h"
 #include "dist/shared_gpus.h"
 #include "nn/weights.h"
 #include "tensor/runtime.h"
@@ -29,7 +30,7 @@ void PrintRows(const char* title, const std::vector<std::pair<std::string, std::
 
 data::ProgressFn TerminalProgress() {
   return [](absl::string_view what, int64_t done, int64_t total) {
-    if (isatty(STDERR_FILENO) != 1 || total <= 0) return;
+    if (!RewritesLines(STDERR_FILENO) || total <= 0) return;
     std::fprintf(stderr, "\r\033[K%.*s %d %%%s", static_cast<int>(what.size()), what.data(),
                  static_cast<int>(100 * done / total), done >= total ? "\r\033[K" : "");
   };

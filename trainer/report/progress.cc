@@ -1,11 +1,9 @@
 #include "trainer/report/progress.h"
 
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <limits>
 #include <vector>
 
@@ -13,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/number.h"
+#include "base/terminal.h"
 
 namespace lockstep {
 
@@ -63,8 +62,7 @@ std::string FormatStep(const StepRecord& r, int64_t num_steps, double remaining_
 
 Progress::Progress(std::FILE* out, int64_t num_steps, int64_t logging_steps)
     : out_(out),
-      terminal_(isatty(fileno(out)) == 1 &&
-                absl::NullSafeStringView(std::getenv("TERM")) != "dumb"),
+      terminal_(RewritesLines(fileno(out))),
       num_steps_(num_steps),
       logging_steps_(logging_steps) {}
 
