@@ -1,6 +1,7 @@
 #include "trainer/run_folder.h"
 
 #include <filesystem>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/match.h"
@@ -10,6 +11,7 @@
 #include "base/status.h"
 #include "trainer/flags/parse_flags.h"
 #include "trainer/report/environment.h"
+#include "trainer/run_files.h"
 
 namespace lockstep {
 namespace {
@@ -19,16 +21,7 @@ namespace fs = std::filesystem;
 
 // Files of the model's folder that belong to its tokenizer, those that may be there.
 absl::StatusOr<std::vector<std::string>> TokenizerFiles(const std::string& model) {
-  std::vector<std::string> names = {"tokenizer.json",
-                                    "tokenizer_config.json",
-                                    "special_tokens_map.json",
-                                    "added_tokens.json",
-                                    "tokenizer.model",
-                                    "vocab.json",
-                                    "merges.txt",
-                                    "chat_template.jinja",
-                                    "chat_template.json",
-                                    "generation_config.json"};
+  std::vector<std::string> names(std::begin(kTokenizerFiles), std::end(kTokenizerFiles));
   const std::string templates = JoinPath(model, kMoreTemplates);
   if (!FileExists(templates)) return names;
   ASSIGN_OR_RETURN(const std::vector<std::string> more, NamesIn(templates));
@@ -43,10 +36,20 @@ absl::StatusOr<std::vector<std::string>> TokenizerFiles(const std::string& model
 absl::Status CreateRunFolder(const RunStart& start, const TrainOptions& options,
                              int64_t tokens_per_pack) {
   RETURN_IF_ERROR(MakeDirectories(JoinPath(start.folder, "logs")));
-  for (const char* name : {"run.json", "run.flags", "report.html", "metrics.jsonl", "timings.jsonl",
-                           "adapter_config.json", "config.json"}) {
+  for (const char* name : {"run.json", "run.flags"}) {
     AtomicFile::RemoveRemains(JoinPath(start.folder, name));
   }
+  for (const char* name : kOwnFiles) AtomicFile::RemoveRemains(JoinPath(start.folder, name));
+  FlagValues flags = options.run_flags;
+  std::erase_if(flags, [](const auto& flag) {
+    return flag.first == "tokens_per_pack" || flag.first == "output_dir";
+  });
+  flags.push_back({"tokens_per_pack", absl::StrCat(tokens_per_pack)});
+  flags.push_back({"output_dir", start.folder});
+  return WriteFileAtomically(JoinPath(start.folder, "run.flags"), FlagFile(flags));
+}
+
+absl::Status CopyTokenizerFiles(const RunStart& start, const TrainOptions& options) {
   ASSIGN_OR_RETURN(const std::vector<std::string> files, TokenizerFiles(options.data.model));
   for (const std::string& name : files) {
     const std::string source = JoinPath(options.data.model, name);
@@ -57,13 +60,7 @@ absl::Status CreateRunFolder(const RunStart& start, const TrainOptions& options,
     RETURN_IF_ERROR(MakeDirectories(copy.parent_path().string()));
     RETURN_IF_ERROR(WriteFileAtomically(copy.string(), content));
   }
-  FlagValues flags = options.run_flags;
-  std::erase_if(flags, [](const auto& flag) {
-    return flag.first == "tokens_per_pack" || flag.first == "output_dir";
-  });
-  flags.push_back({"tokens_per_pack", absl::StrCat(tokens_per_pack)});
-  flags.push_back({"output_dir", start.folder});
-  return WriteFileAtomically(JoinPath(start.folder, "run.flags"), FlagFile(flags));
+  return absl::OkStatus();
 }
 
 absl::Status WriteRunJson(const RunStart& start, const TrainOptions& options,

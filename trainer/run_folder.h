@@ -38,11 +38,12 @@ struct RunFacts {
   std::vector<std::pair<std::string, std::string>> hashes;
 };
 
-// Makes the folder, removes half-written files of a killed run, copies the tokenizer's files and
-// writes run.flags.
+// Makes the folder, removes half-written files of a killed run and writes run.flags.
 absl::Status CreateRunFolder(const RunStart& start, const TrainOptions& options,
                              int64_t tokens_per_pack);
+// What a later start would take for files of something else comes after it.
 absl::Status WriteRunJson(const RunStart& start, const TrainOptions& options,
                           const RunFacts& facts);
+absl::Status CopyTokenizerFiles(const RunStart& start, const TrainOptions& options);
 
 }  // namespace lockstep

@@ -106,7 +106,7 @@ absl::Status RunOutput::Begin() {
   const Provenance before =
       resumes ? ReadProvenance(JoinPath(start_.checkpoint, "../../run.json")) : Provenance();
   RETURN_IF_ERROR(WriteState("running", start_.state.step));
-  // What a later start takes for a run's comes after run.json: killed in between, it begins anew.
+  RETURN_IF_ERROR(CopyTokenizerFiles(start_, options_));
   RETURN_IF_ERROR(MakeDirectories(CheckpointFolder(start_)));
   world_.SetLogDirectory(JoinPath(start_.folder, "logs"));
   const int64_t last_step = resumes ? start_.state.step : -1;

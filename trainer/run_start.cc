@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -12,7 +13,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/file.h"
+#include "base/model_files.h"
 #include "base/status.h"
+#include "trainer/run_files.h"
 
 namespace lockstep {
 namespace {
@@ -37,10 +40,12 @@ absl::StatusOr<StoredRun> ReadRunJson(const std::string& path) {
 
 // A folder without run.json that holds what a run would write.
 absl::Status RefuseForeignFiles(const std::string& folder) {
-  for (const char* name : {"metrics.jsonl", "adapter_model.safetensors", "model.safetensors",
-                           "checkpoints", "config.json"}) {
+  std::vector<const char*> names(std::begin(kOwnFiles), std::end(kOwnFiles));
+  names.insert(names.end(), std::begin(kTokenizerFiles), std::end(kTokenizerFiles));
+  names.push_back(kMoreTemplates);
+  for (const char* name : names) {
     if (!FileExists(JoinPath(folder, name))) continue;
-    return UserError(folder, absl::StrCat("holds a ", name, " of something else"),
+    return UserError(folder, absl::StrCat("holds ", name, " of something else"),
                      "give another --output_dir");
   }
   return absl::OkStatus();

@@ -51,8 +51,16 @@ TEST(RunStartTest, AFolderDecides) {
   ASSERT_TRUE(MakeDirectories(folder).ok());
   EXPECT_EQ(decided()->kind, RunStart::Kind::kNew) << "it is empty";
 
+  // Whatever a run would write over.
+  for (const char* name : {"report.html", "tokenizer.json", "vocab.json", "adapter_config.json",
+                           "timings.jsonl", "model.safetensors.index.json", "config.json"}) {
+    const std::string path = folder + "/" + name;
+    ASSERT_TRUE(WriteFileAtomically(path, "{}").ok());
+    EXPECT_THAT(decided().status().message(),
+                HasSubstr(std::string("holds ") + name + " of something else"));
+    ASSERT_EQ(std::remove(path.c_str()), 0);
+  }
   ASSERT_TRUE(WriteFileAtomically(folder + "/config.json", "{}").ok());
-  EXPECT_THAT(decided().status().message(), HasSubstr("holds a config.json of something else"));
 
   const auto write_run = [&](const std::string& state, const std::string& rank) {
     ASSERT_TRUE(WriteFileAtomically(folder + "/run.json", R"({"identity": {"lora_r": ")" + rank +
