@@ -81,6 +81,13 @@ absl::StatusOr<std::string> ReadFile(absl::string_view path) {
 }
 
 absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(absl::string_view path) {
+  struct stat there;
+  if (stat(std::string(path).c_str(), &there) == 0 && !S_ISREG(there.st_mode)) {
+    return UserError(path,
+                     S_ISDIR(there.st_mode) ? "want a file, got a folder"
+                                            : "want a file, got a device or a pipe",
+                     "give the name of a file, which need not be there");
+  }
   std::string temporary = absl::StrCat(path, kTemporary, "XXXXXX");
   const int fd = mkostemp(temporary.data(), O_CLOEXEC);
   if (fd < 0) return SystemError(path, "cannot create", errno);

@@ -29,6 +29,8 @@ absl::Status WriteFileAtomically(absl::string_view path, absl::string_view conte
 // Without Commit nothing remains, unless the process is killed.
 class AtomicFile {
  public:
+  // Errors: the folder is not there or takes no file; `path` is a folder, a device or a pipe, for
+  // which a file would be put.
   static absl::StatusOr<std::unique_ptr<AtomicFile>> Create(absl::string_view path);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;

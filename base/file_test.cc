@@ -27,6 +27,19 @@ TEST(FileTest, AFailedWriteLeavesNothingBehind) {
   EXPECT_FALSE(FileExists(TempPath("missing")));
 }
 
+// Before anything is written, and what is there stays.
+TEST(FileTest, OnlyAFileIsWrittenOver) {
+  const std::string folder = TempPath("a_folder"), pipe = TempPath("a_pipe");
+  ASSERT_TRUE(MakeDirectories(folder).ok());
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_TRUE(absl::StrContains(AtomicFile::Create(folder).status().message(), "got a folder"));
+  EXPECT_TRUE(
+      absl::StrContains(AtomicFile::Create(pipe).status().message(), "got a device or a pipe"));
+  struct stat info;
+  ASSERT_EQ(stat(pipe.c_str(), &info), 0);
+  EXPECT_TRUE(S_ISFIFO(info.st_mode));
+}
+
 TEST(FileTest, WithoutCommitNothingRemains) {
   const std::string folder = TempPath("uncommitted");
   ASSERT_TRUE(MakeDirectories(folder).ok());

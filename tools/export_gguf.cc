@@ -88,6 +88,17 @@ class MergedFolder {
   FileLock lock_;
 };
 
+// A file of something else, a model's for one, stays as it is.
+absl::Status WantNoOtherFile(const std::string& output) {
+  constexpr size_t kMagicBytes = 4;
+  std::error_code none;
+  if (!fs::is_regular_file(output, none)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const auto there, MappedFile::Open(output));
+  if (there->view().substr(0, kMagicBytes) == "GGUF") return absl::OkStatus();
+  return UserError("--output", absl::StrCat(output, " is there already, and no GGUF file"),
+                   "choose a new name");
+}
+
 // The merged model in fp32, as a folder.
 absl::Status Merge(const std::string& model, const std::string& folder) {
   ASSIGN_OR_RETURN(const auto runtime, Runtime::Open(Device{DeviceType::kCPU, 0}));
@@ -108,7 +119,7 @@ absl::Status Run() {
   ASSIGN_OR_RETURN(const GgufType type, TypeFlag());
   ASSIGN_OR_RETURN(const std::string model, FindModelFolder(FLAGS_model));
   const std::string output = UserPath(FLAGS_output);
-
+  RETURN_IF_ERROR(WantNoOtherFile(output));
   MergedFolder merged;
   if (!FLAGS_adapter.empty()) {
     RETURN_IF_ERROR(merged.Make(output));

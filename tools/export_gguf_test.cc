@@ -244,6 +244,19 @@ TEST_F(ExportGgufTest, AnAdapterIsMerged) {
   }
 }
 
+TEST_F(ExportGgufTest, WritesOverAGgufFileAndNothingElse) {
+  ASSERT_EQ(Export({}).exit_code, 0);
+  EXPECT_EQ(Export({"--type=f32"}).exit_code, 0);
+  ASSERT_TRUE(WriteFileAtomically(output_, "abc").ok());
+  for (const std::string& path : {JoinPath(model_, "model.safetensors"), output_}) {
+    const std::string before = *ReadFile(path);
+    const ToolResult other = RunTool("export_gguf", {"--model=" + model_, "--output=" + path});
+    EXPECT_EQ(other.exit_code, 1);
+    EXPECT_THAT(other.err, HasSubstr(path + " is there already, and no GGUF file"));
+    EXPECT_EQ(*ReadFile(path), before);
+  }
+}
+
 TEST_F(ExportGgufTest, SaysWhatIsWrong) {
   EXPECT_THAT(Export({"--type=q4_0"}).err, HasSubstr("want one of f32, f16, bf16, q8_0"));
   EXPECT_FALSE(FileExists(output_));
