@@ -95,15 +95,19 @@ absl::Status ListOf(std::vector<std::string> problems, const SafetensorsFile& fi
 
 }  // namespace
 
-absl::Status CheckAdapter(const std::string& directory, const std::vector<ParameterSpec>& specs,
-                          const std::vector<std::string>& foreign_prefixes,
-                          std::vector<std::string>* warnings) {
+absl::StatusOr<Trainable> TrainableOfAdapter(const std::string& directory, const LoraConfig& lora,
+                                             const ModelConfig& config, const ModelModules& modules,
+                                             std::vector<std::string>* warnings) {
+  absl::StatusOr<Trainable> trainable = TrainableOf(lora, config, modules);
+  if (!trainable.ok()) {
+    return Annotate(trainable.status(), JoinPath(directory, "adapter_config.json"));
+  }
   ASSIGN_OR_RETURN(const auto file, OpenWeights(directory));
-  Matched matched = MatchTensors(*file, specs);
+  Matched matched = MatchTensors(*file, trainable->specs);
   std::vector<std::string> foreign;
   for (const std::string& name : matched.surplus) {
     const bool left_alone = std::any_of(
-        foreign_prefixes.begin(), foreign_prefixes.end(),
+        config.foreign_prefixes.begin(), config.foreign_prefixes.end(),
         [&](const std::string& prefix) { return absl::StartsWith(name, FileName(prefix)); });
     if (left_alone) foreign.push_back(name);
     if (!left_alone) matched.problems.push_back("surplus: " + name);
@@ -112,7 +116,8 @@ absl::Status CheckAdapter(const std::string& directory, const std::vector<Parame
     warnings->push_back(absl::StrCat("the adapter's ", foreign.size(), " tensors of the vision ",
                                      "part are left alone: ", foreign[0], " …"));
   }
-  return ListOf(std::move(matched.problems), *file);
+  RETURN_IF_ERROR(ListOf(std::move(matched.problems), *file));
+  return trainable;
 }
 
 absl::Status LoadAdapter(const Context& context, const std::string& directory,

@@ -24,6 +24,19 @@ TEST(Adapter, OfAnotherModelIsRefused) {
   EXPECT_THAT(error, HasSubstr("belongs to another base model"));
 }
 
+// What PEFT trains and this does not is said of the file that asks for it.
+TEST(Adapter, WhatIsNotSupportedNamesItsFile) {
+  const std::string base = MakeModel("norm_base", TinyConfig("llama"));
+  const std::string adapter = MakeAdapter("norm_adapter", base, {});
+  const std::string path = adapter + "/adapter_config.json";
+  nlohmann::json config = nlohmann::json::parse(*ReadFile(path));
+  config["modules_to_save"] = {"norm"};
+  ASSERT_TRUE(WriteFileAtomically(path, config.dump()).ok());
+  const auto model = Model::Load(kernels::CpuContext(), {.directory = base, .adapter = adapter});
+  EXPECT_THAT(std::string(model.status().message()),
+              ::testing::StartsWith("[" + path + "] [modules_to_save] want lm_head"));
+}
+
 // PEFT stores the base table beside an adapter of embed_tokens.
 std::vector<float> ValuesOf(const SafetensorsFile& file, const StoredTensor& tensor) {
   std::vector<float> values(tensor.numel());

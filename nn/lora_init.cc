@@ -1,9 +1,12 @@
 #include "nn/lora_init.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
 #include "base/thread_pool.h"
 #include "nn/host_tensor.h"
 #include "nn/pissa.h"
@@ -104,12 +107,21 @@ void ForEachTarget(const ModelModules& modules, const DecoderWeights& weights, c
   ForEachTarget({modules.head.path, {modules.head}}, weights.head, body);
 }
 
-void InitializeMagnitude(const Context& context, const Target& target, FlatParameters& parameters) {
+absl::Status InitializeMagnitude(const Context& context, const Target& target,
+                                 FlatParameters& parameters) {
   const std::vector<float> norms = RowNorms(
       ToFloats(context, target.rows), ToFloats(context, target.adapter.b.value()),
       ToFloats(context, target.adapter.a.value()), target.module.out, target.adapter.scale);
+  const auto zero = std::find(norms.begin(), norms.end(), 0.0F);
+  if (zero != norms.end()) {
+    return UserError("--use_dora",
+                     absl::StrCat("want rows with a direction, got zeros in row ",
+                                  zero - norms.begin(), " of ", target.module.path),
+                     "leave that module out of --lora_target_modules, or use LoRA without DoRA");
+  }
   const int index = parameters.IndexOf(target.module.path + ".lora_magnitude_vector");
   Assign(context, norms, parameters.Part(parameters.values(), index));
+  return absl::OkStatus();
 }
 
 // A and B take W's principal part, and W keeps the rest.
@@ -138,10 +150,10 @@ void InitializePissa(const Context& context, const Target& target, FlatParameter
 
 }  // namespace
 
-void InitializeLora(const Context& context, const LoraConfig& lora, uint64_t seed,
-                    const ModelModules& modules, const DecoderWeights& weights,
-                    FlatParameters& parameters) {
-  if (context.device().type == DeviceType::kMeta) return;
+absl::Status InitializeLora(const Context& context, const LoraConfig& lora, uint64_t seed,
+                            const ModelModules& modules, const DecoderWeights& weights,
+                            FlatParameters& parameters) {
+  if (context.device().type == DeviceType::kMeta) return absl::OkStatus();
   InitializeMatrices(context, lora, seed, parameters);
   parameters.RefreshImage(context);
   if (lora.init == LoraInit::kPissa) {
@@ -149,10 +161,13 @@ void InitializeLora(const Context& context, const LoraConfig& lora, uint64_t see
                   [&](const Target& target) { InitializePissa(context, target, parameters); });
     parameters.RefreshImage(context);
   }
+  absl::Status status;
   if (lora.use_dora) {
-    ForEachTarget(modules, weights,
-                  [&](const Target& target) { InitializeMagnitude(context, target, parameters); });
+    ForEachTarget(modules, weights, [&](const Target& target) {
+      if (status.ok()) status = InitializeMagnitude(context, target, parameters);
+    });
   }
+  return status;
 }
 
 }  // namespace lockstep::nn

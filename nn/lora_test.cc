@@ -160,6 +160,13 @@ TEST(Lora, RefusedCombinations) {
                         "vectors of a matrix [4, 8]: want at most 4, got 5"));
   pissa.rank_pattern = {{"k_proj", 4}};
   EXPECT_EQ(error(pissa, Config()), "");
+  pissa.alpha_pattern = {{"k_proj", -1}};
+  EXPECT_THAT(error(pissa, Config()),
+              HasSubstr("layers.0.self_attn.k_proj: PiSSA divides by the adapter's scale: want one "
+                        "above 0, got -0.25"));
+  pissa.alpha_pattern.clear();
+  pissa.alpha = 0;
+  EXPECT_THAT(error(pissa, Config()), HasSubstr("want one above 0, got 0"));
   LoraConfig bias = With("q_proj");
   bias.bias = "lora_only";
   EXPECT_THAT(error(bias, biased), HasSubstr("bias"));

@@ -110,9 +110,8 @@ class Merge {
     ASSIGN_OR_RETURN(config_, ReadModelConfig(options_.model));
     modules_ = ModulesOf(config_);
     ASSIGN_OR_RETURN(lora_, ReadAdapterConfig(options_.adapter, &report_.warnings));
-    ASSIGN_OR_RETURN(trainable_, TrainableOf(lora_, config_, modules_));
-    RETURN_IF_ERROR(CheckAdapter(options_.adapter, trainable_.specs, config_.foreign_prefixes,
-                                 &report_.warnings));
+    ASSIGN_OR_RETURN(trainable_, TrainableOfAdapter(options_.adapter, lora_, config_, modules_,
+                                                    &report_.warnings));
     parameters_ = std::make_unique<FlatParameters>(context_, trainable_.specs,
                                                    FlatParameters::Options{.training = false});
     RETURN_IF_ERROR(LoadAdapter(context_, options_.adapter, *parameters_));

@@ -77,7 +77,8 @@ absl::Status Model::Read() {
   const bool saved = !options_.adapter.empty();
   // A saved PiSSA adapter belongs to base weights without their principal part.
   if (lora_ && (!saved || lora_->init == LoraInit::kPissa)) {
-    InitializeLora(context_, *lora_, options_.seed, modules_, weights, *parameters_);
+    RETURN_IF_ERROR(
+        InitializeLora(context_, *lora_, options_.seed, modules_, weights, *parameters_));
   }
   if (saved) RETURN_IF_ERROR(LoadAdapter(context_, options_.adapter, *parameters_));
   decoder_ = std::make_unique<Decoder>(config_, std::move(weights), options_.compute_dtype);
@@ -149,11 +150,10 @@ absl::Status Model::DecideTrainable() {
   if (options_.full) {
     trainable_ = AllTrainable(config_, modules_);
   } else if (lora_) {
-    ASSIGN_OR_RETURN(trainable_, TrainableOf(*lora_, config_, modules_));
-    if (!options_.adapter.empty()) {
-      RETURN_IF_ERROR(
-          CheckAdapter(options_.adapter, trainable_.specs, config_.foreign_prefixes, &warnings_));
-    }
+    const std::string& adapter = options_.adapter;
+    ASSIGN_OR_RETURN(trainable_, adapter.empty() ? TrainableOf(*lora_, config_, modules_)
+                                                 : TrainableOfAdapter(adapter, *lora_, config_,
+                                                                      modules_, &warnings_));
     ASSIGN_OR_RETURN(const std::vector<std::string> idle,
                      IdleNames(*lora_, AdapterPaths(modules_)));
     warnings_.insert(warnings_.end(), idle.begin(), idle.end());

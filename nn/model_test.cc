@@ -104,6 +104,19 @@ TEST(Model, FreshAdaptersChangeNothing) {
   }
 }
 
+// It would divide by their length, which PEFT does: all logits are NaN.
+TEST(Model, DoraWantsRowsThatAreNotZero) {
+  nlohmann::json config = TinyConfig("llama");
+  config["initializer_range"] = 0.0;
+  const std::string base = MakeModel("zeros", config);
+  LoraConfig lora;
+  EXPECT_NE(LoadOrFail({.directory = base, .lora = lora}), nullptr);
+  lora.use_dora = true;
+  const auto model = Model::Load(kernels::CpuContext(), {.directory = base, .lora = lora});
+  EXPECT_THAT(std::string(model.status().message()),
+              HasSubstr("got zeros in row 0 of model.layers.0.self_attn.q_proj"));
+}
+
 TEST(Model, BaseStoredInHalfPrecision) {
   const std::string folder = MakeModel("half", TinyConfig("llama"));
   const auto full = LoadOrFail({.directory = folder});

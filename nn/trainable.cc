@@ -104,8 +104,9 @@ absl::Status RefuseCombinations(const LoraConfig& lora, const ModelConfig& confi
   return absl::OkStatus();
 }
 
-// A matrix has no more singular vectors than its shorter side.
-absl::Status CheckPissaRanks(const ModelModules& modules, const Trainable& trainable) {
+// A matrix has no more singular vectors than its shorter side, and their values are divided by the
+// scale.
+absl::Status CheckPissa(const ModelModules& modules, const Trainable& trainable) {
   std::vector<LinearModule> parts = {modules.head};
   for (const LayerModules& layer : modules.layers) {
     for (const MergedLinear* linear : BackwardOrder(layer)) {
@@ -114,8 +115,16 @@ absl::Status CheckPissaRanks(const ModelModules& modules, const Trainable& train
   }
   for (const LinearModule& part : parts) {
     const auto it = trainable.targets.find(part.path);
+    if (it == trainable.targets.end()) continue;
+    if (!(it->second.scale > 0)) {
+      return UserError(
+          "lora_alpha",
+          absl::StrCat(part.path, ": PiSSA divides by the adapter's scale: want one above 0, got ",
+                       it->second.scale),
+          "raise --lora_alpha, or the alpha of this module in --alpha_pattern");
+    }
     const int64_t most = std::min(part.in, part.out);
-    if (it == trainable.targets.end() || it->second.r <= most) continue;
+    if (it->second.r <= most) continue;
     return UserError(
         "r",
         absl::StrCat(part.path, ": PiSSA takes singular vectors of a matrix [", part.out, ", ",
@@ -149,7 +158,8 @@ absl::StatusOr<Trainable> TrainableOf(const LoraConfig& lora, const ModelConfig&
   for (const std::string& name : lora.modules_to_save) {
     if (!IsNamed(modules.head.path, name) && !IsNamed(modules.embedding, name)) {
       return UserError("modules_to_save",
-                       absl::StrCat("want lm_head or embed_tokens, got \"", name, "\""));
+                       absl::StrCat("want lm_head or embed_tokens, got \"", name, "\""),
+                       "linear layers can have an adapter; --train=full trains every weight");
     }
   }
   Trainable out;
@@ -160,7 +170,7 @@ absl::StatusOr<Trainable> TrainableOf(const LoraConfig& lora, const ModelConfig&
   }
   out.dora = lora.use_dora;
   RETURN_IF_ERROR(RefuseCombinations(lora, config, modules, out));
-  if (lora.init == LoraInit::kPissa) RETURN_IF_ERROR(CheckPissaRanks(modules, out));
+  if (lora.init == LoraInit::kPissa) RETURN_IF_ERROR(CheckPissa(modules, out));
   LoraSpecs specs(lora, out);
   const std::vector<int64_t> table = {config.vocab_size, config.hidden_size};
   if (Saves(lora, modules.head.path)) {

@@ -109,7 +109,8 @@ absl::Status ReadVariantFlags(nn::LoraConfig* lora) {
     int64_t layer;
     if (!absl::SimpleAtoi(text, &layer) || layer < 0) {
       return UserError("--layers_to_transform",
-                       absl::StrCat("want numbers of layers, 0,1,2; got \"", text, "\""));
+                       absl::StrCat("want numbers of layers, 0,1,2; got \"", text, "\""),
+                       "layers count from 0; without the flag all have an adapter");
     }
     lora->layers_to_transform.push_back(layer);
   }
