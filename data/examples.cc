@@ -18,6 +18,7 @@ namespace lockstep::data {
 namespace {
 
 using jinja::Value;
+using Content = decltype(Example::content);
 
 struct FormatKeys {
   Format format;
@@ -118,6 +119,20 @@ absl::Status ReadChatOptions(const Value& document, const std::string& where, Ch
   return absl::OkStatus();
 }
 
+absl::StatusOr<ChatExample> ReadChat(const Value& document, const std::string& where) {
+  ASSIGN_OR_RETURN(ChatExample chat, ReadMessages(*document.Find("messages"), where, "messages"));
+  RETURN_IF_ERROR(ReadChatOptions(document, where, &chat));
+  return chat;
+}
+
+absl::StatusOr<ChatExample> ReadShareGptChat(const Value& document, const std::string& where) {
+  ASSIGN_OR_RETURN(ChatExample chat, ReadShareGpt(*document.Find("conversations"), where));
+  ASSIGN_OR_RETURN(chat.tools, ReadTools(document.Find("tools"), where));
+  ASSIGN_OR_RETURN(const std::string system, ReadOptionalString(document, "system", where));
+  AddSystemPrompt(system, &chat);
+  return chat;
+}
+
 absl::StatusOr<ChatExample> ReadPromptMessages(const Value& document, const std::string& where) {
   ASSIGN_OR_RETURN(ChatExample chat, ReadMessages(*document.Find("prompt"), where, "prompt"));
   ASSIGN_OR_RETURN(const ChatExample completion,
@@ -130,6 +145,18 @@ absl::StatusOr<ChatExample> ReadPromptMessages(const Value& document, const std:
   chat.messages = Value::List(std::move(messages));
   RETURN_IF_ERROR(ReadChatOptions(document, where, &chat));
   return chat;
+}
+
+absl::StatusOr<Content> ReadPromptCompletion(const Value& document, const std::string& where) {
+  const bool lists = document.Find("prompt")->is_list();
+  if (lists != document.Find("completion")->is_list()) {
+    return UserError(where, "prompt and completion: want two strings or two lists of messages");
+  }
+  if (lists) return ReadPromptMessages(document, where);
+  PairExample pair;
+  ASSIGN_OR_RETURN(pair.prompt, ReadString(document, "prompt", where));
+  ASSIGN_OR_RETURN(pair.completion, ReadString(document, "completion", where));
+  return pair;
 }
 
 TurnExample MakeTurn(std::vector<std::pair<std::string, std::string>> before, std::string prompt,
@@ -162,6 +189,12 @@ absl::StatusOr<TurnExample> ReadAlpaca(const Value& document, const std::string&
     }
   }
   return MakeTurn(std::move(before), std::move(prompt), std::move(output));
+}
+
+absl::StatusOr<TurnExample> ReadQuestionAnswer(const Value& document, const std::string& where) {
+  ASSIGN_OR_RETURN(std::string question, ReadString(document, "question", where));
+  ASSIGN_OR_RETURN(std::string answer, ReadString(document, "answer", where));
+  return MakeTurn({}, std::move(question), std::move(answer));
 }
 
 // Which tokens an attention_mask leaves: those between the padding at the beginning and at the end.
@@ -223,68 +256,32 @@ absl::StatusOr<TokensExample> ReadTokens(const Value& document, const std::strin
   return out;
 }
 
-absl::Status ReadContent(const Value& document, Format format, const std::string& where,
-                         const ExampleOptions& options, Example* out) {
+absl::StatusOr<Content> ReadContent(const Value& document, Format format,
+                                    const std::string& where) {
   switch (format) {
-    case Format::kMessages: {
-      ASSIGN_OR_RETURN(ChatExample chat,
-                       ReadMessages(*document.Find("messages"), where, "messages"));
-      RETURN_IF_ERROR(ReadChatOptions(document, where, &chat));
-      AddSystemPrompt(options.system_prompt, &chat);
-      out->content = std::move(chat);
-      return absl::OkStatus();
-    }
-    case Format::kShareGpt: {
-      ASSIGN_OR_RETURN(ChatExample chat, ReadShareGpt(*document.Find("conversations"), where));
-      ASSIGN_OR_RETURN(chat.tools, ReadTools(document.Find("tools"), where));
-      ASSIGN_OR_RETURN(const std::string system, ReadOptionalString(document, "system", where));
-      AddSystemPrompt(system, &chat);
-      AddSystemPrompt(options.system_prompt, &chat);
-      out->content = std::move(chat);
-      return absl::OkStatus();
-    }
-    case Format::kPromptCompletion: {
-      const bool lists = document.Find("prompt")->is_list();
-      if (lists != document.Find("completion")->is_list()) {
-        return UserError(where, "prompt and completion: want two strings or two lists of messages");
-      }
-      if (lists) {
-        ASSIGN_OR_RETURN(ChatExample chat, ReadPromptMessages(document, where));
-        AddSystemPrompt(options.system_prompt, &chat);
-        out->content = std::move(chat);
-        return absl::OkStatus();
-      }
-      PairExample pair;
-      ASSIGN_OR_RETURN(pair.prompt, ReadString(document, "prompt", where));
-      ASSIGN_OR_RETURN(pair.completion, ReadString(document, "completion", where));
-      out->content = std::move(pair);
-      return absl::OkStatus();
-    }
-    case Format::kAlpaca: {
-      ASSIGN_OR_RETURN(TurnExample turn, ReadAlpaca(document, where));
-      AddSystemPrompt(options.system_prompt, &turn.chat);
-      out->content = std::move(turn);
-      return absl::OkStatus();
-    }
-    case Format::kQuestionAnswer: {
-      ASSIGN_OR_RETURN(std::string question, ReadString(document, "question", where));
-      ASSIGN_OR_RETURN(std::string answer, ReadString(document, "answer", where));
-      TurnExample turn = MakeTurn({}, std::move(question), std::move(answer));
-      AddSystemPrompt(options.system_prompt, &turn.chat);
-      out->content = std::move(turn);
-      return absl::OkStatus();
-    }
-    case Format::kTokens: {
-      ASSIGN_OR_RETURN(out->content, ReadTokens(document, where));
-      return absl::OkStatus();
-    }
+    case Format::kMessages:
+      return ReadChat(document, where);
+    case Format::kShareGpt:
+      return ReadShareGptChat(document, where);
+    case Format::kPromptCompletion:
+      return ReadPromptCompletion(document, where);
+    case Format::kAlpaca:
+      return ReadAlpaca(document, where);
+    case Format::kQuestionAnswer:
+      return ReadQuestionAnswer(document, where);
+    case Format::kTokens:
+      return ReadTokens(document, where);
     case Format::kText:
       break;
   }
-  TextExample text;
-  ASSIGN_OR_RETURN(text.text, ReadString(document, "text", where));
-  out->content = std::move(text);
-  return absl::OkStatus();
+  ASSIGN_OR_RETURN(std::string text, ReadString(document, "text", where));
+  return TextExample{std::move(text)};
+}
+
+// Of what may be rendered by a chat template.
+void AddSystemPromptTo(Content& content, const std::string& prompt) {
+  if (auto* const chat = std::get_if<ChatExample>(&content)) AddSystemPrompt(prompt, chat);
+  if (auto* const turn = std::get_if<TurnExample>(&content)) AddSystemPrompt(prompt, &turn->chat);
 }
 
 }  // namespace
@@ -340,7 +337,8 @@ absl::StatusOr<Example> ParseExample(absl::string_view json, Format format,
   Example out;
   out.format = format;
   out.source = source;
-  RETURN_IF_ERROR(ReadContent(document, format, where, options, &out));
+  ASSIGN_OR_RETURN(out.content, ReadContent(document, format, where));
+  AddSystemPromptTo(out.content, options.system_prompt);
   for (const auto& [name, value] : document.dict().items) {
     const auto known = [&, n = &name](const std::vector<absl::string_view>& names) {
       return std::find(names.begin(), names.end(), n->str()) != names.end();
