@@ -154,22 +154,23 @@ inline void ExpectNear(const View& got, const View& want, double relative, doubl
                         << ", want " << b[where];
 }
 
-// A tensor between two bands of bytes that nobody may touch.
+// A tensor between two bands of bytes that nobody may touch, filled with garbage.
 class Guarded {
  public:
-  Guarded(DType dtype, std::initializer_list<int64_t> shape) {
-    int64_t numel = 1;
-    for (const int64_t d : shape) numel *= d;
-    const int64_t bytes = numel * static_cast<int64_t>(SizeOf(dtype));
-    whole_ = Tensor::Empty(*CpuContext().allocator, DType::kU8, {bytes + 2 * kBand});
-    std::memset(whole_.view().data, kByte, bytes + 2 * kBand);
+  Guarded(DType dtype, std::initializer_list<int64_t> shape, bool on_gpu = false) {
     View view = Tensor::Empty(*CpuContext().allocator, dtype, shape).view();
+    const Tensor bytes = Tensor::Empty(*CpuContext().allocator, DType::kU8,
+                                       {static_cast<int64_t>(view.num_bytes()) + 2 * kBand});
+    std::memset(bytes.view().data, kByte, bytes.numel());
+    whole_ = on_gpu ? ToGpu(bytes) : bytes;
     view.data = whole_.view().as<uint8_t>() + kBand;
+    view.device = whole_.device();
     tensor_ = Tensor::Wrap(view, nullptr);
   }
   ~Guarded() {
-    const uint8_t* bytes = whole_.view().as<uint8_t>();
-    const int64_t size = whole_.numel();
+    const Tensor whole = whole_.device().type == DeviceType::kCPU ? whole_ : ToCpu(whole_);
+    const uint8_t* bytes = whole.view().as<uint8_t>();
+    const int64_t size = whole.numel();
     for (int64_t i = 0; i < kBand; ++i) {
       EXPECT_EQ(bytes[i], kByte) << "written before the tensor";
       EXPECT_EQ(bytes[size - 1 - i], kByte) << "written behind the tensor";
@@ -182,6 +183,11 @@ class Guarded {
   static constexpr int64_t kBand = 256;
   static constexpr uint8_t kByte = 0xA5;
   Tensor whole_, tensor_;
+};
+
+class GpuGuarded : public Guarded {
+ public:
+  GpuGuarded(DType dtype, std::initializer_list<int64_t> shape) : Guarded(dtype, shape, true) {}
 };
 
 // The same values as another dtype, on the CPU.
@@ -204,38 +210,5 @@ inline void ExpectMatches(const Tensor& gpu, const View& want, double tolerance)
   for (const double value : ToVector(want)) largest = std::max(largest, std::abs(value));
   ExpectNear(ToCpu(gpu), want, 0, tolerance * largest + 1e-30);
 }
-
-// A GPU tensor between two bands of bytes that nobody may touch, filled with garbage.
-class GpuGuarded {
- public:
-  GpuGuarded(DType dtype, std::initializer_list<int64_t> shape) {
-    int64_t numel = 1;
-    for (const int64_t d : shape) numel *= d;
-    bytes_ = numel * static_cast<int64_t>(SizeOf(dtype));
-    const Tensor pattern = FromVector(DType::kU8, {bytes_ + 2 * kBand},
-                                      std::vector<double>(bytes_ + 2 * kBand, kByte));
-    whole_ = ToGpu(pattern);
-    View view = Tensor::Empty(*CpuContext().allocator, dtype, shape).view();
-    view.data = whole_.view().as<uint8_t>() + kBand;
-    view.device = whole_.device();
-    tensor_ = Tensor::Wrap(view, nullptr);
-  }
-  ~GpuGuarded() {
-    const Tensor back = ToCpu(whole_);
-    for (int64_t i = 0; i < kBand; ++i) {
-      EXPECT_EQ(back.view().as<uint8_t>()[i], kByte) << "written before the tensor";
-      EXPECT_EQ(back.view().as<uint8_t>()[kBand + bytes_ + i], kByte)
-          << "written behind the tensor";
-    }
-  }
-  const Tensor& tensor() const { return tensor_; }
-  operator const View&() const { return tensor_.view(); }  // NOLINT(google-explicit-constructor)
-
- private:
-  static constexpr int64_t kBand = 256;
-  static constexpr uint8_t kByte = 0xA5;
-  int64_t bytes_ = 0;
-  Tensor whole_, tensor_;
-};
 
 }  // namespace lockstep::kernels
