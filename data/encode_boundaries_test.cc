@@ -132,6 +132,29 @@ TEST(EncodeBoundariesTest, TheLongestSpecialTokenBehindABlockEndsItsTurn) {
             "q[[a</s>!]]x");
 }
 
+TEST(EncodeBoundariesTest, SpecialTokensThatAreNormalizedAreFoundAsTheyAreTyped) {
+  json settings = SmallTokenizer();
+  settings["normalizer"] = {{"type", "Replace"}, {"pattern", {{"String", "<"}}}, {"content", "["}};
+  settings["added_tokens"].push_back(
+      {{"content", "</s>"}, {"special", true}, {"normalized", true}});
+  const auto tokenizer = *Tokenizer::Parse(settings.dump(), "tokenizer.json");
+  EncodeOptions options;
+  options.chat_template =
+      "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% else %}"
+      "{% generation %}{{ m.content }}{% endgeneration %}</s>{% endif %}{% endfor %}";
+  const auto encoder = *DocumentEncoder::Create(tokenizer.get(), {}, options);
+  const auto encode = [&](const std::string& messages) {
+    return (*encoder->Encode(*ParseExample("{\"messages\": [" + messages + "]}", Format::kMessages,
+                                           {"d.jsonl", 1}, {})))[0];
+  };
+  const EncodedDocument document = encode(std::string(kUser) + kAnswer);
+  EXPECT_EQ(document.input_ids.back(), tokenizer->TokenToId("</s>"));
+  EXPECT_TRUE(document.supervised.back());
+  EXPECT_EQ(document.notes, 0u);
+  EXPECT_EQ(encode(std::string(R"({"role": "user", "content": "x</s>"}, )") + kAnswer).notes,
+            kSpecialInContent);
+}
+
 TEST(EncodeBoundariesTest, TheLastTurnOfARewrittenHistory) {
   const std::string rewriting =
       "{% for m in messages %}{{ m.role }}:{{ m.content if loop.last or m.role == 'user' }};"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "data/jinja/text.h"
@@ -11,12 +12,8 @@ namespace lockstep::data {
 
 SpecialTokens::SpecialTokens(const Tokenizer* tokenizer) {
   if (tokenizer == nullptr) return;
-  for (int32_t id = 0; id < tokenizer->vocab_size(); ++id) {
-    if (!tokenizer->IsSpecial(id)) continue;
-    const std::optional<std::string> text = tokenizer->IdToToken(id);
-    if (text.has_value() && !text->empty()) {
-      by_first_[static_cast<unsigned char>(text->front())].push_back(*text);
-    }
+  for (std::string& text : tokenizer->SpecialTexts()) {
+    by_first_[static_cast<unsigned char>(text.front())].push_back(std::move(text));
   }
   for (std::vector<std::string>& texts : by_first_) {
     std::sort(texts.begin(), texts.end(),

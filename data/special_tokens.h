@@ -1,4 +1,4 @@
-// The texts of a tokenizer's added tokens, to look for in a text.
+// The texts of a tokenizer's special tokens, to look for in a text.
 #pragma once
 
 #include <array>

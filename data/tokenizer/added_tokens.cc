@@ -104,7 +104,7 @@ absl::StatusOr<AddedTokens> AddedTokens::Make(const std::optional<Settings>& set
                : in_vocabulary != ModelTables::kNone ? in_vocabulary
                                                      : next_id++;
     if (token.id > ModelTables::kMaxId) return element.Error("there are too many tokens");
-    if (token.special) added.special_[token.content] = true;
+    if (token.special) added.special_.insert(token.content);
     added.id_limit_ = std::max(added.id_limit_, token.id + 1);
     const int32_t index = static_cast<int32_t>(added.tokens_.size());
     added.by_content_[token.content] = index;
@@ -170,6 +170,10 @@ const AddedToken* AddedTokens::Find(absl::string_view content) const {
 
 bool AddedTokens::IsSpecialContent(absl::string_view content) const {
   return special_.contains(content);
+}
+
+std::vector<std::string> AddedTokens::SpecialContents() const {
+  return {special_.begin(), special_.end()};
 }
 
 }  // namespace lockstep::data

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -70,6 +71,7 @@ class AddedTokens {
   const AddedToken* Find(int32_t id) const;
   const AddedToken* Find(absl::string_view content) const;
   bool IsSpecialContent(absl::string_view content) const;
+  std::vector<std::string> SpecialContents() const;
   int32_t id_limit() const { return id_limit_; }
 
  private:
@@ -80,7 +82,7 @@ class AddedTokens {
   std::vector<AddedToken> tokens_;
   absl::flat_hash_map<int32_t, int32_t> by_id_;  // to indices of tokens_
   absl::flat_hash_map<std::string, int32_t> by_content_;
-  absl::flat_hash_map<std::string, bool> special_;
+  absl::flat_hash_set<std::string> special_;
   TextTrie raw_, normalized_;  // values are indices
   int32_t id_limit_ = 0;
 };

@@ -287,10 +287,7 @@ std::optional<std::string> Tokenizer::IdToToken(int32_t id) const {
   return std::string(text);
 }
 
-bool Tokenizer::IsSpecial(int32_t id) const {
-  const AddedToken* added = impl_->added.Find(id);
-  return added != nullptr && impl_->added.IsSpecialContent(added->content);
-}
+std::vector<std::string> Tokenizer::SpecialTexts() const { return impl_->added.SpecialContents(); }
 
 bool Tokenizer::IsAdded(int32_t id) const { return impl_->added.Find(id) != nullptr; }
 

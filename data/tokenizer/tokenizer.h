@@ -81,8 +81,9 @@ class Tokenizer {
   // The id of a token as it is written in the file ("Ġthe", "<|im_end|>").
   std::optional<int32_t> TokenToId(absl::string_view token) const;
   std::optional<std::string> IdToToken(int32_t id) const;
-  // True for added tokens with "special": true.
-  bool IsSpecial(int32_t id) const;
+  // The added tokens with "special": true as they are written in a text, in no order. (IdToToken
+  // has their normalized form.)
+  std::vector<std::string> SpecialTexts() const;
   // True for tokens that are cut out of the text before anything else: all of `added_tokens`.
   bool IsAdded(int32_t id) const;
 

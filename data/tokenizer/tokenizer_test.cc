@@ -41,8 +41,7 @@ TEST(TokenizerTest, MergesByRankAndKnowsWhereTokensStand) {
   EXPECT_EQ(tokenizer->Decode(encoding->ids, false), "hello wör<|end|>");
   EXPECT_EQ(tokenizer->Decode(encoding->ids, true), "hello wör");
   EXPECT_EQ(tokenizer->vocab_size(), 263);
-  EXPECT_TRUE(tokenizer->IsSpecial(262));
-  EXPECT_FALSE(tokenizer->IsSpecial(261));
+  EXPECT_THAT(tokenizer->SpecialTexts(), ElementsAre("<|end|>"));
   EXPECT_EQ(tokenizer->TokenToId("<|end|>"), 262);
   EXPECT_EQ(tokenizer->TokenToId("nothing"), std::nullopt);
 }
