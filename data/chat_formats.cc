@@ -32,6 +32,10 @@ absl::StatusOr<std::optional<bool>> ReadTrained(const Value& message, absl::stri
     }
     trained = train->boolean();
   }
+  if (const Value* parts = message.Find("train_detail"); parts != nullptr && Truthy(*parts)) {
+    return UserError(where, "train_detail: want a message that is learned whole or not at all",
+                     "axolotl's marks of single letters are not supported: use train or weight");
+  }
   return trained;
 }
 

@@ -47,6 +47,9 @@ TEST(Examples, AWeightIsNoneOrAll) {
   const auto with = [&](const char* weight) { return absl::StrReplaceAll(chat, {{"W", weight}}); };
   EXPECT_THAT(Chat(Parse(with("1.0"))).trained, ElementsAre(true));
   EXPECT_THAT(ErrorOf(with("0.5")), HasSubstr("weight: want 0 or 1, got 0.5"));
+  EXPECT_THAT(ErrorOf(with(R"(1, "train_detail": [{"begin_offset": 0, "train": false}])")),
+              HasSubstr("messages[0]] train_detail: want a message that is learned whole"));
+  EXPECT_THAT(Chat(Parse(with(R"(1, "train_detail": [])"))).trained, ElementsAre(true));
 }
 
 TEST(Examples, KeysThatAreNullAreNotThere) {
