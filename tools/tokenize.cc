@@ -73,13 +73,7 @@ absl::Status Run() {
   for (int64_t number = 1; std::getline(std::cin, line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     const std::string where = absl::StrCat("standard input:", number);
-    element json;
-    if (const auto error = parser.parse(line).get(json)) {
-      const std::string problem = data::JsonProblem(line);
-      return UserError(where,
-                       absl::StrCat("this is not JSON: ",
-                                    problem.empty() ? simdjson::error_message(error) : problem));
-    }
+    ASSIGN_OR_RETURN(const element json, data::ParseJson(parser, line, where));
     const absl::StatusOr<std::string> result =
         FLAGS_decode ? DecodeLine(*tokenizer, json) : EncodeLine(*tokenizer, json);
     if (!result.ok()) return Annotate(result.status(), where);

@@ -27,6 +27,7 @@ expect() {
 
 expect encode 0 '{"ids": [2, 0]}' '{"text": "aba"}\n' --model=model
 expect file 0 '{"ids": [2]}' '{"text": "ab"}' --model model/tokenizer.json
+expect mark_and_integer 0 '{"ids": [2]}' '\xef\xbb\xbf{"text": "ab", "n": 123456789012345678901}\r\n' --model=model
 expect special 0 '{"ids": [3, 2, 3]}' '{"text": "ab"}\n' --model=model --special
 expect decode 0 '{"text": "<s>ab"}' '{"ids": [3, 2, 99, -1, 99999999999]}\n' --model=model --decode
 BUILD_WORKING_DIRECTORY=$TEST_TMPDIR/model expect relative 0 '{"ids": []}' '{"text": ""}' --model=.

@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/status.h"
 
 namespace lockstep::data {
 namespace {
@@ -28,18 +30,28 @@ struct ProblemFinder : nlohmann::json_sax<nlohmann::json> {
   bool number_float(number_float_t, const string_t&) override { return true; }
   bool string(string_t&) override { return true; }
   bool binary(binary_t&) override { return true; }
-  bool start_object(size_t) override { return true; }
+  bool start_object(size_t) override { return Enter(); }
   bool key(string_t&) override { return true; }
-  bool end_object() override { return true; }
-  bool start_array(size_t) override { return true; }
-  bool end_array() override { return true; }
+  bool end_object() override { return Leave(); }
+  bool start_array(size_t) override { return Enter(); }
+  bool end_array() override { return Leave(); }
   bool parse_error(size_t position, const std::string&,
                    const nlohmann::json::exception& e) override {
     byte = position;
     problem = WithShortQuote(e.what());
     return false;
   }
-  size_t byte = 0;
+  bool Enter() {
+    if (++depth <= simdjson::DEFAULT_MAX_DEPTH) return true;
+    problem = absl::StrCat("nested deeper than ", simdjson::DEFAULT_MAX_DEPTH, " levels");
+    return false;
+  }
+  bool Leave() {
+    --depth;
+    return true;
+  }
+  size_t depth = 0;
+  size_t byte = 0;  // 0: of the whole
   std::string problem;
 };
 
@@ -48,12 +60,29 @@ struct ProblemFinder : nlohmann::json_sax<nlohmann::json> {
 std::string JsonProblem(absl::string_view json) {
   ProblemFinder finder;
   if (nlohmann::json::sax_parse(json.begin(), json.end(), &finder)) return "";
+  if (finder.byte == 0) return finder.problem;
   const size_t byte = std::min(finder.byte, json.size());
   const size_t line = 1 + std::count(json.begin(), json.begin() + byte, '\n');
   // What follows the library's own prefix.
   const size_t text = finder.problem.find(": ", finder.problem.find("column"));
   return absl::StrCat("line ", line, ", byte ", byte, ": ",
                       text == std::string::npos ? finder.problem : finder.problem.substr(text + 2));
+}
+
+absl::StatusOr<simdjson::dom::element> ParseJson(simdjson::dom::parser& parser,
+                                                 absl::string_view json, absl::string_view where,
+                                                 absl::string_view hint) {
+  absl::ConsumePrefix(&json, "\xEF\xBB\xBF");
+  simdjson::dom::element value;
+  if (!parser.parse(json.data(), json.size()).get(value)) return value;
+  if (const std::string problem = JsonProblem(json); !problem.empty()) {
+    return UserError(where, absl::StrCat("this is not JSON: ", problem), hint);
+  }
+  const std::string plain = nlohmann::json::parse(json).dump();
+  if (const auto error = parser.parse(plain).get(value)) {
+    return UserError(where, simdjson::error_message(error), hint);
+  }
+  return value;
 }
 
 std::string QuoteJson(absl::string_view text) {

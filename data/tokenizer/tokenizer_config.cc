@@ -15,7 +15,7 @@
 namespace lockstep::data {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 using Template = std::pair<std::string, std::string>;  // name, source
 
 // A token: its text, or an object that has it as "content".
@@ -60,9 +60,6 @@ absl::Status ReadTemplates(const Settings& root, std::vector<Template>* template
 absl::Status ReadStrings(const Settings& root, TokenizerConfig* config) {
   ASSIGN_OR_RETURN(const auto members, root.Members());
   for (const auto& [key, setting] : members) {
-    if (key == "extra_special_tokens" && setting.IsObject()) {
-      RETURN_IF_ERROR(ReadStrings(setting, config));
-    }
     std::string_view text;
     if (setting.IsString()) {
       ASSIGN_OR_RETURN(std::string value, setting.String());
@@ -71,7 +68,8 @@ absl::Status ReadStrings(const Settings& root, TokenizerConfig* config) {
       config->strings.emplace_back(key, std::string(text));
     }
   }
-  return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::optional<Settings> more, root.Find("extra_special_tokens"));
+  return more && more->IsObject() ? ReadStrings(*more, config) : absl::OkStatus();
 }
 
 absl::Status ReadConfig(const Settings& root, TokenizerConfig* config) {

@@ -37,8 +37,8 @@ TEST_F(TokenizerConfigTest, ReadsTokensInAllSpellings) {
   EXPECT_EQ(config->pad_token, std::nullopt);
   EXPECT_EQ(config->unk_token, std::nullopt);
   EXPECT_THAT(config->strings,
-              ElementsAre(Pair("bos_token", "<s>"), Pair("eos_token", "</s>"),
-                          Pair("image_token", "<i>"), Pair("chat_template", "{{ messages }}")));
+              ElementsAre(Pair("bos_token", "<s>"), Pair("chat_template", "{{ messages }}"),
+                          Pair("eos_token", "</s>"), Pair("image_token", "<i>")));
   EXPECT_EQ(*config->ChatTemplate(), "{{ messages }}");
 }
 
@@ -53,8 +53,8 @@ TEST_F(TokenizerConfigTest, TheMapOfSpecialTokensWinsUnlessTheConfigHasTheTokens
   EXPECT_EQ(config->bos_token, std::nullopt);
   EXPECT_EQ(config->eos_token, "<end>");
   EXPECT_EQ(config->unk_token, "<unk>");
-  EXPECT_THAT(config->strings, ElementsAre(Pair("eos_token", "<end>"), Pair("unk_token", "<unk>"),
-                                           Pair("cls_token", "<c>")));
+  EXPECT_THAT(config->strings, ElementsAre(Pair("cls_token", "<c>"), Pair("eos_token", "<end>"),
+                                           Pair("unk_token", "<unk>")));
   Write("tokenizer_config.json", R"({"bos_token": "<s>", "added_tokens_decoder": {}})");
   const auto newer = ReadTokenizerConfig(folder_);
   ASSERT_TRUE(newer.ok()) << newer.status();
@@ -92,6 +92,8 @@ TEST_F(TokenizerConfigTest, AnEmptyFolderIsFineAndABrokenFileIsNamed) {
               HasSubstr("tokenizer_config.json: bos_token] want a string, got 3"));
   Write("tokenizer_config.json", "{\"bos_token\": ");
   EXPECT_THAT(ReadTokenizerConfig(folder_).status().message(), HasSubstr("line 1, byte"));
+  Write("tokenizer_config.json", "{\"x\": " + std::string(3000000, '['));
+  EXPECT_THAT(ReadTokenizerConfig(folder_).status().message(), HasSubstr("nested deeper"));
   Write("tokenizer_config.json", "[]");
   EXPECT_THAT(ReadTokenizerConfig(folder_).status().message(), HasSubstr("want a JSON object"));
 }

@@ -106,15 +106,9 @@ absl::StatusOr<std::unique_ptr<const ModelTables>> ReadTokenizerFile(
     absl::string_view json, absl::string_view file, absl::string_view fingerprint) {
   if (json.empty()) return UserError(file, "the file is empty");
   simdjson::dom::parser parser;
-  element document;
-  const simdjson::error_code error = parser.parse(json.data(), json.size()).get(document);
-  if (error) {
-    const std::string problem = JsonProblem(json);
-    return UserError(file,
-                     absl::StrCat("this is not JSON: ",
-                                  problem.empty() ? simdjson::error_message(error) : problem),
-                     "the file is damaged or incomplete: fetch it again");
-  }
+  ASSIGN_OR_RETURN(
+      const element document,
+      ParseJson(parser, json, file, "the file is damaged or incomplete: fetch it again"));
   const Settings root(file, document);
   ASSIGN_OR_RETURN(const Settings model, root.Get("model"));
   RETURN_IF_ERROR(CheckModelType(model));
