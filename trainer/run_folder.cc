@@ -2,7 +2,8 @@
 
 #include <filesystem>
 #include <iterator>
-#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -10,13 +11,11 @@
 #include "base/model_files.h"
 #include "base/status.h"
 #include "trainer/flags/parse_flags.h"
-#include "trainer/report/environment.h"
 #include "trainer/run_files.h"
 
 namespace lockstep {
 namespace {
 
-using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
 // Files of the model's folder that belong to its tokenizer, those that may be there.
@@ -61,41 +60,6 @@ absl::Status CopyTokenizerFiles(const RunStart& start, const TrainOptions& optio
     RETURN_IF_ERROR(WriteFileAtomically(copy.string(), content));
   }
   return absl::OkStatus();
-}
-
-absl::Status WriteRunJson(const RunStart& start, const TrainOptions& options,
-                          const RunFacts& facts) {
-  const auto object = [](const std::vector<std::pair<std::string, std::string>>& rows) {
-    Json json = Json::object();
-    for (const auto& [name, value] : rows) json[name] = value;
-    return json;
-  };
-  Json placement = Json::array();
-  for (const dist::Member& m : facts.members) {
-    placement.push_back(
-        {{"rank", m.rank}, {"host", m.host}, {"node", m.node}, {"device", m.device}});
-  }
-  const Json json = {{"state", facts.state},
-                     {"started", facts.started},
-                     {"steps_done", facts.steps_done},
-                     {"num_steps", facts.num_steps},
-                     {"tokens_per_pack", facts.tokens_per_pack},
-                     {"ranks", facts.world_size},
-                     {"bits_independent_of_ranks", facts.bits_independent_of_ranks},
-                     {"memory",
-                      {{"gradient_checkpointing", facts.checkpointing},
-                       {"keep_attention", facts.keep_attention},
-                       {"score_bytes", facts.score_bytes},
-                       {"planned_bytes", facts.planned_bytes},
-                       {"peak_bytes", facts.peak_bytes}}},
-                     {"provenance", facts.provenance},
-                     {"placement", placement},
-                     {"options", object(options.run_flags)},
-                     {"identity", facts.identity},
-                     {"hashes", object(facts.hashes)},
-                     {"versions", object(Versions())},
-                     {"hardware", object(Hardware())}};
-  return WriteFileAtomically(JoinPath(start.folder, "run.json"), json.dump(2) + "\n");
 }
 
 }  // namespace lockstep

@@ -1,6 +1,7 @@
 #include "trainer/run_output.h"
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -11,6 +12,7 @@
 #include "base/number.h"
 #include "base/status.h"
 #include "trainer/plan/num_steps.h"
+#include "trainer/provenance.h"
 #include "trainer/report/environment.h"
 #include "trainer/report/report.h"
 #include "trainer/run_folder.h"
@@ -20,7 +22,14 @@ namespace {
 
 constexpr size_t kMaxMembers = 16;
 
+using Json = nlohmann::json;
 using Rows = std::vector<std::pair<std::string, std::string>>;
+
+Json ObjectOf(const Rows& rows) {
+  Json json = Json::object();
+  for (const auto& [name, value] : rows) json[name] = value;
+  return json;
+}
 
 Rows Headlines(const MetricsHistory& history, int64_t num_steps) {
   Rows rows;
@@ -195,27 +204,36 @@ absl::Status RunOutput::Show(const std::string& state) {
 }
 
 absl::Status RunOutput::WriteState(const std::string& state, int64_t steps_done) {
-  RunFacts facts;
-  facts.identity = identity_;
-  facts.checkpointing = NameOf(memory_.forward.checkpointing);
-  facts.keep_attention = memory_.forward.keep_attention;
-  facts.score_bytes = memory_.forward.score_bytes;
-  facts.planned_bytes = memory_.allocated();
-  facts.peak_bytes = context_.allocator->peak_bytes();
-  facts.state = state;
-  facts.steps_done = steps_done;
-  facts.num_steps = num_steps_;
-  facts.tokens_per_pack = data_.plan_options.tokens_per_pack;
-  facts.world_size = world_.size();
-  facts.bits_independent_of_ranks = options_.in_lockstep();
-  facts.provenance = ProvenanceOf(options_, world_);
-  facts.members = world_.members();
-  facts.started = started_;
-  facts.hashes = {{"data", data_.documents.train->key()},
-                  {"plan", data_.plan->Hash()},
-                  {"model", identity_.at("content of --model")},
-                  {"program", BinaryHash()}};
-  return WriteRunJson(start_, options_, facts);
+  Json placement = Json::array();
+  for (const dist::Member& m : world_.members()) {
+    placement.push_back(
+        {{"rank", m.rank}, {"host", m.host}, {"node", m.node}, {"device", m.device}});
+  }
+  const Json json = {{"state", state},
+                     {"started", started_},
+                     {"steps_done", steps_done},
+                     {"num_steps", num_steps_},
+                     {"tokens_per_pack", data_.plan_options.tokens_per_pack},
+                     {"ranks", world_.size()},
+                     {"bits_independent_of_ranks", options_.in_lockstep()},
+                     {"memory",
+                      {{"gradient_checkpointing", NameOf(memory_.forward.checkpointing)},
+                       {"keep_attention", memory_.forward.keep_attention},
+                       {"score_bytes", memory_.forward.score_bytes},
+                       {"planned_bytes", memory_.allocated()},
+                       {"peak_bytes", context_.allocator->peak_bytes()}}},
+                     {"provenance", ProvenanceOf(options_, world_)},
+                     {"placement", placement},
+                     {"options", ObjectOf(options_.run_flags)},
+                     {"identity", identity_},
+                     {"hashes",
+                      {{"data", data_.documents.train->key()},
+                       {"plan", data_.plan->Hash()},
+                       {"model", identity_.at("content of --model")},
+                       {"program", BinaryHash()}}},
+                     {"versions", ObjectOf(Versions())},
+                     {"hardware", ObjectOf(Hardware())}};
+  return WriteFileAtomically(JoinPath(start_.folder, "run.json"), json.dump(2) + "\n");
 }
 
 absl::Status RunOutput::Finish(Ending ending, int64_t steps_done) {

@@ -53,6 +53,7 @@ class RunOutput {
   bool speaks() const { return world_.rank() == 0; }
   absl::Status Begin();
   void SayWhatBegins(const std::vector<std::string>& changes);  // since the run's last part
+  // Writes run.json.
   absl::Status WriteState(const std::string& state, int64_t steps_done);
   absl::StatusOr<std::vector<std::string>> Continuations() const;
 
