@@ -1,8 +1,8 @@
 // Checks an op's backward pass against finite differences, for tests.
 //
-//   GradCheck("swiglu", {Random(DType::kF64, {5, 6}, 1)},
+//   GradCheck("glu", {Random(DType::kF64, {5, 6}, 1)},
 //             [](Tape& tape, absl::Span<const Variable> in) -> std::vector<Variable> {
-//               return {SwiGlu(tape, in[0])}; });
+//               return {Glu(tape, in[0], GluActivation::kSilu)}; });
 //
 // The scalar that is differentiated is Σ <output_i, c_i> with fixed random c_i. Each element of
 // each input is moved by ±h and the central difference compared with the tape's gradient, all in

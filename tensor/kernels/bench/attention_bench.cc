@@ -1,6 +1,6 @@
 // Rate of packed attention, forward and backward, at the heads of a 135M-parameter Llama (9 query
 // and 3 kv heads of 64) and of an 8B one (32 and 8 of 128).
-//   bazel run --config=cpu //tensor/kernels/bench -- --benchmark_filter=attention
+//   bazel run --config=cpu //tools:bench -- --kernels=attention
 // "gflops" counts the products that causality leaves: 2 forward, 5 backward.
 
 #include <string>

@@ -1,6 +1,6 @@
 // Rate of Gemm beside that of the library's own threaded call, at the shapes of a LoRA step of a
 // 135M-parameter Llama (576 wide, 1024 tokens).
-//   bazel run --config=cpu //tensor/kernels/bench -- --benchmark_filter=gemm
+//   bazel run --config=cpu //tools:bench -- --kernels=gemm
 // "gflops" is the rate; rows of one shape and number of threads are to be compared.
 
 #include <dnnl.h>

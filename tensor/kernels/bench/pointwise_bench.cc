@@ -1,7 +1,7 @@
 // Bytes per second of what passes over memory once: norms, glu, rope, casts, embedding,
 // cross-entropy, dropout, the optimizer's flat passes. The copy at the end is the rate to compare
 // with.
-//   bazel run --config=cpu //tensor/kernels/bench -- --benchmark_filter=pointwise
+//   bazel run --config=cpu //tools:bench -- --kernels=pointwise
 
 #include <cstring>
 #include <functional>

@@ -1,5 +1,0 @@
-// Runs the benchmarks of this folder; --help lists the options.
-
-#include "benchmark/benchmark.h"
-
-BENCHMARK_MAIN();
