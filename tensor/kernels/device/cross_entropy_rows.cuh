@@ -160,11 +160,10 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     const bool mine = at >= 0 && at < share.pieces * N && at / N % Shape::kThreads == threadIdx.x;
     const float target_logit = mine ? ToFloat(stage(turn)[at]) : 0;
     messages.Tell(turn, share.Raise(a));
+    __syncthreads();  // all have read the stage
+    if (threadIdx.x == 0) fetch(turn + Shape::kStages);
     const PowerSum total = messages.Hear(turn);
-    if (threadIdx.x == 0) {  // all warps have told of this row, so they have read it
-      messages.Expect(turn + 2);
-      fetch(turn + Shape::kStages);
-    }
+    if (threadIdx.x == 0) messages.Expect(turn + 2);
     T* const to = logits + row * a.row_stride;
     if (a.gradient) share.Write(total, a, to + begin);
     if (!mine) continue;

@@ -6,8 +6,7 @@
 # our own kernels alone: they know neither the cluster barriers of cuBLASLt's kernels nor what cuDNN's
 # write by the tensor memory accelerator. Tests of products (cuBLASLt's) and those named Long… are for
 # memcheck alone: the others would take too long, and what our kernels do there they do in the short
-# ones too; of cross-entropy's racecheck misses barriers (docs/numerics.md). To be done in time, tests
-# take the shapes that they name and draw none.
+# ones too. To be done in time, tests take the shapes that they name and draw none.
 #
 #   sanitize.sh [PATTERN of tests, as --gtest_filter takes them]
 set -uo pipefail
