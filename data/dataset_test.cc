@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
+#include "base/testing.h"
 #include "base/thread_pool.h"
 #include "data/letter_encoder.h"
 #include "data/selection.h"
@@ -23,9 +24,6 @@ namespace {
 class DatasetTest : public ::testing::Test {
  protected:
   DatasetTest() {
-    directory_ = absl::StrCat(getenv("TEST_TMPDIR"), "/",
-                              ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    EXPECT_TRUE(MakeDirectories(directory_).ok());
     spec_.cache_dir = directory_ + "/cache";
     spec_.encoder_fingerprint = "letters";
   }
@@ -46,7 +44,7 @@ class DatasetTest : public ::testing::Test {
     return JoinPath(spec_.cache_dir, dataset.key() + ".tokens");
   }
 
-  std::string directory_;
+  const std::string directory_ = FreshFolder();
   DatasetSpec spec_;
   int num_progress_ = 0;
 };

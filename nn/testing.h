@@ -1,12 +1,12 @@
 // Small models on disk, for tests.
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/file.h"
+#include "base/testing.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "nn/model.h"
@@ -27,13 +27,6 @@ inline nlohmann::json TinyConfig(const char* model_type) {
           {"tie_word_embeddings", false},
           {"initializer_range", 0.2},
           {"sliding_window", nullptr}};
-}
-
-inline std::string FreshFolder(const std::string& name) {
-  const std::string path = ::testing::TempDir() + "/" + name;
-  std::filesystem::remove_all(path);
-  std::filesystem::create_directories(path);
-  return path;
 }
 
 inline std::unique_ptr<Model> LoadOrFail(const ModelOptions& options) {

@@ -1,3 +1,4 @@
+#include "base/testing.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tools/testing.h"
@@ -8,7 +9,7 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(BenchTest, MeasuresAStep) {
-  const std::string model = MakeTestFolder("model");
+  const std::string model = FreshFolder("model");
   WriteTinyModel(model);
   const ToolResult result = RunTool("bench", {"--model=" + model, "--packs=4x16", "--steps=2",
                                               "--warmup=0", "--ceiling=1", "--device=cpu"});
@@ -20,7 +21,7 @@ TEST(BenchTest, MeasuresAStep) {
 }
 
 TEST(BenchTest, MeasuresScaling) {
-  const std::string model = MakeTestFolder("model");
+  const std::string model = FreshFolder("model");
   WriteTinyModel(model);
   for (const char* full : {"--nofull", "--full"}) {
     const ToolResult result =

@@ -1,6 +1,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/file.h"
+#include "base/testing.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -20,9 +21,9 @@ constexpr char kChat[] =
 class DoctorTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    model_ = MakeTestFolder("model");
+    model_ = FreshFolder("model");
     WriteTinyModel(model_);
-    data_ = JoinPath(MakeTestFolder("data"), "data.jsonl");
+    data_ = JoinPath(FreshFolder("data"), "data.jsonl");
   }
   ToolResult Doctor(const std::string& documents, std::vector<std::string> arguments) {
     EXPECT_TRUE(WriteFileAtomically(data_, documents).ok());
@@ -124,7 +125,7 @@ TEST_F(DoctorTest, MarksStandWhereByteTokensDo) {
 }
 
 TEST_F(DoctorTest, WritesAPage) {
-  const std::string page = JoinPath(MakeTestFolder("page"), "doctor.html");
+  const std::string page = JoinPath(FreshFolder("page"), "doctor.html");
   EXPECT_EQ(Doctor(absl::StrCat(kChat, kChat), {"--html=" + page}).exit_code, 0);
   const std::string html = *ReadFile(page);
   EXPECT_THAT(html, HasSubstr("<svg"));

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_split.h"
 #include "base/file.h"
+#include "base/testing.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -16,9 +17,9 @@ using ::testing::HasSubstr;
 class EvaluateTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    model_ = MakeTestFolder("model");
+    model_ = FreshFolder("model");
     WriteTinyModel(model_);
-    data_ = JoinPath(MakeTestFolder("data"), "data.jsonl");
+    data_ = JoinPath(FreshFolder("data"), "data.jsonl");
     Write(
         "{\"prompt\": \"one\", \"completion\": \" two three\"}\n"
         "{\"prompt\": \"a\", \"completion\": \"\xC3\xA9!\"}\n"
@@ -73,13 +74,13 @@ TEST_F(EvaluateTest, ADocumentsLossDoesNotDependOnItsNeighbors) {
 }
 
 TEST_F(EvaluateTest, TheAdapterCounts) {
-  const std::string adapter = MakeTestFolder("adapter");
+  const std::string adapter = FreshFolder("adapter");
   WriteTinyAdapter(model_, adapter);
   const auto base = Lines(Evaluate({"--validation_file=" + data_}));
   const auto with = Lines(Evaluate({"--validation_file=" + data_, "--adapter=" + adapter}));
   EXPECT_GT(std::abs(base[0]["loss"].get<double>() - with[0]["loss"].get<double>()), 1e-3);
   // The merged model says the same.
-  const std::string merged = JoinPath(MakeTestFolder("merged"), "model");
+  const std::string merged = JoinPath(FreshFolder("merged"), "model");
   ASSERT_EQ(
       RunTool("merge", {"--model=" + model_, "--adapter=" + adapter, "--output_dir=" + merged})
           .exit_code,

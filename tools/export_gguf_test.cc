@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/file_lock.h"
+#include "base/testing.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -95,9 +96,9 @@ class Gguf {
 class ExportGgufTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    model_ = MakeTestFolder("model");
+    model_ = FreshFolder("model");
     WriteTinyModel(model_);
-    output_ = JoinPath(MakeTestFolder("out"), "model.gguf");
+    output_ = JoinPath(FreshFolder("out"), "model.gguf");
   }
   ToolResult Export(std::vector<std::string> arguments) {
     arguments.push_back("--model=" + model_);
@@ -221,7 +222,7 @@ TEST_F(ExportGgufTest, NamesWhatCutsWords) {
 }
 
 TEST_F(ExportGgufTest, AnAdapterIsMerged) {
-  const std::string adapter = MakeTestFolder("adapter");
+  const std::string adapter = FreshFolder("adapter");
   WriteTinyAdapter(model_, adapter);
   // As a killed process leaves one; and one that a living process reads, of whatever host.
   const std::string left = output_ + ".merged-for-export-left",

@@ -1,5 +1,6 @@
 #include "absl/strings/match.h"
 #include "base/file.h"
+#include "base/testing.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -14,7 +15,7 @@ using ::testing::Not;
 class GenerateTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    model_ = MakeTestFolder("model");
+    model_ = FreshFolder("model");
     WriteTinyModel(model_);
   }
   ToolResult Generate(std::vector<std::string> arguments) {
@@ -83,7 +84,7 @@ TEST_F(GenerateTest, AModelThatSaysNothingBringsAHint) {
 }
 
 TEST_F(GenerateTest, AnAdapterChangesTheText) {
-  const std::string adapter = MakeTestFolder("adapter");
+  const std::string adapter = FreshFolder("adapter");
   WriteTinyAdapter(model_, adapter);
   const ToolResult with = Generate({"--prompt=abc", "--adapter=" + adapter});
   EXPECT_EQ(with.exit_code, 0) << with.err;

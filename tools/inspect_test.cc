@@ -1,6 +1,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/testing.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nn/safetensors.h"
@@ -26,7 +27,7 @@ std::string WriteExample(const std::string& folder) {
 }
 
 TEST(InspectTest, PrintsEveryTensor) {
-  const std::string folder = MakeTestFolder("inspect");
+  const std::string folder = FreshFolder("inspect");
   const std::string path = WriteExample(folder);
   const std::string want =
       absl::StrCat("none I64 [0, 4] ", HashHex(""), "\na F32 [] ", HashHex("aaaa"),
@@ -40,7 +41,7 @@ TEST(InspectTest, PrintsEveryTensor) {
 }
 
 TEST(InspectTest, SaysWhatIsWrong) {
-  const std::string folder = MakeTestFolder("broken");
+  const std::string folder = FreshFolder("broken");
   const std::string path = WriteExample(folder);
   const std::string whole = *ReadFile(path);
   ASSERT_TRUE(WriteFileAtomically(path, whole.substr(0, whole.size() - 1)).ok());
@@ -51,7 +52,7 @@ TEST(InspectTest, SaysWhatIsWrong) {
   for (const std::string missing : {"nothing", "nothing.safetensors"}) {
     EXPECT_EQ(RunTool("inspect", {JoinPath(folder, missing)}).exit_code, 1);
   }
-  EXPECT_THAT(RunTool("inspect", {MakeTestFolder("empty")}).err, HasSubstr("no *.safetensors"));
+  EXPECT_THAT(RunTool("inspect", {FreshFolder("empty")}).err, HasSubstr("no *.safetensors"));
   EXPECT_EQ(RunTool("inspect", {}).exit_code, 1);
   const ToolResult flag = RunTool("inspect", {"--hash=md5", path});
   EXPECT_EQ(flag.exit_code, 1);

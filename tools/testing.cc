@@ -3,14 +3,13 @@
 #include <sys/wait.h>
 
 #include <cstdlib>
-#include <filesystem>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "base/check.h"
 #include "base/file.h"
+#include "base/testing.h"
 #include "base/utf8.h"
-#include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "nn/model.h"
 #include "tensor/runtime.h"
@@ -87,7 +86,7 @@ void SaveRandom(const nn::ModelOptions& options, const std::string& folder) {
 
 ToolResult RunTool(const std::string& name, const std::vector<std::string>& arguments,
                    const std::string& standard_input) {
-  const std::string folder = MakeTestFolder("run_tool");
+  const std::string folder = FreshFolder("run_tool");
   Write(folder, "in", standard_input);
   std::string command = absl::StrCat("tools/", name);
   for (const std::string& argument : arguments) absl::StrAppend(&command, " ", Quoted(argument));
@@ -98,13 +97,6 @@ ToolResult RunTool(const std::string& name, const std::vector<std::string>& argu
   result.out = *ReadFile(JoinPath(folder, "out"));
   result.err = *ReadFile(JoinPath(folder, "err"));
   return result;
-}
-
-std::string MakeTestFolder(const std::string& name) {
-  const std::string folder = JoinPath(::testing::TempDir(), name);
-  std::filesystem::remove_all(folder);
-  CHECK(MakeDirectories(folder).ok());
-  return folder;
 }
 
 void WriteTinyModel(const std::string& folder, const TinyModel& options) {

@@ -15,9 +15,6 @@ struct ToolResult {
 ToolResult RunTool(const std::string& name, const std::vector<std::string>& arguments,
                    const std::string& standard_input = "");
 
-// A new empty folder that is the test's own.
-std::string MakeTestFolder(const std::string& name);
-
 struct TinyModel {
   bool tied = true;
   bool chat_template = true;  // ChatML

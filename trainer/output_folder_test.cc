@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "base/testing.h"
 
 namespace lockstep {
 namespace {
@@ -18,9 +19,6 @@ namespace fs = std::filesystem;
 class OutputFolderTest : public ::testing::Test {
  protected:
   OutputFolderTest() {
-    root_ = JoinPath(::testing::TempDir(),
-                     ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    EXPECT_TRUE(MakeDirectories(root_).ok());
     setenv("BUILD_WORKING_DIRECTORY", root_.c_str(), 1);  // where relative paths begin
     options_.data.model_name = "org/tiny";
     options_.data.train_files = {"some/lines.jsonl", "more.jsonl"};
@@ -31,7 +29,7 @@ class OutputFolderTest : public ::testing::Test {
     return *std::move(folder);
   }
 
-  std::string root_;
+  const std::string root_ = FreshFolder();
   TrainOptions options_;
 };
 

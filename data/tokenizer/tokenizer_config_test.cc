@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/file.h"
+#include "base/testing.h"
 
 namespace lockstep::data {
 namespace {
@@ -19,8 +20,7 @@ class TokenizerConfigTest : public ::testing::Test {
     ASSERT_TRUE(MakeDirectories(path.substr(0, path.rfind('/'))).ok());
     ASSERT_TRUE(WriteFileAtomically(path, content).ok());
   }
-  const std::string folder_ =
-      ::testing::TempDir() + "/" + ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  const std::string folder_ = FreshFolder();
 };
 
 TEST_F(TokenizerConfigTest, ReadsTokensInAllSpellings) {

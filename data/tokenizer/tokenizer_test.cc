@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
+#include "base/testing.h"
 #include "base/thread_pool.h"
 #include "data/tokenizer/small_tokenizer.h"
 #include "data/tokenizer/stream_decoder.h"
@@ -240,9 +241,6 @@ class CacheTest : public ::testing::Test {
  protected:
   // Large enough to be worth caching.
   void SetUp() override {
-    folder_ = ::testing::TempDir() + "/" +
-              ::testing::UnitTest::GetInstance()->current_test_info()->name();
-    ASSERT_TRUE(MakeDirectories(folder_).ok());
     json settings = SmallTokenizer();
     for (int i = 0; i < 60000; ++i) {
       settings["model"]["vocab"]["token number " + std::to_string(i)] = 300 + i;
@@ -269,7 +267,8 @@ class CacheTest : public ::testing::Test {
     EXPECT_EQ((*tokenizer)->IdToToken(60299), "token number 59999");
   }
 
-  std::string folder_, path_;
+  const std::string folder_ = FreshFolder();
+  std::string path_;
   TokenizerOptions options_;
 };
 

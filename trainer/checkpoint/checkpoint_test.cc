@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_replace.h"
 #include "base/file.h"
+#include "base/testing.h"
 #include "tensor/allocator.h"
 
 namespace lockstep {
@@ -36,20 +37,15 @@ class CheckpointTest : public ::testing::Test {
     return std::vector<float>(values, values + part.numel());
   }
 
-  void SetUp() override { ASSERT_TRUE(MakeDirectories(Folder()).ok()); }
-  std::string Folder() const {
-    return ::testing::TempDir() + "/" +
-           ::testing::UnitTest::GetInstance()->current_test_info()->name();
-  }
-
   absl::Status Write(const CheckpointState& state, const nn::FlatParameters& parameters,
                      const Tensor& memory = Tensor()) const {
     ParameterCopy copy(context_, parameters, memory);
     copy.Reserve();
     copy.Begin();
-    return WriteCheckpoint(Folder(), state, copy);
+    return WriteCheckpoint(folder_, state, copy);
   }
 
+  const std::string folder_ = FreshFolder();
   CpuAllocator allocator_;
   const Context context_{Stream{allocator_.device()}, &allocator_};
 };
@@ -65,7 +61,7 @@ TEST_F(CheckpointTest, GoesByNameNotByOffset) {
   state.identity = {{"lora_r", "3"}};
   ASSERT_TRUE(Write(state, saved).ok());
 
-  const std::vector<std::string> found = *ListCheckpoints(Folder());
+  const std::vector<std::string> found = *ListCheckpoints(folder_);
   ASSERT_THAT(found, ElementsAre(EndsWith("/step-00000012")));
   const auto read = ReadCheckpoint(found[0]);
   ASSERT_TRUE(read.ok()) << read.status();
@@ -92,8 +88,8 @@ TEST_F(CheckpointTest, ACopyInTheDevicesMemoryGivesTheSameBytes) {
     CheckpointState state;
     state.step = step;
     EXPECT_TRUE(Write(state, parameters, memory).ok());
-    EXPECT_TRUE(ReadCheckpoint(JoinPath(Folder(), CheckpointName(step))).ok());
-    return *ReadFile(JoinPath(Folder(), CheckpointName(step) + "/state.safetensors"));
+    EXPECT_TRUE(ReadCheckpoint(JoinPath(folder_, CheckpointName(step))).ok());
+    return *ReadFile(JoinPath(folder_, CheckpointName(step) + "/state.safetensors"));
   };
   const Tensor memory = Tensor::Empty(*context_.allocator, DType::kF32, {3, parameters.numel()});
   EXPECT_TRUE(written(1, Tensor()) == written(2, memory));
@@ -104,11 +100,11 @@ TEST_F(CheckpointTest, DamageIsNoticed) {
   CheckpointState state;
   state.step = 1;
   ASSERT_TRUE(Write(state, parameters).ok());
-  const std::string path = ListCheckpoints(Folder())->at(0) + "/state.safetensors";
+  const std::string path = ListCheckpoints(folder_)->at(0) + "/state.safetensors";
   std::string bytes = *ReadFile(path);
   bytes[bytes.size() - 3] ^= 4;
   ASSERT_TRUE(WriteFileAtomically(path, bytes).ok());
-  EXPECT_THAT(ReadCheckpoint(ListCheckpoints(Folder())->at(0)).status().message(),
+  EXPECT_THAT(ReadCheckpoint(ListCheckpoints(folder_)->at(0)).status().message(),
               HasSubstr("not a whole checkpoint"));
 }
 
@@ -116,7 +112,7 @@ TEST_F(CheckpointTest, AStepThatIsNoneIsDamage) {
   CheckpointState state;
   state.step = 4321;
   ASSERT_TRUE(Write(state, Parameters(Specs())).ok());
-  const std::string checkpoint = ListCheckpoints(Folder())->at(0);
+  const std::string checkpoint = ListCheckpoints(folder_)->at(0);
   const std::string path = checkpoint + "/state.json";
   const std::string text = *ReadFile(path);
   for (const char* step : {"-1", "9223372036854775807"}) {
@@ -132,7 +128,7 @@ TEST_F(CheckpointTest, ADamagedOneIsWrittenAnewAWholeOneIsLeftAlone) {
   CheckpointState state;
   state.step = 1;
   ASSERT_TRUE(Write(state, parameters).ok());
-  const std::string checkpoint = ListCheckpoints(Folder())->at(0);
+  const std::string checkpoint = ListCheckpoints(folder_)->at(0);
   const std::string path = checkpoint + "/state.safetensors";
   const std::string whole = *ReadFile(path);
   ASSERT_TRUE(WriteFileAtomically(path, "no tensors").ok());
@@ -150,10 +146,10 @@ TEST_F(CheckpointTest, ADamagedOneIsWrittenAnewAWholeOneIsLeftAlone) {
 }
 
 TEST_F(CheckpointTest, AFolderThatIsGoneIsSaid) {
-  std::filesystem::remove_all(Folder());
+  std::filesystem::remove_all(folder_);
   const nn::FlatParameters parameters = Parameters(Specs());
   EXPECT_THAT(Write({}, parameters).message(), HasSubstr("the folder is gone"));
-  EXPECT_FALSE(FileExists(Folder()));
+  EXPECT_FALSE(FileExists(folder_));
 }
 
 // A disk that fills up, by the limit of what this process may write to a file.
@@ -168,7 +164,7 @@ TEST_F(CheckpointTest, WhatDoesNotFitLeavesNothingBehind) {
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
   signal(SIGXFSZ, handler);
   EXPECT_THAT(status.message(), AllOf(HasSubstr("cannot write"), HasSubstr("HINT: make room")));
-  EXPECT_TRUE(std::filesystem::is_empty(Folder()));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_));
   EXPECT_TRUE(Write({}, parameters).ok());
 }
 
@@ -177,10 +173,10 @@ TEST_F(CheckpointTest, AnotherModelsParametersAreNamed) {
   CheckpointState state;
   ASSERT_TRUE(Write(state, saved).ok());
   nn::FlatParameters wider = Parameters({{"layer.0.lora_A", {4, 5}}});
-  EXPECT_THAT(RestoreParameters(context_, ListCheckpoints(Folder())->at(0), &wider).message(),
+  EXPECT_THAT(RestoreParameters(context_, ListCheckpoints(folder_)->at(0), &wider).message(),
               HasSubstr("layer.0.lora_A has another shape"));
   nn::FlatParameters more = Parameters({{"layer.1.lora_A", {3, 5}}});
-  EXPECT_THAT(RestoreParameters(context_, ListCheckpoints(Folder())->at(0), &more).message(),
+  EXPECT_THAT(RestoreParameters(context_, ListCheckpoints(folder_)->at(0), &more).message(),
               HasSubstr("no tensor values.layer.1.lora_A"));
 }
 
@@ -191,12 +187,12 @@ TEST_F(CheckpointTest, RotationKeepsTheNewestAndTheBest) {
     state.step = step;
     ASSERT_TRUE(Write(state, parameters).ok());
   }
-  ASSERT_TRUE(MakeDirectories(Folder() + "/.unfinished-step-00000006-123").ok());
-  ASSERT_TRUE(RotateCheckpoints(Folder(), 2, 1).ok());
+  ASSERT_TRUE(MakeDirectories(folder_ + "/.unfinished-step-00000006-123").ok());
+  ASSERT_TRUE(RotateCheckpoints(folder_, 2, 1).ok());
   EXPECT_THAT(
-      *ListCheckpoints(Folder()),
+      *ListCheckpoints(folder_),
       ElementsAre(EndsWith("step-00000001"), EndsWith("step-00000004"), EndsWith("step-00000005")));
-  EXPECT_FALSE(FileExists(Folder() + "/.unfinished-step-00000006-123"));
+  EXPECT_FALSE(FileExists(folder_ + "/.unfinished-step-00000006-123"));
 }
 
 TEST(CompareRunsTest, NamesWhatDiffers) {
