@@ -218,6 +218,7 @@ Value Interpreter::EvaluateBinary(const Expr& expr, Frame& frame) {
   const Value right = Evaluate(*expr.operands[1], frame);
   Charge((left.weight() + right.weight()) / 256);
   const Value result = Arithmetic(expr.operators[0], left, right);
+  Charge(result.weight() / 256);
   const bool joined = expr.operators[0] == Operator::kAdd && result.is_string();
   return joined ? Join(result, {left, right}) : result;
 }

@@ -125,6 +125,7 @@ Value Repeat(const Value& what, Int count) {
     return Text(std::move(out), what);
   }
   std::vector<Value> items;
+  BoundItems(static_cast<int64_t>(count) * static_cast<int64_t>(what.items().size()));
   for (Int i = 0; i < count && !what.items().empty(); ++i) {
     items.insert(items.end(), what.items().begin(), what.items().end());
   }
@@ -137,6 +138,7 @@ Value Add(const Value& a, const Value& b) {
     return Value::String(absl::StrCat(a.str(), b.str()));
   }
   if (a.type() == b.type() && a.is_sequence()) {
+    BoundItems(static_cast<int64_t>(a.items().size() + b.items().size()));
     std::vector<Value> items = a.items();
     items.insert(items.end(), b.items().begin(), b.items().end());
     return a.is_list() ? Value::List(std::move(items)) : Value::Tuple(std::move(items));

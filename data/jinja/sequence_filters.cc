@@ -127,7 +127,7 @@ Value Batch(Interpreter&, const Value& value, const Arguments& arguments) {
     }
     done = true;
     if (batch.empty()) return false;
-    if (!fill.is_none() && size > kMaxWeight) throw TemplateError("a value is too large");
+    if (!fill.is_none()) BoundItems(size);
     while (!fill.is_none() && static_cast<int64_t>(batch.size()) < size) batch.push_back(fill);
     *out = Value::List(std::move(batch));
     return true;

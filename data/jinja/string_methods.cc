@@ -21,6 +21,7 @@ namespace {
 using Method = Value (*)(const Value& self, const Arguments& arguments);
 
 std::vector<Value> Texts(const std::vector<absl::string_view>& parts, const Value& like) {
+  BoundItems(static_cast<int64_t>(parts.size()));
   std::vector<Value> out;
   out.reserve(parts.size());
   for (const absl::string_view part : parts) out.push_back(Text(std::string(part), like));

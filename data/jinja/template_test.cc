@@ -6,6 +6,7 @@
 #include <fstream>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "data/jinja/json.h"
 #include "data/jinja/repr.h"
@@ -122,6 +123,15 @@ TEST(Template, LimitsStopWhatRunsTooLong) {
               HasSubstr("too long"));
   EXPECT_THAT(TextOf("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"), HasSubstr("recursion"));
   EXPECT_THAT(TextOf("{{ 'a' * 99999999999 }}"), HasSubstr("too large"));
+  for (const char* many : {"[1] * 400000000", "('a,' * 5000000).split(',')", "('a' * 5000000)|list",
+                           "[1]|batch(5000000, 0)|list", "(',' * 5000000)|batch(1)|list"}) {
+    EXPECT_THAT(TextOf(absl::StrCat("{{ (", many, ")|length }}")), HasSubstr("too large")) << many;
+  }
+  EXPECT_THAT(TextOf("{% set ns = namespace(x=[1]) %}{% for i in range(99) %}"
+                     "{% set ns.x = ns.x + ns.x %}{% endfor %}"),
+              HasSubstr("too large"));
+  EXPECT_THAT(TextOf("{% for i in range(9999) %}{% set x = 'a' * 9999999 %}{% endfor %}"),
+              HasSubstr("too long"));
   EXPECT_THAT(TextOf("{% set ns = namespace(x='aaaaaaaaaaaaaaaa') %}{% for i in range(99) %}"
                      "{% set ns.x = ns.x ~ ns.x %}{% endfor %}"),
               HasSubstr("too "));

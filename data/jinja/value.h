@@ -241,5 +241,8 @@ std::vector<Value> ToVector(const Value& value);
 // Bounds on what one container or string may hold (nesting, and values and bytes inside it).
 inline constexpr int kMaxDepth = 500;
 inline constexpr int64_t kMaxWeight = int64_t{1} << 29;
+// And on the items of a list that a template makes: each costs some hundred bytes of memory.
+inline constexpr int64_t kMaxItems = int64_t{1} << 22;
+void BoundItems(int64_t count);  // throws
 
 }  // namespace lockstep::data::jinja

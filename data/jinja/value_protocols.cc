@@ -252,6 +252,10 @@ bool IsIterable(const Value& value) {
   }
 }
 
+void BoundItems(int64_t count) {
+  if (count > kMaxItems) throw TemplateError("a value is too large");
+}
+
 std::vector<Value> ToVector(const Value& value) {
   if (value.is_sequence()) return value.items();
   std::vector<Value> out;
@@ -260,6 +264,7 @@ std::vector<Value> ToVector(const Value& value) {
   for (Value item; next(&item);) {
     weight += item.weight();
     if (weight > kMaxWeight) throw TemplateError("a value is too large");
+    BoundItems(static_cast<int64_t>(out.size()) + 1);
     out.push_back(std::move(item));
   }
   return out;
