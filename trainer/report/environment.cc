@@ -45,7 +45,7 @@ std::string LineOf(const char* path, absl::string_view key) {
   return "";
 }
 
-int64_t KibibytesOf(const std::string& text) {  // "16384 kB"
+int64_t BytesOf(const std::string& text) {  // "16384 kB"
   int64_t kibibytes = 0;
   const std::vector<std::string> words = absl::StrSplit(text, ' ');
   return !words.empty() && absl::SimpleAtoi(words[0], &kibibytes) ? kibibytes * 1024 : 0;
@@ -105,7 +105,7 @@ std::vector<std::pair<std::string, std::string>> Hardware() {
       {"host", system.nodename},
       {"processor", LineOf("/proc/cpuinfo", "model name")},
       {"cores", absl::StrCat(NumCores())},
-      {"memory", HumanBytes(static_cast<double>(KibibytesOf(LineOf("/proc/meminfo", "MemTotal"))))},
+      {"memory", HumanBytes(static_cast<double>(BytesOf(LineOf("/proc/meminfo", "MemTotal"))))},
       {"system", absl::StrCat(system.sysname, " ", system.release)},
   };
   for (auto& gpu : Gpus()) hardware.push_back(std::move(gpu));
@@ -113,7 +113,7 @@ std::vector<std::pair<std::string, std::string>> Hardware() {
 }
 
 int64_t AvailableMemory() {
-  const int64_t available = KibibytesOf(LineOf("/proc/meminfo", "MemAvailable"));
+  const int64_t available = BytesOf(LineOf("/proc/meminfo", "MemAvailable"));
   return std::min({available,
                    LeftInCgroup("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current",
                                 "/sys/fs/cgroup/memory.stat", "inactive_file "),
