@@ -92,20 +92,10 @@ void SkipWithout(const FaultDevice& device) {
 
 }  // namespace
 
-std::string* FaultSuite::model_ = nullptr;
-std::string* FaultSuite::documents_ = nullptr;
-
-void FaultSuite::SetUpTestSuite() {
-  model_ = new std::string(FreshPath("model"));
-  documents_ = new std::string(FreshPath("documents") + ".jsonl");
-  WriteFaultModel(*model_);
-  WriteFaultDocuments(*documents_);
-}
-
 Flags FaultSuite::FlagsFor(const FaultDevice& device, const std::string& folder,
-                           const Flags& more) {
-  Flags flags = {"--model=" + *model_,
-                 "--train_file=" + *documents_,
+                           const Flags& more) const {
+  Flags flags = {"--model=" + input_.model,
+                 "--train_file=" + input_.documents,
                  "--output_dir=" + folder,
                  device.flag,
                  "--validation_split=0",

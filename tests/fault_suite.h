@@ -21,11 +21,10 @@ std::vector<FaultCase> FaultCasesOn(const FaultDevice& device);
 
 class FaultSuite : public ::testing::Test {
  protected:
-  static void SetUpTestSuite();
-  static std::vector<std::string> FlagsFor(const FaultDevice& device, const std::string& folder,
-                                           const std::vector<std::string>& more);
-  static std::string* model_;
-  static std::string* documents_;
+  std::vector<std::string> FlagsFor(const FaultDevice& device, const std::string& folder,
+                                    const std::vector<std::string>& more) const;
+
+  const TinyInput input_ = MakeFaultInput();
 };
 
 // How soon a run ends, with which exit code, what it says, that nothing stays behind, and that its

@@ -14,7 +14,6 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "tests/process_faults.h"
-#include "tests/tiny_model.h"
 
 namespace lockstep {
 namespace {
@@ -78,20 +77,18 @@ void Victim::SignalRank(int rank, int signal) const {
   ASSERT_EQ(kill(pid, signal), 0);
 }
 
-void WriteFaultModel(const std::string& folder) {
-  WriteTinyModel(folder);
-  SetWeights(folder, "model.embed_tokens.weight", kNanToken, NAN);
-}
-
-void WriteFaultDocuments(const std::string& path) {
-  WriteUnevenDocuments(path, 120, 300, /*seed=*/2, /*vocab=*/kNanToken);
-  std::string lines = *ReadFile(path);
+TinyInput MakeFaultInput() {
+  TinyInput input = MakeTinyInput(120, 300);
+  SetWeights(input.model, "model.embed_tokens.weight", kNanToken, NAN);
+  WriteUnevenDocuments(input.documents, 120, 300, /*seed=*/2, /*vocab=*/kNanToken);
+  std::string lines = *ReadFile(input.documents);
   for (int document = 0; document < kMarkerDocuments; ++document) {
     absl::StrAppend(&lines, "{\"input_ids\":[", 40);
     for (int i = 1; i < kMarkerLength; ++i) absl::StrAppend(&lines, ",", 40 + i);
     absl::StrAppend(&lines, "]}\n");
   }
-  CHECK(WriteFileAtomically(path, lines).ok());
+  CHECK(WriteFileAtomically(input.documents, lines).ok());
+  return input;
 }
 
 std::vector<Fault> FaultsOn(const FaultDevice& device) {

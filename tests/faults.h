@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/tiny_model.h"
 #include "tests/trainer_process.h"
 
 namespace lockstep {
@@ -21,8 +22,7 @@ struct FaultDevice {
 // Model and documents for such runs: kMarkerDocuments of the documents say the same, and no
 // document has the token kNanToken, whose embedding is not a number.
 inline constexpr int kMarkerDocuments = 8, kNanToken = 96;
-void WriteFaultModel(const std::string& folder);
-void WriteFaultDocuments(const std::string& path);
+TinyInput MakeFaultInput();
 
 constexpr double kStallTimeout = 3;
 
