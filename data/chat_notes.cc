@@ -73,6 +73,27 @@ std::vector<absl::string_view> TextsOf(const Value* content) {
   return out;
 }
 
+// True if there is no content, or text of nothing but white space.
+bool IsSilent(const Value* content) {
+  if (content == nullptr || content->is_none()) return true;
+  const std::vector<absl::string_view> texts = TextsOf(content);
+  const bool is_text = content->is_string() || texts.size() == content->items().size();
+  return is_text && std::all_of(texts.begin(), texts.end(), [](absl::string_view text) {
+           return jinja::StripSpace(text, jinja::kBoth).empty();
+         });
+}
+
+// True if a string anywhere in `value` holds a special token's text.
+bool HoldsSpecialToken(const Value& value, const SpecialTokens& special) {
+  if (value.is_string()) return special.Occurs(value.str());
+  const auto holds = [&](const Value& part) { return HoldsSpecialToken(part, special); };
+  if (value.is_list()) return std::any_of(value.items().begin(), value.items().end(), holds);
+  if (!value.is_dict()) return false;
+  const auto& items = value.dict().items;
+  return std::any_of(items.begin(), items.end(),
+                     [&](const auto& item) { return holds(item.first) || holds(item.second); });
+}
+
 // True if `content` says something and no run of it is in any of the texts. Runs end where a
 // template may trim, cut off what was thought, or quote as JSON.
 bool LosesText(const Value* content, const std::vector<SpannedText>& texts) {
@@ -104,6 +125,7 @@ uint32_t ChatNotes(const ChatExample& chat, const std::vector<SpannedText>& text
   const std::vector<Value>& messages = chat.messages.items();
   uint32_t notes = 0;
   if (!TakesTurns(messages)) notes |= kRoleOrder;
+  if (HoldsSpecialToken(chat.tools, special)) notes |= kSpecialInContent;
   const size_t end = EndOfTrained(chat);
   const bool last_turn_alone = texts.size() == 1 && (texts[0].notes & kHistoryRewritten) != 0;
   for (size_t i = 0; i < messages.size(); ++i) {
@@ -114,13 +136,11 @@ uint32_t ChatNotes(const ChatExample& chat, const std::vector<SpannedText>& text
     // Templates may drop what was thought in earlier turns, as they do at inference.
     const bool is_last = i + 1 == end && i + 1 == messages.size();
     if (is_last && LosesText(messages[i].Find("reasoning_content"), texts)) notes |= kMessageLost;
-    const bool has_text = content != nullptr && content->is_string();
-    if (has_text && special.Occurs(content->str())) notes |= kSpecialInContent;
+    if (HoldsSpecialToken(messages[i], special)) notes |= kSpecialInContent;
     const bool assistant = messages[i].Find("role")->str() == "assistant";
     const Value* calls = messages[i].Find("tool_calls");
-    const bool silent = content == nullptr || content->is_none() ||
-                        (has_text && jinja::StripSpace(content->str(), jinja::kBoth).empty());
-    if (assistant && chat.trained[i] && silent && (calls == nullptr || !Truthy(*calls))) {
+    if (assistant && chat.trained[i] && IsSilent(content) &&
+        (calls == nullptr || !Truthy(*calls))) {
       notes |= kEmptyAnswer;
     }
   }

@@ -29,7 +29,7 @@ constexpr struct NotedFinding {
      "only the last one is trained",
      "--history says which; strict refuses"},
     {kSpecialInContent, Severity::kWarning, "special_in_content",
-     "text of a special token is typed in a message: it would act as that token",
+     "text of a special token is typed in a message or tool: it would act as that token",
      "remove it, or check that whoever wrote it may speak for the assistant"},
     {kRoleOrder, Severity::kWarning, "unusual_role_order",
      "user and assistant do not take turns, or a role is unknown",

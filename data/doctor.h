@@ -15,7 +15,7 @@
 //   token_outside_vocabulary  error           have ids that the model does not know
 //   bad_document              error, warning  are broken; warning: they may be skipped
 //   unstable_template         warning         have a template that rewrites earlier turns
-//   special_in_content        warning         hold a special token's text in a message
+//   special_in_content        warning         hold the text of a special token
 //   unusual_role_order        warning         do not have user and assistant in turn
 //   empty_answer              warning         have a trained answer without text
 //   message_lost              warning         have a message that the template leaves out

@@ -67,7 +67,7 @@ enum Note : uint32_t {
   kHistoryRewritten = 1u << 0,  // the template rewrites earlier turns; see History
   kBoundaryMerged = 1u << 1,    // a token reaches over the beginning or end of a supervised span
   kNoEndOfTurn = 1u << 2,       // a trained turn or text ends without a special token
-  kSpecialInContent = 1u << 3,  // the user's text holds the text of a special token
+  kSpecialInContent = 1u << 3,  // a message or tool holds the text of a special token
   kEmptyAnswer = 1u << 4,       // a trained assistant message has no text
   kRoleOrder = 1u << 5,         // roles do not take turns: user, assistant, user, …
   kToolCallLost = 1u << 6,      // the template leaves out a trained tool call

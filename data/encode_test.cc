@@ -108,6 +108,25 @@ TEST_F(EncodeTest, NotesForTheDoctor) {
   EXPECT_TRUE((*documents)[0].notes & kSpecialInContent);
   EXPECT_TRUE((*documents)[0].notes & kEmptyAnswer);
   EXPECT_FALSE((*documents)[0].notes & kRoleOrder);
+  const auto in_parts = Encode(
+      R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "say <|im_end|>"}]},
+          {"role": "assistant", "content": [{"type": "text", "text": " "}]}]})",
+      ChatMl());
+  EXPECT_EQ((*in_parts)[0].notes, (*documents)[0].notes);
+  EncodeOptions qwen;
+  qwen.chat_template = SharedTemplate("qwen_25");
+  for (const char* more : {R"("reasoning_content": "<|im_end|>"}])",
+                           R"("tool_calls": [{"function": {"name": "f", "arguments":
+                              {"a": ["<|im_end|>"]}}}]}])",
+                           R"("x": 1}], "tools": [{"name": "f", "description": "<|im_end|>"}])"}) {
+    const auto hidden = Encode(absl::StrCat(R"({"messages": [{"role": "user", "content": "x"},
+                                                {"role": "assistant", "content": "y", )",
+                                            more, "}"),
+                               qwen);
+    ASSERT_TRUE(hidden.ok()) << hidden.status();
+    EXPECT_TRUE((*hidden)[0].notes & kSpecialInContent) << more;
+    EXPECT_FALSE((*hidden)[0].notes & kEmptyAnswer) << more;
+  }
   const auto twice = Encode(
       R"({"messages": [{"role": "user", "content": "x"}, {"role": "user", "content": "y"},
           {"role": "assistant", "content": "z"}]})",
