@@ -1,5 +1,6 @@
-// Flags whose default is not one number: string flags that are empty until the user gives a value.
-// Errors name the flag, what was wanted and what was got.
+// From a flag's text to a value: numbers without one default (such flags are strings, empty until
+// the user gives a value), ranges, choices, paths. Errors name the flag, what was wanted and what
+// was got.
 #pragma once
 
 #include <cstdint>
