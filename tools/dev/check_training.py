@@ -19,8 +19,8 @@ import subprocess
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from random_goldens import (ARCHITECTURES, FAMILIES, logits_of, model_config, randomize,
-                            save_as_transformers)
+from random_goldens import (ARCHITECTURES, FAMILIES, logits_of, model_config, projections,
+                            randomize, save_as_transformers)
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -51,9 +51,7 @@ def flags_of(options):
 
 def lora_options(rng, family, layers):
     """LoRA by the trainer's flags; the same for PEFT, whose names two differ from."""
-    fused = family == "phi3"
-    attention = ["qkv_proj", "o_proj"] if fused else ["q_proj", "k_proj", "v_proj", "o_proj"]
-    mlp = ["gate_up_proj", "down_proj"] if fused else ["gate_proj", "up_proj", "down_proj"]
+    attention, mlp = projections(family)
     target = rng.choice([
         "all-linear", attention + mlp,
         rng.sample(attention + mlp, 2), [attention[0], "lm_head"],

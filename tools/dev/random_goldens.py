@@ -156,10 +156,16 @@ def model_config(rng, family):
     return config, kind
 
 
-def lora_config(rng, family, config):
+def projections(family):
+    """The names of attention's linear layers, and of the MLP's."""
     fused = family == "phi3"
     attention = ["qkv_proj", "o_proj"] if fused else ["q_proj", "k_proj", "v_proj", "o_proj"]
     mlp = ["gate_up_proj", "down_proj"] if fused else ["gate_proj", "up_proj", "down_proj"]
+    return attention, mlp
+
+
+def lora_config(rng, family, config):
+    attention, mlp = projections(family)
     target = rng.choice([
         "all-linear", attention + mlp,
         rng.sample(attention + mlp, 2), attention[:1], r".*\.(" + "|".join(mlp) + ")",
