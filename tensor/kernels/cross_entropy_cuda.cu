@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(kThreads) TwoPassKernel(T* logits, const Argum
     if (above > largest) {
       const float before = base;
       base = BaseOf<kCap>(above, a);
-      if (largest != -INFINITY) sum *= Exp2(before - base);
+      if (sum != 0) sum *= Exp2(before - base);
       largest = above;
     }
     float v[N];

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 
 #include "tensor/kernels/cross_entropy.h"
@@ -112,6 +113,28 @@ TEST(CrossEntropyCudaTest, WhatIsNotFiniteShows) {
         EXPECT_FALSE(std::isfinite(got[0]));
         EXPECT_TRUE(std::isfinite(got[1]));
       }
+    }
+  }
+}
+
+// A cap makes them −cap: they count, also where a thread's first logits are all of this kind.
+TEST(CrossEntropyCudaTest, MinusInfinityIsALogitUnderACap) {
+  SKIP_WITHOUT_GPU();
+  for (const auto& [dtype, tolerance] : kCudaTypes) {
+    for (const int64_t vocab : {3000, 3001, 262152}) {
+      SCOPED_TRACE(vocab);
+      std::vector<double> values = ToVector(Random(DType::kF32, {vocab}, 1));
+      std::fill_n(values.begin(), vocab / 3, -INFINITY);
+      const Tensor logits = FromVector(dtype, {1, vocab}, values);
+      const Tensor want = As(DType::kF32, logits), got = ToGpu(logits);
+      const Tensor targets = FromVector(DType::kI32, {1}, {static_cast<double>(vocab - 1)});
+      const Tensor nll = Tensor::Empty(*CpuContext().allocator, DType::kF64, {1});
+      const GpuGuarded gpu_nll(DType::kF64, {1});
+      const CrossEntropyOptions options = {.softcap = 5, .gradient = true};
+      CrossEntropy(CpuContext().stream, want, targets, nll, options);
+      CrossEntropy(GpuContext()->stream, got, ToGpu(targets), gpu_nll, options);
+      ExpectMatches(gpu_nll.tensor(), nll, 1e-5);
+      ExpectMatches(got, want, tolerance * 4);
     }
   }
 }
