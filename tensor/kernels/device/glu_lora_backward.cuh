@@ -112,6 +112,62 @@ __device__ __forceinline__ void SumColumns(const Pipe& pipe, int tile, unsigned 
   SaveSums<Shape>(pipe.WarpSums(tile, warp), sums);
 }
 
+// The warp's part of a tile: the gradients of gate and up in their place, and what they add to the
+// sums over rows.
+template <GluActivation kActivation, bool kDropped, typename Shape>
+__device__ __forceinline__ void DifferentiateTile(const BackwardArguments& in,
+                                                  const PanelPipe<Shape, 3>& pipe, int tile,
+                                                  unsigned thread, const LaneOffsets<Shape>& at,
+                                                  RowSums<Shape>& db_gate, RowSums<Shape>& db_up,
+                                                  RowSums<Shape>& da) {
+  using Memory = typename PanelPipe<Shape, 3>::Memory;
+  const unsigned warp = thread / 32;
+  const uint32_t b = pipe.Weights() + warp * 2 * Shape::kHalfWeights;
+  const uint32_t h = pipe.HSlot(tile);
+  uint32_t h_gate[Shape::kSteps][4], h_up[Shape::kSteps][4], h_dy[Shape::kSteps][4];
+  LoadSteps<Shape>(h, at.second, h_gate);
+  LoadSteps<Shape>(h + Memory::kH, at.second, h_up);
+  LoadSteps<Shape>(h + 2 * Memory::kH, at.second, h_dy);
+  const uint32_t base = pipe.Slot(tile) + warp * kTileBytes;
+#pragma unroll
+  for (int m = 0; m < 2; ++m) {
+    uint32_t gate[4], up[4], d[4];
+    const uint32_t tile_at = base + (at.across ^ (m * 32));
+    LoadTransposed(tile_at, gate);
+    LoadTransposed(tile_at + Memory::kArray, up);
+    LoadTransposed(tile_at + 2 * Memory::kArray, d);
+    uint32_t b_gate[Shape::kSteps][4], b_up[Shape::kSteps][4], b_dy[Shape::kSteps][4];
+    LoadSteps<Shape>(b + m * Shape::kHalfWeights, at.first, b_gate);
+    LoadSteps<Shape>(b + m * Shape::kHalfWeights + Memory::kWeights, at.first, b_up);
+    LoadSteps<Shape>(b + m * Shape::kHalfWeights + 2 * Memory::kWeights, at.first, b_dy);
+#pragma unroll
+    for (int n = 0; n < 2; ++n) {
+      float to_gate[4], to_up[4], to_d[4];
+      Product<Shape>(b_gate, h_gate, n, to_gate);
+      Product<Shape>(b_up, h_up, n, to_up);
+      Product<Shape>(b_dy, h_dy, n, to_d);
+      uint32_t kept = 0;  // of rows 2t + 8n and 2t + 8n + 1: 8 bits for columns 8 apart
+      if constexpr (kDropped) {
+        const unsigned lane = thread % 32;
+        kept = LoadTwoRows(pipe.BitsSlot(tile) + (lane % 4 * 2 + 8 * n) * Memory::kBitsRow +
+                               warp / 2 * 8 + lane / 4,
+                           Memory::kBitsRow);
+      }
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const uint32_t top = kDropped ? AtTop(kept, static_cast<int>(warp % 2 * 4) + 2 * m + i) : 0;
+        BackwardOfPair<kActivation, kDropped>(in, to_gate + 2 * i, to_up + 2 * i, to_d + 2 * i, top,
+                                              gate[2 * n + i], up[2 * n + i], d[2 * n + i]);
+      }
+    }
+    StoreTransposed(tile_at, gate);
+    StoreTransposed(tile_at + Memory::kArray, up);
+    AddRows<Shape>(gate, h, at, m, db_gate);
+    AddRows<Shape>(up, h + Memory::kH, at, m, db_up);
+    AddRows<Shape>(d, h + 2 * Memory::kH, at, m, da);
+  }
+}
+
 template <typename Shape, GluActivation kActivation, bool kDropped>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     PanelBackward(const BackwardArguments in) {
@@ -147,51 +203,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
   for (int tile = 0; tile < pipe.tiles(); ++tile) {
     const unsigned lane_thread = ThreadId(tile), warp = lane_thread / 32;
     const LaneOffsets<Shape> at(lane_thread % 32);
-    const uint32_t b = pipe.Weights() + warp * 2 * Shape::kHalfWeights;
-    const uint32_t h = pipe.HSlot(tile);
-    uint32_t h_gate[Shape::kSteps][4], h_up[Shape::kSteps][4], h_dy[Shape::kSteps][4];
-    LoadSteps<Shape>(h, at.second, h_gate);
-    LoadSteps<Shape>(h + Memory::kH, at.second, h_up);
-    LoadSteps<Shape>(h + 2 * Memory::kH, at.second, h_dy);
-    const uint32_t base = pipe.Slot(tile) + warp * kTileBytes;
-#pragma unroll
-    for (int m = 0; m < 2; ++m) {
-      uint32_t gate[4], up[4], d[4];
-      const uint32_t tile_at = base + (at.across ^ (m * 32));
-      LoadTransposed(tile_at, gate);
-      LoadTransposed(tile_at + Memory::kArray, up);
-      LoadTransposed(tile_at + 2 * Memory::kArray, d);
-      uint32_t b_gate[Shape::kSteps][4], b_up[Shape::kSteps][4], b_dy[Shape::kSteps][4];
-      LoadSteps<Shape>(b + m * Shape::kHalfWeights, at.first, b_gate);
-      LoadSteps<Shape>(b + m * Shape::kHalfWeights + Memory::kWeights, at.first, b_up);
-      LoadSteps<Shape>(b + m * Shape::kHalfWeights + 2 * Memory::kWeights, at.first, b_dy);
-#pragma unroll
-      for (int n = 0; n < 2; ++n) {
-        float to_gate[4], to_up[4], to_d[4];
-        Product<Shape>(b_gate, h_gate, n, to_gate);
-        Product<Shape>(b_up, h_up, n, to_up);
-        Product<Shape>(b_dy, h_dy, n, to_d);
-        uint32_t kept = 0;  // of rows 2t + 8n and 2t + 8n + 1: 8 bits for columns 8 apart
-        if constexpr (kDropped) {
-          const unsigned lane = lane_thread % 32;
-          kept = LoadTwoRows(pipe.BitsSlot(tile) + (lane % 4 * 2 + 8 * n) * Memory::kBitsRow +
-                                 warp / 2 * 8 + lane / 4,
-                             Memory::kBitsRow);
-        }
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          const uint32_t top =
-              kDropped ? AtTop(kept, static_cast<int>(warp % 2 * 4) + 2 * m + i) : 0;
-          BackwardOfPair<kActivation, kDropped>(in, to_gate + 2 * i, to_up + 2 * i, to_d + 2 * i,
-                                                top, gate[2 * n + i], up[2 * n + i], d[2 * n + i]);
-        }
-      }
-      StoreTransposed(tile_at, gate);
-      StoreTransposed(tile_at + Memory::kArray, up);
-      AddRows<Shape>(gate, h, at, m, db_gate);
-      AddRows<Shape>(up, h + Memory::kH, at, m, db_up);
-      AddRows<Shape>(d, h + 2 * Memory::kH, at, m, da);
-    }
+    DifferentiateTile<kActivation, kDropped>(in, pipe, tile, lane_thread, at, db_gate, db_up, da);
     asm volatile("bar.sync %0, 64;" ::"r"(1 + warp / 2) : "memory");
     SumColumns(pipe, tile, warp, at);
     WaitForCopies<Shape::kStages - 2>();

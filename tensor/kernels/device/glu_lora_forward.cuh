@@ -93,6 +93,42 @@ __device__ __forceinline__ uint32_t UnitOfPair(const ForwardArguments& in, const
   return RoundPair(y[0], y[1]);
 }
 
+// The warp's part of y, the tile's 32 columns.
+template <GluActivation kActivation, typename Shape>
+__device__ __forceinline__ Words UnitOfTile(const ForwardArguments& in,
+                                            const PanelPipe<Shape, 2>& pipe, int tile,
+                                            const LaneOffsets<Shape>& at) {
+  using Memory = typename PanelPipe<Shape, 2>::Memory;
+  const unsigned warp = threadIdx.x / 32;
+  const uint32_t b = pipe.Weights() + warp * 2 * Shape::kHalfWeights;
+  uint32_t h_gate[Shape::kSteps][4], h_up[Shape::kSteps][4];
+  LoadSteps<Shape>(pipe.HSlot(tile), at.first, h_gate);
+  LoadSteps<Shape>(pipe.HSlot(tile) + Memory::kH, at.first, h_up);
+  const uint32_t own = pipe.Slot(tile) + warp * kTileBytes + at.own;
+  Words gate, up;
+  gate.Load(own);
+  up.Load(own + Memory::kArray);
+#pragma unroll
+  for (int s = 0; s < 2; ++s) {
+    uint32_t b_gate[Shape::kSteps][4], b_up[Shape::kSteps][4];
+    LoadSteps<Shape>(b + s * Shape::kHalfWeights, at.second, b_gate);
+    LoadSteps<Shape>(b + Memory::kWeights + s * Shape::kHalfWeights, at.second, b_up);
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      float to_gate[4], to_up[4];
+      Product<Shape>(h_gate, b_gate, j, to_gate);
+      Product<Shape>(h_up, b_up, j, to_up);
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        uint32_t& word = gate.word[i][2 * s + j];
+        word = UnitOfPair<kActivation>(in, to_gate + 2 * i, to_up + 2 * i, word,
+                                       up.word[i][2 * s + j]);
+      }
+    }
+  }
+  return gate;
+}
+
 template <typename Shape, GluActivation kActivation, bool kDropped>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     PanelForward(const ForwardArguments in) {
@@ -130,39 +166,15 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
   WaitForCopies<Shape::kStages - 1>();
   __syncthreads();
   for (int tile = 0; tile < pipe.tiles(); ++tile) {
-    uint32_t h_gate[Shape::kSteps][4], h_up[Shape::kSteps][4];
-    LoadSteps<Shape>(pipe.HSlot(tile), at.first, h_gate);
-    LoadSteps<Shape>(pipe.HSlot(tile) + Memory::kH, at.first, h_up);
-    const uint32_t own = pipe.Slot(tile) + warp * kTileBytes + at.own;
-    Words gate, up;
-    gate.Load(own);
-    up.Load(own + Memory::kArray);
-#pragma unroll
-    for (int s = 0; s < 2; ++s) {
-      uint32_t b_gate[Shape::kSteps][4], b_up[Shape::kSteps][4];
-      LoadSteps<Shape>(b + s * Shape::kHalfWeights, at.second, b_gate);
-      LoadSteps<Shape>(b + Memory::kWeights + s * Shape::kHalfWeights, at.second, b_up);
-#pragma unroll
-      for (int j = 0; j < 2; ++j) {
-        float to_gate[4], to_up[4];
-        Product<Shape>(h_gate, b_gate, j, to_gate);
-        Product<Shape>(h_up, b_up, j, to_up);
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          uint32_t& word = gate.word[i][2 * s + j];
-          word = UnitOfPair<kActivation>(in, to_gate + 2 * i, to_up + 2 * i, word,
-                                         up.word[i][2 * s + j]);
-        }
-      }
-    }
-    gate.Put(to + static_cast<int64_t>(tile) * kTileRows * in.width, row_bytes,
-             left - tile * kTileRows);
+    Words y = UnitOfTile<kActivation>(in, pipe, tile, at);
+    y.Put(to + static_cast<int64_t>(tile) * kTileRows * in.width, row_bytes,
+          left - tile * kTileRows);
     if constexpr (kDropped) {
-      gate.Drop(pipe.BitsSlot(tile) + lane / 4 * Memory::kBitsRow + warp / 2 * 8, Memory::kBitsRow,
-                static_cast<int>(warp % 2 * 4 + lane % 4));
+      y.Drop(pipe.BitsSlot(tile) + lane / 4 * Memory::kBitsRow + warp / 2 * 8, Memory::kBitsRow,
+             static_cast<int>(warp % 2 * 4 + lane % 4));
     }
     float sums[2 * Shape::kSteps][4] = {};
-    AddColumns<Shape>(gate, b + 2 * Memory::kWeights, at, sums);
+    AddColumns<Shape>(y, b + 2 * Memory::kWeights, at, sums);
     SaveSums<Shape>(pipe.WarpSums(tile, warp), sums);
     WaitForCopies<Shape::kStages - 2>();
     __syncthreads();
