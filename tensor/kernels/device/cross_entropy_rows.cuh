@@ -160,6 +160,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     const bool mine = at >= 0 && at < share.pieces * N && at / N % Shape::kThreads == threadIdx.x;
     const float target_logit = mine ? ToFloat(stage(turn)[at]) : 0;
     messages.Tell(turn, share.Raise(a));
+    FenceBulkCopies();
     __syncthreads();  // all have read the stage
     if (threadIdx.x == 0) fetch(turn + Shape::kStages);
     const PowerSum total = messages.Hear(turn);

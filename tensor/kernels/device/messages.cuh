@@ -1,6 +1,6 @@
 // What comes into shared memory while threads do something else, and barriers that count its bytes:
 // bulk copies from global memory, and messages from blocks of the same cluster (sm_90; PTX ISA:
-// mbarrier, cp.async.bulk, st.async). Kernels that use them have nothing for older GPUs.
+// mbarrier, cp.async.bulk, st.async, proxies). Kernels that use them have nothing for older GPUs.
 #pragma once
 
 #include <cstdint>
@@ -53,6 +53,12 @@ __device__ __forceinline__ void CopyBulk(void* to, const void* from, uint32_t by
           "r"(SharedAddress(to)),
       "l"(from), "r"(bytes), "r"(SharedAddress(&barrier->state))
       : "memory");
+}
+
+// By each thread that has read shared memory, before a barrier behind which a bulk copy goes there:
+// PTX's memory model has bulk copies in a proxy of their own, which barriers alone do not order.
+__device__ __forceinline__ void FenceBulkCopies() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
 // *to = x in block `rank`'s shared memory, 8 bytes for its barrier; both are named by this block's
