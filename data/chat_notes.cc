@@ -46,18 +46,27 @@ bool IsLearned(const std::vector<SpannedText>& texts, absl::string_view words) {
   });
 }
 
-// True if a function that the message calls has a name that is learned nowhere (the list of tools
-// has it too).
-bool LosesToolCall(const Value& message, const std::vector<SpannedText>& texts) {
-  const Value* calls = message.Find("tool_calls");
-  if (calls == nullptr || !calls->is_list()) return false;
-  for (const Value& call : calls->items()) {
-    const Value* function = call.Find("function");
-    const Value* name =
-        (function != nullptr && function->is_dict() ? *function : call).Find("name");
-    if (name != nullptr && name->is_string() && !IsLearned(texts, name->str())) return true;
+// The functions that a message calls: {name, arguments}. function_call is OpenAI's older form.
+std::vector<Value> CallsOf(const Value& message) {
+  std::vector<Value> out;
+  if (const Value* calls = message.Find("tool_calls"); calls != nullptr && calls->is_list()) {
+    for (const Value& call : calls->items()) {
+      const Value* function = call.Find("function");
+      out.push_back(function != nullptr && function->is_dict() ? *function : call);
+    }
   }
-  return false;
+  const Value* older = message.Find("function_call");
+  if (older != nullptr && older->is_dict()) out.push_back(*older);
+  return out;
+}
+
+// True if a function that is called has a name that is learned nowhere (the list of tools has it
+// too).
+bool LosesCall(const std::vector<Value>& calls, const std::vector<SpannedText>& texts) {
+  return std::any_of(calls.begin(), calls.end(), [&](const Value& call) {
+    const Value* name = call.Find("name");
+    return name != nullptr && name->is_string() && !IsLearned(texts, name->str());
+  });
 }
 
 // The text of `content`, or the texts of its parts.
@@ -130,7 +139,8 @@ uint32_t ChatNotes(const ChatExample& chat, const std::vector<SpannedText>& text
   const bool last_turn_alone = texts.size() == 1 && (texts[0].notes & kHistoryRewritten) != 0;
   for (size_t i = 0; i < messages.size(); ++i) {
     const bool is_learned = chat.trained[i] && (!last_turn_alone || i + 1 == end);
-    if (is_learned && LosesToolCall(messages[i], texts)) notes |= kToolCallLost;
+    const std::vector<Value> calls = CallsOf(messages[i]);
+    if (is_learned && LosesCall(calls, texts)) notes |= kToolCallLost;
     const Value* content = messages[i].Find("content");
     if (i < end && LosesText(content, texts)) notes |= kMessageLost;
     // Templates may drop what was thought in earlier turns, as they do at inference.
@@ -138,11 +148,7 @@ uint32_t ChatNotes(const ChatExample& chat, const std::vector<SpannedText>& text
     if (is_last && LosesText(messages[i].Find("reasoning_content"), texts)) notes |= kMessageLost;
     if (HoldsSpecialToken(messages[i], special)) notes |= kSpecialInContent;
     const bool assistant = messages[i].Find("role")->str() == "assistant";
-    const Value* calls = messages[i].Find("tool_calls");
-    if (assistant && chat.trained[i] && IsSilent(content) &&
-        (calls == nullptr || !Truthy(*calls))) {
-      notes |= kEmptyAnswer;
-    }
+    if (assistant && chat.trained[i] && IsSilent(content) && calls.empty()) notes |= kEmptyAnswer;
   }
   return notes;
 }

@@ -23,7 +23,7 @@ constexpr size_t kMaxSkipped = 100;  // that are named
 
 // Part of the key: changes when the same input would give other tokens. (The file's layout has a
 // number of its own.)
-constexpr absl::string_view kCacheVersion = "11";
+constexpr absl::string_view kCacheVersion = "12";
 
 // Waits while another process builds the cache of this lock.
 absl::Status TakeLock(const std::string& path, double timeout_s, const ProgressFn& progress,

@@ -145,6 +145,12 @@ TEST_F(EncodeTest, NotesForTheDoctor) {
   EncodeOptions options;
   options.chat_template = SharedTemplate("phi_4");  // it knows contents alone
   EXPECT_TRUE((*Encode(calls, options))[0].notes & kToolCallLost);
+  const auto older = Encode(
+      R"({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": null,
+          "function_call": {"name": "weather", "arguments": "{}"}}]})",
+      options);
+  EXPECT_TRUE((*older)[0].notes & kToolCallLost);
+  EXPECT_FALSE((*older)[0].notes & kEmptyAnswer);
   options.chat_template =
       "{{ tools | tojson }}{% for m in messages %}{{ m.role ~ m.content }}{% endfor %}";
   const std::string with_tools =
