@@ -198,7 +198,9 @@ absl::Status MakeDirectories(absl::string_view path) {
   return absl::OkStatus();
 }
 
-bool FileExists(absl::string_view path) { return access(std::string(path).c_str(), F_OK) == 0; }
+bool FileExists(absl::string_view path) {
+  return access(std::string(path).c_str(), F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
 
 absl::StatusOr<std::vector<std::string>> NamesIn(absl::string_view folder) {
   std::vector<std::string> names;

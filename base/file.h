@@ -68,6 +68,8 @@ int PatientFsync(int fd);
 // Makes `path` and its parents; fine if it is there already.
 absl::Status MakeDirectories(absl::string_view path);
 
+// Also where that cannot be known, as in a folder that one may not enter: who then opens the file
+// gets the reason.
 bool FileExists(absl::string_view path);
 
 // Names of what a folder holds, sorted. The error is also that there is none.

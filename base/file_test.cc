@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -114,6 +115,18 @@ TEST(FileTest, TemporaryNamesAreUnpredictable) {
     }
   }
   EXPECT_EQ(names.size(), 8u);
+}
+
+// Not so a file of which nobody can say whether it is there.
+TEST(FileTest, WhatIsMissingDoesNotExist) {
+  const std::string name = TempPath("goes_round");
+  EXPECT_FALSE(FileExists(name));
+  ASSERT_EQ(symlink("goes_round", name.c_str()), 0);
+  EXPECT_TRUE(FileExists(JoinPath(name, "config.json")));
+  EXPECT_TRUE(absl::StrContains(ReadFile(JoinPath(name, "config.json")).status().message(),
+                                "Too many levels of symbolic links"));
+  ASSERT_TRUE(WriteFileAtomically(TempPath("no_folder"), "").ok());
+  EXPECT_FALSE(FileExists(TempPath("no_folder/config.json")));
 }
 
 TEST(FileTest, ErrorsNameThePath) {
