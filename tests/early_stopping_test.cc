@@ -83,5 +83,18 @@ TEST_F(EarlyStoppingTest, TheBestEvaluationsParametersAreTheResult) {
   }
 }
 
+// The best checkpoint may lie in the folder of the run that another goes on with.
+TEST_F(EarlyStoppingTest, AResumeElsewhereKnowsTheBest) {
+  const std::string patience = absl::StrCat("--early_stopping_patience=", kPatience);
+  const std::string whole =
+      Run(1, {patience, "--max_steps=100", "--save_steps=1", "--save_total_limit=0"});
+  const auto state = nlohmann::json::parse(ReadFile(whole + "/run.json").value_or("{}"));
+  const std::string last = absl::StrCat(
+      whole, "/checkpoints/", absl::StrFormat("step-%08d", state.at("steps_done").get<int>() - 1));
+  const std::string resumed = Run(
+      2, {patience, "--max_steps=100", "--save_total_limit=1", "--resume_from_checkpoint=" + last});
+  EXPECT_TRUE(TrainedIn(resumed) == TrainedIn(whole));
+}
+
 }  // namespace
 }  // namespace lockstep

@@ -144,6 +144,14 @@ Tensor MemoryForCopy(const Context& context, const MemoryPlan& memory, const dis
   return Tensor::Empty(*context.allocator, DType::kF32, {3, memory.num_elements});
 }
 
+// Of a run that goes on from another folder: its own has early stopping's best checkpoint, too.
+absl::Status BringBest(const TrainOptions& options, const RunStart& start) {
+  const std::string best = BestCheckpoint(start, options);
+  const std::string own = JoinPath(CheckpointFolder(start), CheckpointName(start.state.best_step));
+  if (best.empty() || !FileExists(best) || FileExists(own)) return absl::OkStatus();
+  return CopyCheckpoint(best, CheckpointFolder(start));
+}
+
 // Early stopping's result is the best evaluation's, wherever the run has ended.
 absl::Status RestoreBest(Run& run, const RunStart& start) {
   const CheckpointState& state = run.state;
@@ -224,6 +232,7 @@ absl::StatusOr<Ending> TrainModel(const TrainOptions& options, const Prepared& p
   RETURN_IF_ERROR(output->SampleBefore());
   if (start.kind == RunStart::Kind::kResume) {
     RETURN_IF_ERROR(RestoreOnAllRanks(world, context, start.checkpoint, &model->parameters()));
+    if (world.rank() == 0) RETURN_IF_ERROR(BringBest(options, start));
   }
 
   CheckpointSaver saver(

@@ -72,6 +72,17 @@ absl::StatusOr<RunStart> ResumeFrom(RunStart start, const std::string& checkpoin
   return start;
 }
 
+// Whoever names a checkpoint that was moved is told at once; within a run's own folder a best one
+// that is missing will come again.
+absl::Status WantTheBestBeside(const RunStart& start, const TrainOptions& options) {
+  const std::string best = BestCheckpoint(start, options);
+  if (best.empty() || FileExists(best)) return absl::OkStatus();
+  return UserError(start.checkpoint,
+                   absl::StrCat("its best evaluation was after step ", start.state.best_step,
+                                ", and there is no ", best),
+                   "--early_stopping_patience needs both: bring them side by side");
+}
+
 // The newest checkpoint that is whole; a damaged one is named and passed over.
 absl::StatusOr<RunStart> ResumeFromNewest(RunStart start, const TrainOptions& options,
                                           const RunIdentity& identity, CheckpointReader read) {
@@ -112,6 +123,13 @@ bool HoldsResult(const std::string& folder) {
 
 void SayThatItIsFinished(const RunStart& start) {
   std::printf("%s holds this run, finished; nothing is done\n", start.folder.c_str());
+}
+
+std::string BestCheckpoint(const RunStart& start, const TrainOptions& options) {
+  const int64_t best = start.state.best_step;
+  if (!options.early_stopping_patience || best < 0) return "";
+  if (best == start.state.step) return start.checkpoint;
+  return JoinPath(start.checkpoint, absl::StrCat("../", CheckpointName(best)));
 }
 
 std::string CheckpointFolder(const RunStart& start) {
@@ -164,7 +182,9 @@ absl::StatusOr<RunStart> DecideStart(const std::string& folder, const TrainOptio
   if (resume != "auto" && resume != "none") {
     RETURN_IF_ERROR(WantACheckpoint(resume));
     ASSIGN_OR_RETURN(CheckpointState state, read(resume));
-    return ResumeFrom(start, resume, std::move(state), options, identity);
+    ASSIGN_OR_RETURN(start, ResumeFrom(start, resume, std::move(state), options, identity));
+    RETURN_IF_ERROR(WantTheBestBeside(start, options));
+    return start;
   }
   return holds_run ? ResumeFromNewest(start, options, identity, read) : start;
 }

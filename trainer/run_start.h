@@ -35,6 +35,10 @@ absl::StatusOr<RunStart> DecideStart(const std::string& folder, const TrainOptio
 std::string EncodeStart(const RunStart& start);
 absl::StatusOr<RunStart> DecodeStart(const std::string& text);
 
+// Where a run that goes on finds early stopping's best checkpoint: beside the one it goes on from,
+// which may lie in another run's folder. "": there is none yet, or the run does not stop early.
+std::string BestCheckpoint(const RunStart& start, const TrainOptions& options);
+
 // Where the run's checkpoints are.
 std::string CheckpointFolder(const RunStart& start);
 

@@ -104,5 +104,30 @@ TEST(RunStartTest, TheTensorsOfACheckpointAreReadByWhoGoesOnFromIt) {
               HasSubstr("not a whole checkpoint"));
 }
 
+// Early stopping wants the best one, too: at once, not at the end of training.
+TEST(RunStartTest, ACheckpointWithoutItsBestOneIsRefused) {
+  const std::string folder = ::testing::TempDir() + "/without_best";
+  const std::string best = folder + "/" + CheckpointName(5);
+  CheckpointState state;
+  state.step = 7;
+  state.best_step = 5;
+  state.identity = kIdentity;
+  nlohmann::json json = state;
+  json["state.safetensors"] = "a hash";
+  TrainOptions options;
+  options.resume_from_checkpoint = folder + "/" + CheckpointName(7);
+  ASSERT_TRUE(MakeDirectories(options.resume_from_checkpoint).ok());
+  ASSERT_TRUE(
+      WriteFileAtomically(options.resume_from_checkpoint + "/state.json", json.dump()).ok());
+  const auto decided = [&] {
+    return DecideStart(folder + "/new", options, kIdentity, &ReadCheckpointState);
+  };
+  EXPECT_TRUE(decided().ok());
+  options.early_stopping_patience = 3;
+  EXPECT_THAT(decided().status().message(), HasSubstr("its best evaluation was after step 5"));
+  ASSERT_TRUE(MakeDirectories(best).ok());
+  EXPECT_TRUE(decided().ok());
+}
+
 }  // namespace
 }  // namespace lockstep

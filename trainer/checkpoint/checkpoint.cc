@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -65,12 +66,15 @@ absl::Status Remove(const std::string& checkpoint) {
   return error ? SystemError(checkpoint, "cannot remove", error.value()) : absl::OkStatus();
 }
 
+// Writes a file of tensors and returns its hash.
+using TensorWriter = absl::FunctionRef<absl::StatusOr<std::string>(const std::string& path)>;
+
 // A checkpoint in the folder `unfinished`, which then gets its name.
 absl::Status WriteInto(const std::string& unfinished, const std::string& final_name,
-                       const CheckpointState& state, ParameterCopy& copy) {
+                       const CheckpointState& state, TensorWriter write) {
   RETURN_IF_ERROR(MakeDirectories(unfinished));
   Json json = state;
-  ASSIGN_OR_RETURN(json[kTensorFile], WriteTensors(JoinPath(unfinished, kTensorFile), copy));
+  ASSIGN_OR_RETURN(json[kTensorFile], write(JoinPath(unfinished, kTensorFile)));
   RETURN_IF_ERROR(WriteFileAtomically(JoinPath(unfinished, kStateFile), json.dump(1) + "\n"));
   RETURN_IF_ERROR(SyncFile(unfinished));
   if (std::rename(unfinished.c_str(), final_name.c_str()) == 0) return absl::OkStatus();
@@ -129,8 +133,9 @@ void from_json(const Json& json, CheckpointState& state) {
 
 std::string CheckpointName(int64_t step) { return absl::StrFormat("step-%08d", step); }
 
-absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
-                             ParameterCopy& copy) {
+namespace {
+
+absl::Status Write(const std::string& folder, const CheckpointState& state, TensorWriter write) {
   const std::string final_name = JoinPath(folder, CheckpointName(state.step));
   std::error_code none;
   if (fs::exists(fs::symlink_status(final_name, none))) {
@@ -140,8 +145,8 @@ absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& s
   }
   const std::string unfinished =
       JoinPath(folder, absl::StrCat(kUnfinished, CheckpointName(state.step), "-", getpid()));
-  const absl::Status status =
-      FileExists(folder) ? WriteInto(unfinished, final_name, state, copy) : absl::NotFoundError("");
+  const absl::Status status = FileExists(folder) ? WriteInto(unfinished, final_name, state, write)
+                                                 : absl::NotFoundError("");
   if (status.ok()) return SyncFile(folder);
   // Nothing is left of a checkpoint that could not be finished.
   std::error_code error;
@@ -149,6 +154,22 @@ absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& s
   if (FileExists(folder)) return status;
   return UserError(folder, "the folder is gone; somebody removed it during the run",
                    "start the run again");
+}
+
+}  // namespace
+
+absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
+                             ParameterCopy& copy) {
+  return Write(folder, state, [&](const std::string& path) { return WriteTensors(path, copy); });
+}
+
+absl::Status CopyCheckpoint(const std::string& checkpoint, const std::string& folder) {
+  ASSIGN_OR_RETURN(const StateFile source, ReadStateFile(checkpoint));
+  ASSIGN_OR_RETURN(const auto tensors, MappedFile::Open(JoinPath(checkpoint, kTensorFile)));
+  return Write(folder, source.state, [&](const std::string& path) -> absl::StatusOr<std::string> {
+    RETURN_IF_ERROR(WriteFileAtomically(path, tensors->view()));
+    return source.tensors_hash;
+  });
 }
 
 absl::StatusOr<CheckpointState> ReadCheckpointState(const std::string& checkpoint) {

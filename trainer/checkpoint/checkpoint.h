@@ -43,6 +43,9 @@ void from_json(const nlohmann::json& json, CheckpointState& state);
 absl::Status WriteCheckpoint(const std::string& folder, const CheckpointState& state,
                              ParameterCopy& copy);
 
+// The same of a checkpoint in another folder.
+absl::Status CopyCheckpoint(const std::string& checkpoint, const std::string& folder);
+
 // One checkpoint's state, its tensors verified by hash.
 absl::StatusOr<CheckpointState> ReadCheckpoint(const std::string& checkpoint);
 // The state alone: the tensors may be damaged.
