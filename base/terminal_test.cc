@@ -40,5 +40,11 @@ TEST(TerminalTest, AFileIsNone) {
   close(ends[1]);
 }
 
+TEST(TerminalTest, TextDoesNotCommandIt) {
+  EXPECT_EQ(VisibleText("\x1b[31mred\x7f\r\n\ttab"), "␛[31mred␡␍\n\ttab");
+  EXPECT_EQ(VisibleText("\u009b2J é \u00a0ü 猫"), "\uFFFD2J é \u00a0ü 猫");
+  EXPECT_EQ(VisibleText(absl::string_view("\0\xC2", 2)), "␀\xC2");
+}
+
 }  // namespace
 }  // namespace lockstep

@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "base/terminal.h"
 
 namespace lockstep {
 namespace {
@@ -16,22 +17,6 @@ constexpr int64_t kShownDocuments = 5, kShownTokens = 600;
 std::string Escaped(absl::string_view text) {
   return absl::StrReplaceAll(text,
                              {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}});
-}
-
-// Control characters as Unicode's pictures of them: a document must not command the terminal.
-std::string Visible(absl::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    const bool control =
-        (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7F;
-    if (control) {
-      absl::StrAppend(&out, "\xE2\x90",
-                      std::string(1, c == 0x7F ? '\xA1' : static_cast<char>(0x80 + c)));
-    } else {
-      out += c;
-    }
-  }
-  return out;
 }
 
 std::string TextOf(absl::Span<const int32_t> ids, const data::Tokenizer* tokenizer) {
@@ -125,7 +110,7 @@ std::string MarkedText(const data::Dataset& dataset, int64_t document,
         token == shown
             ? text.size()
             : std::max(at, TokensEnd(text, TextOf(absl::MakeSpan(ids).first(token), tokenizer)));
-    const std::string part = Visible(absl::string_view(text).substr(at, end - at));
+    const std::string part = VisibleText(absl::string_view(text).substr(at, end - at));
     out += supervised && !part.empty() ? on + part + off : part;
     at = end;
   }

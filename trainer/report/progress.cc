@@ -100,7 +100,7 @@ void Progress::Eval(const EvalRecord& record) {
 
 void Progress::Say(const std::string& line) {
   EndLine();
-  std::fprintf(out_, "%s\n", line.c_str());
+  std::fprintf(out_, "%s\n", VisibleText(line).c_str());
   std::fflush(out_);
 }
 

@@ -24,7 +24,7 @@ class Progress {
   void Eval(const EvalRecord& record);
 
   // A line of its own, whatever the state of the progress line.
-  void Say(const std::string& line);
+  void Say(const std::string& line);  // VisibleText of it
 
  private:
   void EndLine();

@@ -106,6 +106,13 @@ TEST(ProgressTest, ADumbTerminalGetsPlainLines) {
   EXPECT_THAT(seen, ::testing::HasSubstr("ETA 0:17\r\nthe end"));
 }
 
+// A sample shows what stands in a document.
+TEST(ProgressTest, WhatIsSaidDoesNotCommandTheTerminal) {
+  const std::string seen =
+      OnTerminal(80, 1, [](Progress& progress) { progress.Say("> \x1b[2Jprompt"); });
+  EXPECT_THAT(seen, ::testing::HasSubstr("> ␛[2Jprompt\r\nthe end"));
+}
+
 TEST(ProgressTest, FiguresGoInTheOrderOfTheirWorth) {
   EXPECT_EQ(FormatStep(Step(3), 20, 60, 90),
             "step  3/20  epoch 0.00  loss 2.5000  grad 0  lr 0.00e+00  12.3k tokens/s  ETA 1:00");
