@@ -222,6 +222,19 @@ TEST_F(FaultTest, RanksThatHaveNotJoinedAreNotAskedButKilled) {
   ExpectNoRanks(2);
 }
 
+TEST_F(FaultTest, AParentThatWaitsForNodeZeroSaysSoAndCanBeStopped) {
+  Arguments arguments = Run(1, "none", -1);
+  arguments["nnodes"] = "2";
+  arguments["node_rank"] = "1";
+  arguments["master_addr"] = "0.0.0.0";  // nobody listens there
+  for (const int signal : {SIGINT, SIGTERM}) {
+    Program program(arguments);
+    WaitForOutput(program, "waits for node 0 at 0.0.0.0");
+    kill(program.pid(), signal);
+    EXPECT_EQ(program.Wait(), 128 + signal) << program.Output();
+  }
+}
+
 TEST_F(FaultTest, AParentThatWasStoppedDoesNotTakeItsOwnAbsenceForAStall) {
   Arguments arguments = Run(2, "none", -1);
   arguments["steps"] = "1000000";

@@ -55,7 +55,7 @@ absl::Status ResolveMeetingPoint(const Environment& variables, const LaunchFlags
   if (env->num_nodes == 1) {
     env->master_addr = "127.0.0.1";  // nobody else needs to reach it
   } else if (env->master_addr.empty()) {
-    return UserError(absl::StrCat("launch by ", env->source),
+    return UserError("--master_addr",
                      absl::StrCat(env->num_nodes, " nodes: want the address of node 0, got none"),
                      "give --master_addr (or the variable MASTER_ADDR) on every node");
   } else if (IsLoopback(env->master_addr)) {

@@ -171,7 +171,7 @@ TEST(LaunchEnv, NeverLoopbackOnSeveralNodes) {
   LaunchFlags flags;
   flags.nnodes = 2;
   flags.node_rank = 1;
-  EXPECT_THAT(ErrorOf({}, flags), HasSubstr("--master_addr"));
+  EXPECT_THAT(ErrorOf({}, flags), HasSubstr("[--master_addr] 2 nodes: want the address of node 0"));
   for (const char* address : {"localhost", "127.0.1.1", "::1"}) {
     flags.master_addr = address;
     EXPECT_THAT(ErrorOf({}, flags), HasSubstr(address));

@@ -58,9 +58,10 @@ absl::StatusOr<std::unique_ptr<StoreServer>> StartStore(const LaunchEnv& env) {
 }
 
 absl::StatusOr<std::unique_ptr<StoreClient>> FindStore(const LaunchEnv& env,
-                                                       std::chrono::milliseconds timeout) {
+                                                       std::chrono::milliseconds timeout,
+                                                       GiveUp give_up) {
   auto client = StoreClient::Connect(env.master_addr, env.master_port, env.port_candidates,
-                                     env.token, timeout);
+                                     env.token, timeout, give_up);
   const std::string where = absl::StrCat("store at ", env.master_addr, ":", env.master_port);
   if (!client.ok()) {
     return UserError(where, client.status().message(),

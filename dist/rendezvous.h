@@ -15,8 +15,9 @@ namespace lockstep::dist {
 // processes take themselves for rank 0.
 absl::StatusOr<std::unique_ptr<StoreServer>> StartStore(const LaunchEnv& env);
 
-// A UserError after `timeout`.
+// A UserError after `timeout`, or when it is given up.
 absl::StatusOr<std::unique_ptr<StoreClient>> FindStore(const LaunchEnv& env,
-                                                       std::chrono::milliseconds timeout);
+                                                       std::chrono::milliseconds timeout,
+                                                       GiveUp give_up = Never);
 
 }  // namespace lockstep::dist

@@ -18,6 +18,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -43,15 +44,20 @@ class StoreServer {
   virtual int port() const = 0;
 };
 
+// Asked while something is waited for: whether that is over.
+using GiveUp = absl::FunctionRef<bool()>;
+inline bool Never() { return false; }
+
 // One connection. Calls may come from several threads; they take turns, also while one waits.
 class StoreClient {
  public:
-  // Tries until `timeout` every port of [port, port + candidates) for a server that takes the
-  // token.
+  // Tries until `timeout`, or until `give_up` says so (Cancelled), every port of [port,
+  // port + candidates) for a server that takes the token.
   static absl::StatusOr<std::unique_ptr<StoreClient>> Connect(const std::string& address, int port,
                                                               int candidates,
                                                               const std::string& token,
-                                                              std::chrono::milliseconds timeout);
+                                                              std::chrono::milliseconds timeout,
+                                                              GiveUp give_up = Never);
   virtual ~StoreClient() = default;
 
   // Errors: Unavailable when the server is gone, DeadlineExceeded for Wait.

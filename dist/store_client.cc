@@ -124,11 +124,13 @@ absl::StatusOr<Fd> Greet(const std::string& address, int port, const std::string
 absl::StatusOr<std::unique_ptr<StoreClient>> StoreClient::Connect(const std::string& address,
                                                                   int port, int candidates,
                                                                   const std::string& token,
-                                                                  Milliseconds timeout) {
+                                                                  Milliseconds timeout,
+                                                                  GiveUp give_up) {
   const auto start = std::chrono::steady_clock::now();
   absl::Status error = absl::UnavailableError("not tried");
   while (true) {
     for (int i = 0; i < candidates; ++i) {
+      if (give_up()) return absl::CancelledError("given up");
       absl::StatusOr<Fd> socket = Greet(address, port + i, token);
       if (socket.ok()) return std::make_unique<Client>(*std::move(socket), port + i);
       // What refuses the token says more than the silence of the other ports.

@@ -267,6 +267,24 @@ LaunchEnv ForAttempt(LaunchEnv env, int attempt) {
   return env;
 }
 
+// Node 0 may be started later, by hand: who waits for it says so, and can be stopped.
+absl::StatusOr<std::unique_ptr<StoreClient>> WaitForStore(const LaunchEnv& env, SignalPipe& signals,
+                                                          int* stop_code) {
+  constexpr std::chrono::seconds kSilence{3};
+  const Clock::time_point start = Clock::now();
+  bool silent = true;
+  return FindStore(env, kFindStoreTimeout, [&] {
+    if (silent && Clock::now() - start > kSilence) {
+      Say(absl::StrCat("[parent] waits for node 0 at ", env.master_addr, ":", env.master_port));
+      silent = false;
+    }
+    while (const std::optional<int> signal = signals.Next()) {
+      if (*signal != SIGCHLD) *stop_code = 128 + *signal;
+    }
+    return *stop_code != 0;
+  });
+}
+
 // One attempt of the run on this node.
 absl::StatusOr<Verdict> Attempt(LaunchEnv env, const SuperviseOptions& options,
                                 const std::vector<std::string>& argv,
@@ -279,11 +297,14 @@ absl::StatusOr<Verdict> Attempt(LaunchEnv env, const SuperviseOptions& options,
     env.master_port = server->port();
     env.port_candidates = 1;
   }
-  ASSIGN_OR_RETURN(const auto store, FindStore(env, kFindStoreTimeout));
-  Watch watch(env, options, *store, signals);
+  int stop_code = 0;
+  const auto store = WaitForStore(env, signals, &stop_code);
+  if (stop_code != 0) return Verdict{stop_code, ""};
+  RETURN_IF_ERROR(store.status());
+  Watch watch(env, options, **store, signals);
   ASSIGN_OR_RETURN(Verdict verdict, watch.Run(argv, environment));
   *asked_to_stop = watch.asked_to_stop();
-  WaitForTheOtherParents(env, verdict, *store);
+  WaitForTheOtherParents(env, verdict, **store);
   return verdict;
 }
 
@@ -300,7 +321,7 @@ int Supervise(const LaunchEnv& env, const SuperviseOptions& options,
     const absl::StatusOr<Verdict> verdict =
         Attempt(ForAttempt(env, attempt), options, argv, environment, signals, &asked_to_stop);
     if (!verdict.ok()) {
-      Say(verdict.status().message());
+      Say(absl::StrCat("error: ", verdict.status().message()));
       return attempt == 0 ? kExitUserError : kExitRankLost;  // another node did not come back
     }
     if (!verdict->report.empty()) Say(verdict->report);
