@@ -226,6 +226,14 @@ std::string Dataset::Position(int64_t i) const {
   return absl::StrCat(files()[documents_[i].file], ":", documents_[i].line);
 }
 
+std::string Dataset::ContentHash() const {
+  Hasher hasher;
+  for (const DocumentInfo& document : documents_) {
+    hasher.Update({reinterpret_cast<const char*>(&document.content_hash), sizeof(uint64_t)});
+  }
+  return hasher.Hex();
+}
+
 std::string Dataset::ErrorOf(const SkippedDocument& skipped) const {
   return absl::StrCat("[", files()[skipped.file], skipped.problem);
 }

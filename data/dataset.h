@@ -82,7 +82,9 @@ class Dataset {
   std::string ErrorOf(const SkippedDocument& skipped) const;
   // What building it noticed, for people: skipped documents, ignored keys.
   std::vector<std::string> Remarks() const;
-  // 32 hexadecimal digits over everything that decided the content.
+  // 32 hexadecimal digits over ids and supervision of all documents, wherever they come from.
+  std::string ContentHash() const;
+  // Names the cache: 32 hexadecimal digits over everything that decided the content.
   const std::string& key() const { return key_; }
 
  private:

@@ -205,6 +205,19 @@ TEST_F(DatasetTest, WhatChangesTokensHasACacheOfItsOwn) {
   EXPECT_EQ(keys.size(), changes.size());
 }
 
+// A new version of the cache, or a file that is written otherwise, is no other run.
+TEST_F(DatasetTest, TheContentIsWhatIsRead) {
+  const auto content = [&](const std::string& lines) {
+    spec_.files = {Write("a.jsonl", lines)};
+    return (*Open())->ContentHash();
+  };
+  const std::string hash = content("{\"text\":\"a>b\"}\n{\"text\":\"c>d\"}\n");
+  EXPECT_EQ(content("{ \"text\": \"a>b\" }\n\n{\"text\":\"c>d\", \"id\": 7}\n"), hash);
+  EXPECT_NE(content("{\"text\":\"c>d\"}\n{\"text\":\"a>b\"}\n"), hash);
+  EXPECT_NE(content("{\"text\":\"a>b\"}\n{\"text\":\"cd>\"}\n"), hash);
+  EXPECT_NE(content("{\"text\":\"a>b\"}\n"), hash);
+}
+
 TEST_F(DatasetTest, KnowsTheFilesOwnKeysWhereThereAreColumns) {
   spec_.files = {Write("a.jsonl", "{\"body\":\"a>b\"}\n{\"body\":\"c>d\",\"text\":\"x\"}\n")};
   spec_.example_options.columns = {{"text", "body"}};

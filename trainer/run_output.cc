@@ -227,7 +227,7 @@ absl::Status RunOutput::WriteState(const std::string& state, int64_t steps_done)
                      {"options", ObjectOf(options_.run_flags)},
                      {"identity", identity_},
                      {"hashes",
-                      {{"data", data_.documents.train->key()},
+                      {{"data", identity_.at("content of --train_file")},
                        {"plan", data_.plan->Hash()},
                        {"model", identity_.at("content of --model")},
                        {"program", BinaryHash()}}},

@@ -31,10 +31,10 @@ std::string WhatDiffers(absl::string_view name, const std::string* was, const st
     return value.empty() ? "not given" : absl::StrCat("\"", value, "\"");
   };
   if (absl::StartsWith(name, "content of ")) {
-    const bool is_tokens = absl::EndsWith(name, "_file");  // a data set's key
-    return absl::StrCat(
-        name, is_tokens ? " is another (the file, the tokenizer, the template or a data flag)"
-                        : " is another");
+    const bool is_tokens = absl::EndsWith(name, "_file");
+    return absl::StrCat(name, is_tokens ? " gives other tokens (by the file, the tokenizer, the "
+                                          "template, a data flag or this program's version)"
+                                        : " is another");
   }
   return absl::StrCat("--", name, " was ", was == nullptr ? "without effect" : shown(*was),
                       " and is ", shown(is));
@@ -59,9 +59,9 @@ absl::StatusOr<std::string> FolderFingerprint(const std::string& folder) {
 absl::StatusOr<RunIdentity> IdentityOf(const TrainOptions& options, const Documents& documents) {
   RunIdentity identity = options.identity;
   identity.erase("tokens_per_pack");  // the checkpoint's wins; see DecideStart
-  identity["content of --train_file"] = documents.train->key();
+  identity["content of --train_file"] = documents.train->ContentHash();
   identity["content of --validation_file"] =
-      documents.validation ? documents.validation->key() : "none";
+      documents.validation ? documents.validation->ContentHash() : "none";
   ASSIGN_OR_RETURN(identity["content of --model"], FolderFingerprint(options.data.model));
   identity["content of --init_adapter"] = "none";
   if (!options.model.adapter.empty()) {

@@ -12,8 +12,9 @@
 
 namespace lockstep {
 
-// Name → value. Options appear by flag, files by the hash of their content. How many ranks there
-// are, and how they were started, is not among them.
+// Name → value. Options appear by flag, a model's files by the hash of their content, documents by
+// that of their tokens, so that another program that makes the same of them goes on. How many ranks
+// there are, and how they were started, is not among them.
 using RunIdentity = std::map<std::string, std::string>;
 
 // Error: the model's folder cannot be read.
