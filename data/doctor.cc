@@ -126,21 +126,24 @@ void DescribeOverlap(const DocumentCases& cases, const Dataset& validation, Diag
 }
 
 void DescribeSkipped(const DoctorInput& input, Diagnosis& out) {
-  if (input.dataset->num_skipped() == 0) return;
   Finding finding{input.may_skip ? Severity::kWarning : Severity::kError,
                   "bad_document",
-                  input.dataset->num_skipped(),
+                  0,
                   {},
                   "broken documents",
                   "repair them, or leave them out with --skip_bad_documents"};
-  for (const SkippedDocument& skipped : input.dataset->skipped()) {
-    if (finding.places.size() >= kMaxExamples) break;
-    finding.places.push_back({input.dataset->files()[skipped.file], skipped.line});
+  std::string example;
+  for (const Dataset* set : {input.dataset, input.validation}) {
+    if (set == nullptr) continue;
+    finding.count += set->num_skipped();
+    for (const SkippedDocument& skipped : set->skipped()) {
+      if (finding.places.size() >= kMaxExamples) break;
+      finding.places.push_back({set->files()[skipped.file], skipped.line});
+      if (example.empty()) example = absl::StrCat(", e.g. ", set->ErrorOf(skipped));
+    }
   }
-  if (!input.dataset->skipped().empty()) {
-    absl::StrAppend(&finding.message, ", e.g. ",
-                    input.dataset->ErrorOf(input.dataset->skipped()[0]));
-  }
+  if (finding.count == 0) return;
+  finding.message += example;
   out.findings.push_back(std::move(finding));
 }
 

@@ -176,6 +176,14 @@ TEST_F(DoctorTest, BrokenDocumentsAreErrorsUnlessTheyMayBeSkipped) {
   EXPECT_EQ(warning.count, 2);
   EXPECT_THAT(Lines(warning), ElementsAre(7, 9));
   EXPECT_THAT(warning.message, HasSubstr("e.g. [data.jsonl:7 messages[0]] no prompt"));
+  const auto validation = Cached({Document({5, 7, kStop}, 1)}, {{0, 3, ":3] no question"}});
+  input_.validation = validation.get();
+  EXPECT_THAT(Lines(data::Examine(input_).findings.at(0)), ElementsAre(7, 9, 3));
+  const auto whole = Cached({Document({5, 6, kStop}, 1)});
+  input_.dataset = whole.get();
+  EXPECT_THAT(data::Examine(input_).findings.at(0).message, HasSubstr("e.g. [data.jsonl:3]"));
+  input_.dataset = dataset.get();
+  input_.validation = nullptr;
   input_.may_skip = false;
   const data::Diagnosis diagnosis = data::Examine(input_);
   EXPECT_EQ(diagnosis.findings.at(0).severity, Severity::kError);

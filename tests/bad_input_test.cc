@@ -176,6 +176,14 @@ TEST_F(BadInputTest, BadDocumentsCanBeSkipped) {
   const Outcome outcome = Run({"--skip_bad_documents"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("skipped as bad"));
+  // Those of a validation file are counted and listed, too.
+  const std::string held = FreshPath("held") + ".jsonl";
+  ASSERT_TRUE(WriteFileAtomically(held, "{\"input_ids\":[1,2,7]}\n{\"input_ids\":[1,\n").ok());
+  folder_ = FreshPath("held_out");
+  const Outcome evaluates = Run({"--skip_bad_documents", "--validation_file=" + held});
+  EXPECT_EQ(evaluates.exit_code, 0) << evaluates.err;
+  EXPECT_THAT(evaluates.out, HasSubstr("evaluation: 1"));
+  EXPECT_THAT(evaluates.out, HasSubstr("skipped: [" + held + ":2]"));
 }
 
 TEST_F(BadInputTest, Model) {

@@ -33,6 +33,8 @@ std::string Percent(int64_t part, int64_t whole) {
   return whole == 0 ? "0 %" : absl::StrFormat("%.1f %%", 100.0 * part / whole);
 }
 
+using Rows = std::vector<std::pair<std::string, std::string>>;
+
 struct Totals {
   int64_t tokens = 0, supervised = 0, longest = 0;
 };
@@ -64,6 +66,22 @@ absl::StatusOr<int64_t> TokensPerPack(const DataOptions& options,
 
 std::string Sequences(const std::vector<data::Piece>& pieces) {
   return absl::StrCat(pieces.size(), pieces.size() == 1 ? " sequence" : " sequences");
+}
+
+// What of the documents is not in the pieces; `of`, put before each count, says of which documents.
+Rows Losses(const data::Selection& selection, int64_t num_skipped, const std::string& of) {
+  Rows rows;
+  const auto add = [&](const char* label, int64_t count, const std::string& remark) {
+    if (count > 0) rows.push_back({label, absl::StrCat(of, count, remark)});
+  };
+  const std::string limit = absl::StrCat(selection.max_seq_length, " tokens");
+  const std::string lost = absl::StrCat(", ", HumanCount(selection.tokens_lost), " tokens lost");
+  add("truncated", selection.num_truncated, absl::StrCat(" to ", limit, lost));
+  add("split", selection.num_split, absl::StrCat(" into pieces of at most ", limit));
+  add("dropped as too long", selection.num_dropped, absl::StrCat(" of more than ", limit, lost));
+  add("left out: nothing to learn", selection.num_unsupervised, "");
+  add("skipped as bad", num_skipped, "");
+  return rows;
 }
 
 }  // namespace
@@ -166,7 +184,7 @@ std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& d
   const data::Dataset& set = *data.documents.train;
   const data::Selection& train = data.train;
   const Totals totals = Sum(train.pieces);
-  std::vector<std::pair<std::string, std::string>> rows = {
+  Rows rows = {
       {"files", absl::StrJoin(set.files(), ", ",
                               [](std::string* out, const std::string& file) {
                                 out->append(ShownPath(file));
@@ -178,10 +196,9 @@ std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& d
                                      Percent(totals.supervised, totals.tokens))},
   };
   if (!data.validation.pieces.empty()) {
-    const Totals held = Sum(data.validation.pieces);
-    rows.push_back(
-        {"evaluated on", absl::StrCat(Sequences(data.validation.pieces), ", ",
-                                      HumanCount(held.supervised), " supervised tokens")});
+    const int64_t supervised = Sum(data.validation.pieces).supervised;
+    rows.push_back({"evaluated on", absl::StrCat(Sequences(data.validation.pieces), ", ",
+                                                 HumanCount(supervised), " supervised tokens")});
   }
   if (train.longest_document >= 0) {
     rows.push_back(
@@ -189,16 +206,12 @@ std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& d
          absl::StrFormat("%d tokens (%s)", set.document(train.longest_document).num_tokens,
                          ShownPath(set.Position(train.longest_document)))});
   }
-  const auto add_count = [&](const char* label, int64_t count, const std::string& remark) {
-    if (count > 0) rows.push_back({label, absl::StrCat(count, remark)});
-  };
-  const std::string limit = absl::StrCat(train.max_seq_length, " tokens");
-  const std::string lost = absl::StrCat(", ", HumanCount(train.tokens_lost), " tokens lost");
-  add_count("truncated", train.num_truncated, absl::StrCat(" to ", limit, lost));
-  add_count("split", train.num_split, absl::StrCat(" into pieces of at most ", limit));
-  add_count("dropped as too long", train.num_dropped, absl::StrCat(" of more than ", limit, lost));
-  add_count("left out: nothing to learn", train.num_unsupervised, "");
-  add_count("skipped as bad", set.num_skipped(), "");
+  const data::Dataset* const held = data.documents.validation.get();
+  for (const Rows& losses :
+       {Losses(train, set.num_skipped(), ""),
+        Losses(data.validation, held == nullptr ? 0 : held->num_skipped(), "evaluation: ")}) {
+    rows.insert(rows.end(), losses.begin(), losses.end());
+  }
   for (const data::Finding& finding : data.diagnosis.findings) {
     const bool has_row = finding.code == "too_long" || finding.code == "bad_document" ||
                          finding.code == "no_supervised_tokens";
@@ -207,7 +220,10 @@ std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& d
                     absl::StrCat(finding.count, "; ", finding.message)});
   }
   for (const std::string& flag : data.idle_flags) rows.push_back({"warning: without effect", flag});
-  for (const std::string& remark : set.Remarks()) rows.push_back({"remark", remark});
+  for (const data::Dataset* documents : {&set, held}) {
+    if (documents == nullptr) continue;
+    for (const std::string& remark : documents->Remarks()) rows.push_back({"remark", remark});
+  }
   return rows;
 }
 
