@@ -101,9 +101,11 @@ absl::Status Run() {
   ASSIGN_OR_RETURN(const data::Selection selection, data::SelectPieces(*documents.train, length));
   const int64_t tokens_per_pack = options.tokens_per_pack.value_or(
       data::DefaultTokensPerPack(selection.pieces, options.global_batch_size));
-  if (selection.num_truncated > 0) {
-    absl::FPrintF(stderr, "warning: %d documents are cut to %d tokens\n", selection.num_truncated,
-                  length.max_seq_length);
+  for (const auto& [what, count] : LossTable(selection, documents.train->num_skipped(), "")) {
+    absl::FPrintF(stderr, "warning: documents %s: %s\n", what, count);
+  }
+  for (const std::string& remark : documents.train->Remarks()) {
+    absl::FPrintF(stderr, "note: %s\n", remark);
   }
   ASSIGN_OR_RETURN(const ReadyModel model, LoadModel(options.model));
   Print(Evaluate(model, *documents.train, selection.pieces, tokens_per_pack), FLAGS_per_document);

@@ -94,7 +94,19 @@ TEST_F(EvaluateTest, TakesTheTrainersDataFlags) {
   const auto all = Lines(Evaluate({"--validation_file=" + data_, "--loss_on=all"}));
   EXPECT_EQ(all[0]["supervised_tokens"], 3 + 10 + 1 + 3 + 22 + 5);
   const ToolResult cut = Evaluate({"--validation_file=" + data_, "--max_seq_length=10"});
-  EXPECT_THAT(cut.err, HasSubstr("2 documents are cut to 10 tokens"));
+  EXPECT_THAT(cut.err, HasSubstr("documents truncated: 2 to 10 tokens"));
+}
+
+TEST_F(EvaluateTest, SaysWhatIsLeftOut) {
+  Write(
+      "{\"prompt\": \"one\", \"completion\": \" two three\"}\n{broken\n"
+      "{\"prompt\": \"one\", \"completion\": \" two three four five six\"}\n");
+  const ToolResult result = Evaluate({"--validation_file=" + data_, "--skip_bad_documents",
+                                      "--max_seq_length=16", "--long_documents=drop"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("warning: documents dropped as too long: 1 of more than 16"));
+  EXPECT_THAT(result.err, HasSubstr("warning: documents skipped as bad: 1\n"));
+  EXPECT_THAT(result.err, HasSubstr("note: skipped: [" + data_ + ":2]"));
 }
 
 TEST_F(EvaluateTest, SaysWhatIsWrong) {

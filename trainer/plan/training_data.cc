@@ -68,22 +68,6 @@ std::string Sequences(const std::vector<data::Piece>& pieces) {
   return absl::StrCat(pieces.size(), pieces.size() == 1 ? " sequence" : " sequences");
 }
 
-// What of the documents is not in the pieces; `of`, put before each count, says of which documents.
-Rows Losses(const data::Selection& selection, int64_t num_skipped, const std::string& of) {
-  Rows rows;
-  const auto add = [&](const char* label, int64_t count, const std::string& remark) {
-    if (count > 0) rows.push_back({label, absl::StrCat(of, count, remark)});
-  };
-  const std::string limit = absl::StrCat(selection.max_seq_length, " tokens");
-  const std::string lost = absl::StrCat(", ", HumanCount(selection.tokens_lost), " tokens lost");
-  add("truncated", selection.num_truncated, absl::StrCat(" to ", limit, lost));
-  add("split", selection.num_split, absl::StrCat(" into pieces of at most ", limit));
-  add("dropped as too long", selection.num_dropped, absl::StrCat(" of more than ", limit, lost));
-  add("left out: nothing to learn", selection.num_unsupervised, "");
-  add("skipped as bad", num_skipped, "");
-  return rows;
-}
-
 }  // namespace
 
 absl::StatusOr<Documents> LoadDocuments(const DataOptions& options, const nn::ModelConfig& model,
@@ -180,6 +164,23 @@ absl::StatusOr<std::unique_ptr<TrainingData>> PlanTraining(Documents documents,
   return data;
 }
 
+std::vector<std::pair<std::string, std::string>> LossTable(const data::Selection& selection,
+                                                           int64_t num_skipped,
+                                                           const std::string& of) {
+  Rows rows;
+  const auto add = [&](const char* label, int64_t count, const std::string& remark) {
+    if (count > 0) rows.push_back({label, absl::StrCat(of, count, remark)});
+  };
+  const std::string limit = absl::StrCat(selection.max_seq_length, " tokens");
+  const std::string lost = absl::StrCat(", ", HumanCount(selection.tokens_lost), " tokens lost");
+  add("truncated", selection.num_truncated, absl::StrCat(" to ", limit, lost));
+  add("split", selection.num_split, absl::StrCat(" into pieces of at most ", limit));
+  add("dropped as too long", selection.num_dropped, absl::StrCat(" of more than ", limit, lost));
+  add("left out: nothing to learn", selection.num_unsupervised, "");
+  add("skipped as bad", num_skipped, "");
+  return rows;
+}
+
 std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& data) {
   const data::Dataset& set = *data.documents.train;
   const data::Selection& train = data.train;
@@ -208,8 +209,8 @@ std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& d
   }
   const data::Dataset* const held = data.documents.validation.get();
   for (const Rows& losses :
-       {Losses(train, set.num_skipped(), ""),
-        Losses(data.validation, held == nullptr ? 0 : held->num_skipped(), "evaluation: ")}) {
+       {LossTable(train, set.num_skipped(), ""),
+        LossTable(data.validation, held == nullptr ? 0 : held->num_skipped(), "evaluation: ")}) {
     rows.insert(rows.end(), losses.begin(), losses.end());
   }
   for (const data::Finding& finding : data.diagnosis.findings) {

@@ -58,6 +58,10 @@ absl::StatusOr<std::unique_ptr<TrainingData>> PlanTraining(Documents documents,
                                                            const nn::ModelConfig& model,
                                                            uint64_t seed);
 
+// What of the documents does not reach the model: label, count; `of` stands before each count.
+std::vector<std::pair<std::string, std::string>> LossTable(const data::Selection& selection,
+                                                           int64_t num_skipped,
+                                                           const std::string& of);
 // What a person wants to know of the data before training: label, value.
 std::vector<std::pair<std::string, std::string>> DataTable(const TrainingData& data);
 // And of the step plan, which knows no ranks: with a hint where some of `ranks` would be idle.
