@@ -84,5 +84,12 @@ TEST(SharedSecretTest, IsWhatTheUserHasPutThere) {
   EXPECT_FALSE(SharedSecret(environment).ok());
 }
 
+// As in a container whose HOME is root's, for another user.
+TEST(SharedSecretTest, AHomeThatCannotBeEnteredHasNone) {
+  const std::string home = ::testing::TempDir() + "/goes_round";
+  ASSERT_EQ(symlink("goes_round", home.c_str()), 0);
+  EXPECT_EQ(*SharedSecret({{"HOME", home}}), "");
+}
+
 }  // namespace
 }  // namespace lockstep::dist

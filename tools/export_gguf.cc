@@ -88,13 +88,15 @@ class MergedFolder {
   FileLock lock_;
 };
 
-// A file of something else, a model's for one, stays as it is.
+// A file of something else, a model's for one, stays as it is; one of nothing, as mktemp makes it,
+// is written over.
 absl::Status WantNoOtherFile(const std::string& output) {
   constexpr size_t kMagicBytes = 4;
   std::error_code none;
   if (!fs::is_regular_file(output, none)) return absl::OkStatus();
   ASSIGN_OR_RETURN(const auto there, MappedFile::Open(output));
-  if (there->view().substr(0, kMagicBytes) == "GGUF") return absl::OkStatus();
+  const absl::string_view begin = there->view().substr(0, kMagicBytes);
+  if (begin.empty() || begin == "GGUF") return absl::OkStatus();
   return UserError("--output", absl::StrCat(output, " is there already, and no GGUF file"),
                    "choose a new name");
 }

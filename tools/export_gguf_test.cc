@@ -248,6 +248,8 @@ TEST_F(ExportGgufTest, AnAdapterIsMerged) {
 TEST_F(ExportGgufTest, WritesOverAGgufFileAndNothingElse) {
   ASSERT_EQ(Export({}).exit_code, 0);
   EXPECT_EQ(Export({"--type=f32"}).exit_code, 0);
+  ASSERT_TRUE(WriteFileAtomically(output_, "").ok());
+  EXPECT_EQ(Export({}).exit_code, 0);
   ASSERT_TRUE(WriteFileAtomically(output_, "abc").ok());
   for (const std::string& path : {JoinPath(model_, "model.safetensors"), output_}) {
     const std::string before = *ReadFile(path);
