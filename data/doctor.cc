@@ -125,6 +125,22 @@ void DescribeOverlap(const DocumentCases& cases, const Dataset& validation, Diag
                           "overlaps"});
 }
 
+void DescribeConflicts(const std::vector<std::string>& tokens, Diagnosis& out) {
+  constexpr size_t kShown = 3;
+  if (tokens.empty()) return;
+  const auto end = tokens.begin() + std::min(tokens.size(), kShown);
+  out.findings.push_back(
+      {Severity::kWarning,
+       "tokenizer_conflict",
+       std::ssize(tokens),
+       {},
+       absl::StrCat("tokenizer_config.json has tokens that tokenizer.json has not, or with other "
+                    "flags: ",
+                    absl::StrJoin(tokens.begin(), end, " "), tokens.size() > kShown ? " …" : ""),
+       "transformers would make other tokens of some texts: let it save the tokenizer again, so "
+       "that both files say the same"});
+}
+
 void DescribeSkipped(const DoctorInput& input, Diagnosis& out) {
   Finding finding{input.may_skip ? Severity::kWarning : Severity::kError,
                   "bad_document",
@@ -232,6 +248,7 @@ Diagnosis Examine(const DoctorInput& input) {
   const DocumentCases cases = LookAtDocuments(input);
   Describe(cases, input, out);
   if (input.validation != nullptr) DescribeOverlap(cases, *input.validation, out);
+  DescribeConflicts(input.token_conflicts, out);
   DescribeSkipped(input, out);
   DescribeShares(dataset, out);
   DescribeLengths(dataset, out);

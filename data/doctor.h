@@ -27,6 +27,7 @@
 //   answer_cut_off            error, warning  lose all that is learned by being cut; error: more
 //                                             than nine in ten
 //   validation_overlap        warning         of validation are equal to one of training
+//   tokenizer_conflict        warning         (tokens that tokenizer_config.json has otherwise)
 //   few_supervised_tokens     info            of a file learn less than 1 % of its tokens
 //   boundary_merged           info            have a token across the start of what is learned
 //   long_tail                 info            are longer than 8 times the median
@@ -51,7 +52,7 @@ absl::string_view SeverityName(Severity severity);  // "error", "warning", "info
 struct Finding {
   Severity severity = Severity::kInfo;
   std::string code;
-  int64_t count = 0;                   // documents
+  int64_t count = 0;                   // documents (or tokens, of tokenizer_conflict)
   std::vector<SourcePosition> places;  // of at most kMaxExamples of them, the worst first
   std::string message;                 // one sentence: what it means
   std::string advice;                  // what to do
@@ -65,7 +66,8 @@ struct DoctorInput {
   bool may_skip = true;    // broken documents may be left out (--skip_bad_documents)
   int64_t vocab_size = 0;  // of the model; 0: unknown
   std::optional<int32_t> bos = std::nullopt;
-  std::vector<int32_t> stop_tokens = {};  // that end a text or a turn
+  std::vector<int32_t> stop_tokens = {};          // that end a text or a turn
+  std::vector<std::string> token_conflicts = {};  // data/tokenizer/token_conflicts.h
 };
 
 struct Diagnosis {

@@ -70,6 +70,15 @@ class DoctorTest : public ::testing::Test {
   Diagnosis diagnosis_;
 };
 
+TEST_F(DoctorTest, TokensThatTheModelsFilesHaveOtherwise) {
+  EXPECT_EQ(Examine({Document({5, 6, kStop}, 1)}).count("tokenizer_conflict"), 0u);
+  input_.token_conflicts = {"<a>", "<b>", "<c>", "<d>"};
+  const Finding finding = Examine({Document({5, 6, kStop}, 1)})["tokenizer_conflict"];
+  EXPECT_EQ(finding.severity, Severity::kWarning);
+  EXPECT_EQ(finding.count, 4);
+  EXPECT_THAT(finding.message, HasSubstr("flags: <a> <b> <c> …"));
+}
+
 TEST_F(DoctorTest, HealthyDataHasNoFindings) {
   EXPECT_TRUE(
       Examine({Document({kBos, 5, 6, kStop}, 2), Document({kBos, 7, 8, 9, kStop}, 3)}).empty());

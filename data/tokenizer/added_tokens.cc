@@ -8,17 +8,6 @@
 namespace lockstep::data {
 namespace {
 
-absl::StatusOr<AddedToken> ReadToken(const Settings& settings) {
-  AddedToken token;
-  ASSIGN_OR_RETURN(token.content, settings.String("content"));
-  ASSIGN_OR_RETURN(token.single_word, settings.Bool("single_word", false));
-  ASSIGN_OR_RETURN(token.lstrip, settings.Bool("lstrip", false));
-  ASSIGN_OR_RETURN(token.rstrip, settings.Bool("rstrip", false));
-  ASSIGN_OR_RETURN(token.special, settings.Bool("special", false));
-  ASSIGN_OR_RETURN(token.normalized, settings.Bool("normalized", !token.special));
-  return token;
-}
-
 bool IsWordBefore(absl::string_view text, size_t at) {
   int length;
   return at > 0 && IsWordCharacter(DecodeUtf8Before(text.data() + at, &length));
@@ -92,7 +81,8 @@ absl::StatusOr<AddedTokens> AddedTokens::Make(const std::optional<Settings>& set
   ASSIGN_OR_RETURN(const std::vector<Settings> elements, settings->Elements());
   int32_t next_id = tables.num_tokens();
   for (const Settings& element : elements) {
-    ASSIGN_OR_RETURN(AddedToken token, ReadToken(element));
+    AddedToken token;
+    ASSIGN_OR_RETURN(static_cast<TokenDescription&>(token), ReadTokenDescription(element));
     if (token.content.empty()) continue;
     token.normalized_content = token.content;
     if (token.normalized && normalizer != nullptr) {

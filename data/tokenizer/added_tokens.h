@@ -23,18 +23,13 @@
 #include "data/tokenizer/normalizers.h"
 #include "data/tokenizer/pieces.h"
 #include "data/tokenizer/settings.h"
+#include "data/tokenizer/token_description.h"
 
 namespace lockstep::data {
 
-struct AddedToken {
+struct AddedToken : TokenDescription {
   int32_t id = 0;
-  std::string content;
   std::string normalized_content;  // content, where "normalized" is false
-  bool single_word = false;
-  bool lstrip = false;
-  bool rstrip = false;
-  bool normalized = true;
-  bool special = false;
 };
 
 // Finds the longest of some texts at a place.

@@ -287,6 +287,10 @@ std::optional<std::string> Tokenizer::IdToToken(int32_t id) const {
   return std::string(text);
 }
 
+const TokenDescription* Tokenizer::FindAdded(absl::string_view content) const {
+  return impl_->added.Find(content);
+}
+
 std::vector<std::string> Tokenizer::SpecialTexts() const { return impl_->added.SpecialContents(); }
 
 bool Tokenizer::IsAdded(int32_t id) const { return impl_->added.Find(id) != nullptr; }

@@ -53,6 +53,8 @@ struct Encoding {
   std::vector<TokenSpan> offsets;  // same length as ids
 };
 
+struct TokenDescription;
+
 // Immutable after Load; all methods may be called by many threads at once.
 class Tokenizer {
  public:
@@ -81,6 +83,8 @@ class Tokenizer {
   // The id of a token as it is written in the file ("Ġthe", "<|im_end|>").
   std::optional<int32_t> TokenToId(absl::string_view token) const;
   std::optional<std::string> IdToToken(int32_t id) const;
+  // The added token of this content (data/tokenizer/token_description.h), or null.
+  const TokenDescription* FindAdded(absl::string_view content) const;
   // The added tokens with "special": true as they are written in a text, in no order. (IdToToken
   // has their normalized form.)
   std::vector<std::string> SpecialTexts() const;

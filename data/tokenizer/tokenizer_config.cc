@@ -72,12 +72,24 @@ absl::Status ReadStrings(const Settings& root, TokenizerConfig* config) {
   return more && more->IsObject() ? ReadStrings(*more, config) : absl::OkStatus();
 }
 
+// added_tokens_decoder: {"0": {"content", …}}.
+absl::Status ReadAddedTokens(const Settings& root, TokenizerConfig* config) {
+  ASSIGN_OR_RETURN(const std::optional<Settings> tokens, root.Find("added_tokens_decoder"));
+  if (!tokens) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const auto members, tokens->Members());
+  for (const auto& [id, token] : members) {
+    ASSIGN_OR_RETURN(config->added_tokens.emplace_back(), ReadTokenDescription(token));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReadConfig(const Settings& root, TokenizerConfig* config) {
   RETURN_IF_ERROR(ReadToken(root, "bos_token", &config->bos_token));
   RETURN_IF_ERROR(ReadToken(root, "eos_token", &config->eos_token));
   RETURN_IF_ERROR(ReadToken(root, "pad_token", &config->pad_token));
   RETURN_IF_ERROR(ReadToken(root, "unk_token", &config->unk_token));
   RETURN_IF_ERROR(ReadStrings(root, config));
+  RETURN_IF_ERROR(ReadAddedTokens(root, config));
   return ReadTemplates(root, &config->chat_templates);
 }
 

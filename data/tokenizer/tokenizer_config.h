@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "data/tokenizer/token_description.h"
 
 namespace lockstep::data {
 
@@ -19,6 +20,9 @@ struct TokenizerConfig {
   std::optional<std::string> eos_token;
   std::optional<std::string> pad_token;
   std::optional<std::string> unk_token;
+
+  // Of added_tokens_decoder.
+  std::vector<TokenDescription> added_tokens;
 
   // Chat templates by name. A single one is named "default". From chat_template.jinja (and
   // additional_chat_templates/NAME.jinja) beside the file, which win; from the older

@@ -36,6 +36,7 @@ TEST_F(TokenizerConfigTest, ReadsTokensInAllSpellings) {
   EXPECT_EQ(config->eos_token, "</s>");
   EXPECT_EQ(config->pad_token, std::nullopt);
   EXPECT_EQ(config->unk_token, std::nullopt);
+  EXPECT_THAT(config->added_tokens, ElementsAre(TokenDescription{.content = "x"}));
   EXPECT_THAT(config->strings,
               ElementsAre(Pair("bos_token", "<s>"), Pair("chat_template", "{{ messages }}"),
                           Pair("eos_token", "</s>"), Pair("image_token", "<i>")));

@@ -10,6 +10,7 @@
 #include "base/number.h"
 #include "base/status.h"
 #include "data/columns.h"
+#include "data/tokenizer/token_conflicts.h"
 #include "trainer/plan/idle_flags.h"
 
 namespace lockstep {
@@ -115,6 +116,9 @@ data::DoctorInput DoctorInputOf(const Documents& documents, const DataOptions& o
     if (!token || documents.tokenizer == nullptr) return std::nullopt;
     return documents.tokenizer->TokenToId(*token);
   };
+  if (documents.tokenizer != nullptr) {
+    input.token_conflicts = data::TokenConflicts(*documents.tokenizer, documents.tokenizer_config);
+  }
   input.bos = id_of(documents.tokenizer_config.bos_token);
   if (!input.bos && model.bos_token_id >= 0) input.bos = static_cast<int32_t>(model.bos_token_id);
   for (const int64_t id : model.eos_token_ids) {
