@@ -19,8 +19,8 @@ import subprocess
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from random_goldens import (ARCHITECTURES, FAMILIES, logits_of, model_config, projections,
-                            randomize, save_as_transformers)
+from random_configs import ARCHITECTURES, FAMILIES, model_config, projections
+from random_goldens import logits_of, randomize, save_as_transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
