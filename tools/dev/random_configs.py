@@ -1,5 +1,5 @@
-"""Configurations of random small models in every family, and LoRA options for them, as functions of a
-random number generator; random_goldens.py and check_training.py draw from them."""
+"""Configurations of random small models in every family, and LoRA options for them, as functions of
+a random number generator; random_goldens.py and check_training.py draw from them."""
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text")
 ARCHITECTURES = {
