@@ -120,8 +120,9 @@ Value Repeat(const Value& what, Int count) {
     throw TemplateError("a value is too large");
   }
   if (what.is_string()) {
-    std::string out;
-    for (Int i = 0; i < count && !what.str().empty(); ++i) out += what.str();
+    const size_t size = what.str().size() * static_cast<size_t>(count);
+    std::string out(what.str(), 0, size);
+    while (out.size() < size) out.append(out, 0, size - out.size());  // doubles
     return Text(std::move(out), what);
   }
   std::vector<Value> items;
