@@ -67,7 +67,7 @@ void EndUncaught() {
     }
   } catch (const std::bad_alloc&) {
     PrintError(SystemError("memory", "no more for this process", ENOMEM));
-    _exit(dist::kExitUserError);
+    _exit(dist::kExitFatal);
   } catch (...) {
   }
   terminate_before();

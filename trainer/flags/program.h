@@ -16,8 +16,7 @@ namespace lockstep {
 
 // What a process does first: 0, 1 and 2 are open (a file that is opened later must not become the
 // standard output that a caller has closed), messages go to standard error, a failed CHECK ends the
-// process with kExitFatal (dist/exit_code.h), a thread that cannot be started and memory that there
-// is not with kExitUserError.
+// process with kExitFatal (dist/exit_code.h), a thread that cannot be started with kExitUserError.
 void StartProcess(const char* argv0);
 
 // Parses the flags, answers --help (usage and the flags that the tool's own sources define) and

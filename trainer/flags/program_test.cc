@@ -60,12 +60,12 @@ TEST(StartProcessDeathTest, AThreadThatCannotBeStartedIsAnErrorOfTheEnvironment)
               "cannot start a thread.*\nHINT: .*ulimit -v");
 }
 
-TEST(StartProcessDeathTest, WithoutMemoryItIsAnErrorOfTheEnvironmentInOneParagraph) {
+TEST(StartProcessDeathTest, WithoutMemoryItEndsInOneParagraph) {
   const auto no_more_memory = [] {
     StartProcess("test");
     std::thread([] { throw std::bad_alloc(); }).join();
   };
-  EXPECT_EXIT(no_more_memory(), ::testing::ExitedWithCode(1),
+  EXPECT_EXIT(no_more_memory(), ::testing::ExitedWithCode(2),
               "^error: \\[memory\\] .*\nHINT: .*ulimit -v[^\n]*\n$");
 }
 
