@@ -135,13 +135,8 @@ absl::StatusOr<Json> ReadJson(const std::string& path) {
 absl::Status Read(const std::string& path, const Json& json,
                   absl::FunctionRef<absl::Status(const Settings&)> read) {
   if (json.is_null()) return absl::OkStatus();
-  // model_max_length is often 10^30, an integer that simdjson refuses: nlohmann made it a float.
-  const std::string text = json.dump();
   simdjson::dom::parser parser;
-  simdjson::dom::element document;
-  if (const auto error = parser.parse(text).get(document)) {
-    return UserError(path, simdjson::error_message(error));
-  }
+  ASSIGN_OR_RETURN(const simdjson::dom::element document, ParseJson(parser, json.dump(), path));
   return read(Settings(path, document));
 }
 
